@@ -1,0 +1,194 @@
+/**
+ * prof.h - profiles of a running native program, in the words of Go's runtime/pprof.
+ *
+ * A profile is a set of call stacks with values: bytes allocated, nanoseconds waited. The library
+ * keeps a registry of them ("heap", "allocs", and more); each can be written at any time as
+ * gzipped pprof protobuf, which `go tool pprof` and the continuous profilers read.
+ *
+ * What fills them:
+ *   - linking libprof-hooks, or preloading libprof-preload.so, replaces malloc and its family;
+ *   - or the program feeds its own allocator through prof_heap_alloc() and prof_heap_free().
+ * Linking libprof alone replaces nothing.
+ *
+ * Rules for every call here, unless its comment says otherwise:
+ *   Errors   0 or a count on success, else a negative errno; prof_last_error() has a sentence.
+ *            Nothing prints, aborts or exits.
+ *   Threads  any thread, any number at once.
+ *   Signals  not from a signal handler.
+ *   errno    may change, as with any library call.
+ */
+#ifndef PROF_PROF_H
+#define PROF_PROF_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include <prof/export.h>
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+/** Version of this header; prof_version() tells that of the library found at run time. */
+#define PROF_VERSION_MAJOR 0
+#define PROF_VERSION_MINOR 1
+#define PROF_VERSION_PATCH 0
+
+/** "0.1.0". Signals: safe. */
+PROF_API const char *prof_version(void);
+
+/**
+ * One English sentence on why the calling thread's last failed libprof call failed; "" when none
+ * has. Valid until that thread's next libprof call.
+ */
+PROF_API const char *prof_last_error(void);
+
+/**
+ * Set that sentence, printf-like, and return `error`: for libraries built on libprof, as
+ * libprof-http is. Signals: safe as far as vsnprintf() is.
+ */
+PROF_API int prof_set_last_error(int error, const char *format, ...)
+    __attribute__((format(printf, 2, 3)));
+
+/* --- rates ---------------------------------------------------------------------------------- */
+
+/**
+ * Mean bytes allocated between two heap samples. 1 records every block exactly, 0 switches heap
+ * sampling off, the default is 524288 (512 KiB). A negative value only reads.
+ *
+ * May be changed at any time, from any thread: each sample carries the weight of the rate that it
+ * was taken at, so neither what is already counted nor what follows is bent. Another thread takes
+ * up the new rate at its next sample, or at most 1 MiB of allocations later when sampling was off.
+ *
+ * Returns: the previous rate, or -EINVAL above 2^40.
+ * Environment: LIBPROF_HEAP_RATE sets the rate at start.
+ */
+PROF_API int64_t prof_set_heap_rate(int64_t bytes);
+
+/* --- the registry --------------------------------------------------------------------------- */
+
+/** A named profile. Lives until the process ends. */
+struct prof_profile;
+
+/** The profile of that name, or NULL. The CPU profile, as in Go, is not in the registry. */
+PROF_API struct prof_profile *prof_lookup(const char *name);
+
+/**
+ * All profiles, sorted by name: fills at most `cap` entries of `out` and returns how many there
+ * are. prof_profiles(NULL, 0) just counts.
+ */
+PROF_API size_t prof_profiles(struct prof_profile **out, size_t cap);
+
+/** Its name; "" for NULL. */
+PROF_API const char *prof_profile_name(const struct prof_profile *p);
+
+/** One line on what it shows; "" for NULL and for custom profiles. */
+PROF_API const char *prof_profile_description(const struct prof_profile *p);
+
+/** Number of distinct call stacks in it now, or -EINVAL for NULL. */
+PROF_API int64_t prof_profile_count(const struct prof_profile *p);
+
+/**
+ * Why the profile is empty or incomplete and what to do about it, in one or more sentences, each
+ * ending in a newline: "heap sampling is off; ...". Nothing to say gives "".
+ * Returns the length it takes without the final NUL, as snprintf() does.
+ */
+PROF_API int prof_profile_status(const struct prof_profile *p, char *buf, size_t size);
+
+/* --- writing -------------------------------------------------------------------------------- */
+
+/** Takes `size` bytes of output; a negative return stops the writer, which then returns it. */
+typedef int prof_sink_fn(void *arg, const void *data, size_t size);
+
+/** How to write a profile. Start from PROF_WRITE_OPTIONS_INIT; zero is the default everywhere. */
+struct prof_write_options {
+    size_t size;          /* sizeof(struct prof_write_options) */
+    int debug;            /* 0: gzipped pprof protobuf. 1: the legacy text that pprof also reads.
+                             2: text with more detail where there is any, else as 1 */
+    int no_symbols;       /* not 0: addresses and build ids only, names left to the reader */
+    uint64_t max_samples; /* at most so many samples, the largest; the rest becomes one sample,
+                             told in a comment. 0: no limit */
+};
+#define PROF_WRITE_OPTIONS_INIT                                                                    \
+    {                                                                                              \
+        sizeof(struct prof_write_options), 0, 0, 0                                                 \
+    }
+
+/**
+ * Write the profile, as it is now, to `sink`.
+ *
+ * @param opts  NULL for gzipped pprof protobuf with symbols
+ *
+ * Values:  heap, allocs: objects and bytes, scaled up from the samples, allocated since the start
+ *          of the process and in use now.
+ * Returns: 0, or -EINVAL, -E2BIG (options of a newer library set something this one does not
+ *          know), -ENOMEM, or what the sink returned.
+ * Threads: recording goes on meanwhile; symbolizing is done by one thread at a time.
+ * Blocks:  while debug information is read from disk, the first time an object is seen.
+ * Source:  profile.proto of google/pprof; text as in its legacy_profile.go.
+ */
+PROF_API int prof_profile_write(struct prof_profile *p, const struct prof_write_options *opts,
+                                prof_sink_fn *sink, void *arg);
+
+/** The same to a file descriptor, which stays open. -EIO and the like as write(2) gives them. */
+PROF_API int prof_profile_write_fd(struct prof_profile *p, int fd, int debug);
+
+/**
+ * The same to a file, created with mode 0600 or replaced. It is written beside its final name and
+ * renamed when complete, so a reader never sees half a profile, and on an error nothing is left.
+ */
+PROF_API int prof_profile_write_file(struct prof_profile *p, const char *path, int debug);
+
+/** prof_profile_write_file() of "heap", as Go's WriteHeapProfile. */
+PROF_API int prof_write_heap(const char *path);
+
+/* --- windows: what happened between two moments ---------------------------------------------- */
+
+/** The state of one profile when the window was opened. Any number may be open at once. */
+struct prof_window;
+
+/** Open a window on the profile of that name. -ENOENT: no such profile. -ENOMEM. */
+PROF_API int prof_window_open(const char *name, struct prof_window **ret_window);
+
+/**
+ * Write what has come since prof_window_open(): the difference of every value, so in-use bytes may
+ * be negative. May be called more than once; each call reports from the opening on.
+ * Returns as prof_profile_write().
+ */
+PROF_API int prof_window_write(struct prof_window *w, const struct prof_write_options *opts,
+                               prof_sink_fn *sink, void *arg);
+
+/** Give the window up. NULL is allowed. */
+PROF_API void prof_window_close(struct prof_window *w);
+
+/* --- feeding the heap profile from your own allocator ---------------------------------------- */
+
+/**
+ * Say that the program's own allocator (pool, arena, device memory) has handed out, or taken back,
+ * the block at `p`. Sampled like malloc, at the rate of prof_set_heap_rate(), under the caller's
+ * stack. `p` is only a name for the block and is never read.
+ *
+ * Returns: 0, or -EINVAL for NULL. Freeing a block that was never fed, or twice, is harmless and
+ *          counted where it can be seen.
+ * Signals: safe.
+ */
+PROF_API int prof_heap_alloc(const void *p, size_t size);
+PROF_API int prof_heap_free(const void *p);
+
+/* --- odds and ends --------------------------------------------------------------------------- */
+
+/**
+ * The function at a code address, mangled as the linker knows it. Copies at most size - 1 bytes
+ * and a NUL. Returns its whole length, or -ENOENT when there is none, -EINVAL.
+ * `address` is that of an instruction, not a return address.
+ */
+PROF_API int prof_symbol(uint64_t address, char *buf, size_t size);
+
+/** Leave the calling thread out of every profile from now on: for a program's own monitors. */
+PROF_API void prof_thread_hide(void);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif

@@ -1,0 +1,172 @@
+/*
+ * arena.c - pages from the kernel, cut up.
+ *
+ * The slab grows by whole chunks, published by compare-and-swap; the loser of a race unmaps its
+ * own. Nothing in it is ever freed, so a reference stays good for ever. Bytes are claimed by one
+ * atomic addition; a claim that would straddle two chunks is left as a gap and made again.
+ *
+ * The arena doubles its blocks, so a large request makes few mappings and a small one stays small.
+ */
+#include "base/arena.h"
+
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/mman.h>
+
+static _Atomic size_t pages_total;
+
+void *prof__pages_map(size_t size)
+{
+    int saved = errno;
+    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED) {
+        errno = saved;
+        return NULL;
+    }
+    atomic_fetch_add_explicit(&pages_total, size, memory_order_relaxed);
+    return p;
+}
+
+void prof__pages_unmap(void *p, size_t size)
+{
+    int saved = errno;
+
+    if (!p)
+        return;
+    if (munmap(p, size) == 0)
+        atomic_fetch_sub_explicit(&pages_total, size, memory_order_relaxed);
+    errno = saved;
+}
+
+size_t prof__pages_total(void)
+{
+    return atomic_load_explicit(&pages_total, memory_order_relaxed);
+}
+
+static bool slab_chunk_ready(struct prof__slab *s, size_t index)
+{
+    char *seen = atomic_load_explicit(&s->chunk[index], memory_order_acquire);
+
+    if (PROF_LIKELY(seen))
+        return true;
+    char *fresh = prof__pages_map(PROF__SLAB_CHUNK);
+    if (!fresh)
+        return false;
+    /* Release: the zeroed pages come with the pointer. */
+    if (!atomic_compare_exchange_strong_explicit(&s->chunk[index], &seen, fresh,
+                                                 memory_order_release, memory_order_acquire))
+        prof__pages_unmap(fresh, PROF__SLAB_CHUNK);
+    return true;
+}
+
+uint32_t prof__slab_alloc(struct prof__slab *s, size_t size)
+{
+    size_t limit = atomic_load_explicit(&s->limit, memory_order_relaxed);
+
+    if (limit == 0 || limit > PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS)
+        limit = PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS;
+    size = (size + 7) & ~(size_t)7;
+    if (size == 0 || size > PROF__SLAB_CHUNK - 8)
+        return 0;
+    /* Tested before claiming, so `used` cannot creep past the limit by more than what the
+     * threads now in here ask for, and never wraps. */
+    while (atomic_load_explicit(&s->used, memory_order_relaxed) + size <= limit) {
+        uint64_t at = atomic_fetch_add_explicit(&s->used, size, memory_order_relaxed);
+
+        if (at == 0) /* reference 0 means none */
+            continue;
+        if (at + size > limit)
+            return 0;
+        if (at / PROF__SLAB_CHUNK != (at + size - 1) / PROF__SLAB_CHUNK)
+            continue;
+        if (!slab_chunk_ready(s, at / PROF__SLAB_CHUNK))
+            return 0;
+        return (uint32_t)(at / 8);
+    }
+    return 0;
+}
+
+struct prof__arena_block {
+    struct prof__arena_block *next;
+    size_t size;
+};
+
+enum {
+    ARENA_FIRST = 64 * 1024,
+    ARENA_LARGEST = 16 * 1024 * 1024,
+    ARENA_HEADER = (sizeof(struct prof__arena_block) + 15) & ~15,
+};
+
+void *prof__arena_alloc(struct prof__arena *a, size_t size)
+{
+    struct prof__arena_block *b = a->block;
+
+    if (size > PTRDIFF_MAX / 2)
+        return NULL;
+    size = (size + 15) & ~(size_t)15;
+    if (!b || b->size - a->used < size) {
+        size_t want = b ? PROF_MIN(b->size * 2, (size_t)ARENA_LARGEST) : ARENA_FIRST;
+
+        want = PROF_MAX(want, (size + ARENA_HEADER + 4095) & ~(size_t)4095);
+        b = prof__pages_map(want);
+        if (!b)
+            return NULL;
+        b->next = a->block;
+        b->size = want;
+        a->block = b;
+        a->used = ARENA_HEADER;
+    }
+    void *p = (char *)b + a->used;
+    a->used += size;
+    return p;
+}
+
+void *prof__arena_array(struct prof__arena *a, size_t n, size_t size)
+{
+    size_t total;
+
+    if (__builtin_mul_overflow(n, size, &total))
+        return NULL;
+    return prof__arena_alloc(a, total);
+}
+
+char *prof__arena_strndup(struct prof__arena *a, const char *s, size_t n)
+{
+    char *copy = prof__arena_alloc(a, n + 1);
+
+    if (copy)
+        memcpy(copy, s, n); /* the rest is zero */
+    return copy;
+}
+
+char *prof__arena_strdup(struct prof__arena *a, const char *s)
+{
+    return prof__arena_strndup(a, s, strlen(s));
+}
+
+char *prof__arena_printf(struct prof__arena *a, const char *format, ...)
+{
+    char line[1024];
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(line, sizeof(line), format, args);
+    va_end(args);
+    if (n < 0)
+        return NULL;
+    return prof__arena_strndup(a, line, PROF_MIN((size_t)n, sizeof(line) - 1));
+}
+
+void prof__arena_free(struct prof__arena *a)
+{
+    while (a->block) {
+        struct prof__arena_block *b = a->block;
+
+        a->block = b->next;
+        prof__pages_unmap(b, b->size);
+    }
+    a->used = 0;
+}

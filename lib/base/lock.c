@@ -1,0 +1,81 @@
+/*
+ * lock.c - the three-state futex lock of Drepper's "Futexes Are Tricky", and the check of ranks.
+ */
+#include "base/lock.h"
+
+#include <errno.h>
+#include <linux/futex.h>
+#include <stdlib.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#ifdef PROF__DEBUG_LOCKS
+static _Thread_local uint32_t held __attribute__((tls_model("initial-exec"))); /* bit per rank */
+
+static void note_taken(const struct prof__lock *l)
+{
+    if (held >> l->rank)
+        abort();
+    held |= 1u << l->rank;
+}
+
+static void note_given(const struct prof__lock *l)
+{
+    if (!(held & 1u << l->rank))
+        abort();
+    held &= ~(1u << l->rank);
+}
+#else
+static void note_taken(const struct prof__lock *l)
+{
+    (void)l;
+}
+
+static void note_given(const struct prof__lock *l)
+{
+    (void)l;
+}
+#endif
+
+bool prof__trylock(struct prof__lock *l)
+{
+    uint32_t seen = 0;
+
+    /* Acquire: we see what the last holder wrote; pairs with the release in prof__unlock(). */
+    if (!atomic_compare_exchange_strong_explicit(&l->state, &seen, 1, memory_order_acquire,
+                                                 memory_order_relaxed))
+        return false;
+    note_taken(l);
+    return true;
+}
+
+void prof__lock(struct prof__lock *l)
+{
+    if (prof__trylock(l))
+        return;
+    int saved = errno;
+    /* From here on we may not be the only waiter, so the state we leave behind is 2. */
+    while (atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
+        syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
+    errno = saved;
+    note_taken(l);
+}
+
+void prof__unlock(struct prof__lock *l)
+{
+    note_given(l);
+    if (atomic_exchange_explicit(&l->state, 0, memory_order_release) == 2) {
+        int saved = errno;
+
+        syscall(SYS_futex, &l->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        errno = saved;
+    }
+}
+
+void prof__lock_reset(struct prof__lock *l)
+{
+    atomic_store_explicit(&l->state, 0, memory_order_relaxed);
+#ifdef PROF__DEBUG_LOCKS
+    held &= ~(1u << l->rank);
+#endif
+}

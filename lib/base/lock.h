@@ -1,0 +1,43 @@
+/*
+ * lock.h - locks of normal context, in one order.
+ *
+ * Hooks and signal handlers take none of these, but for PROF__RANK_COMPILE, which they only try.
+ * Three words of state and a futex: no pthread call, since our own pthread hooks would see it.
+ */
+#ifndef PROF_BASE_LOCK_H
+#define PROF_BASE_LOCK_H
+
+#include "base/compiler.h"
+
+/* Outermost first: a thread takes locks in increasing rank. Debug builds abort on a slip. None is
+ * held while calling a sink or a real function of libc that may wait. */
+enum prof__rank {
+    PROF__RANK_SERVER = 1, /* start and stop of what runs threads */
+    PROF__RANK_REGISTRY,   /* name -> profile */
+    PROF__RANK_SYMBOLIZE,  /* libelf and libdw, which are not thread-safe */
+    PROF__RANK_MODULES,    /* the list of loaded objects, past and present */
+    PROF__RANK_COMPILE,    /* entering libunwind; taken with signals masked */
+    PROF__RANK_LOG,        /* leaf */
+    PROF__RANKS,
+};
+
+struct prof__lock {
+    _Atomic uint32_t state; /* 0 free, 1 held, 2 held and waited for */
+    uint32_t rank;          /* enum prof__rank */
+};
+
+#define PROF__LOCK_INIT(rank)                                                                      \
+    {                                                                                              \
+        0, rank                                                                                    \
+    }
+
+void prof__lock(struct prof__lock *l);
+void prof__unlock(struct prof__lock *l);
+
+/* Context: signal, if every holder masks signals. */
+bool prof__trylock(struct prof__lock *l);
+
+/* In a forked child, where the holder may be gone: make it free. */
+void prof__lock_reset(struct prof__lock *l);
+
+#endif

@@ -1,0 +1,50 @@
+/*
+ * thread.h - the little that libprof keeps for each thread.
+ *
+ * One struct in initial-exec thread-local storage: reached by one %fs-relative access from every
+ * object, never allocated, never freed. Zeroed memory is a valid new thread. A dlopen()ed library
+ * shares a small reserve of such storage, hence the size limit.
+ */
+#ifndef PROF_BASE_THREAD_H
+#define PROF_BASE_THREAD_H
+
+#include <assert.h>
+#include <signal.h>
+
+#include "base/compiler.h"
+
+struct prof__thread {
+    uint64_t bytes_left;        /* to the next heap sample; an allocation >= this is the one */
+    volatile sig_atomic_t busy; /* in the profiler, or hidden: record nothing. Handlers read it */
+    uint32_t labels;            /* the current label set, an id of labels.h */
+    uint64_t interval;          /* mean of the gap now running; 0: none has been drawn */
+    uint64_t rng;               /* state of random.h; 0: unseeded */
+    uintptr_t stack_low;        /* bounds of this thread's own stack, found by unwind/bounds.c; */
+    uintptr_t stack_high;       /* 0: not looked for yet */
+};
+
+static_assert(sizeof(struct prof__thread) <= 64, "one cache line of a scarce kind of memory");
+
+extern PROF_SHARED _Thread_local struct prof__thread prof__self
+    __attribute__((tls_model("initial-exec")));
+
+/*
+ * Everything the profiler does that may allocate, lock or be interrupted by its own hooks goes
+ * between these two. False: already inside, so leave at once. Context: signal.
+ */
+static inline bool prof__enter(struct prof__thread *t)
+{
+    if (t->busy)
+        return false;
+    t->busy = 1;
+    atomic_signal_fence(memory_order_seq_cst);
+    return true;
+}
+
+static inline void prof__leave(struct prof__thread *t)
+{
+    atomic_signal_fence(memory_order_seq_cst);
+    t->busy = 0;
+}
+
+#endif

@@ -1,0 +1,18 @@
+/*
+ * collect_internal.h - what prof.c asks of the recording half: rates and counts.
+ */
+#ifndef PROF_COLLECT_INTERNAL_H
+#define PROF_COLLECT_INTERNAL_H
+
+#include "base/compiler.h"
+
+/* The heap interval now in force; 0 is off. Context: signal. */
+uint64_t prof__heap_rate(void);
+
+/* Set it; returns the previous one. */
+uint64_t prof__heap_rate_set(uint64_t interval);
+
+/* Blocks not recorded for want of memory, and prof_heap_free() of blocks never fed. */
+uint64_t prof__heap_lost(void);
+
+#endif

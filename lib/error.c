@@ -1,0 +1,32 @@
+/*
+ * error.c - one sentence a thread, in initial-exec thread-local storage: so it needs no allocation,
+ * and the size of that scarce memory bounds the sentence.
+ */
+#include "error.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+#include "base/compiler.h"
+
+static _Thread_local char sentence[160] __attribute__((tls_model("initial-exec")));
+
+const char *prof_last_error(void)
+{
+    return sentence;
+}
+
+int prof_set_last_error(int error, const char *format, ...)
+{
+    va_list args;
+
+    va_start(args, format);
+    vsnprintf(sentence, sizeof(sentence), format, args);
+    va_end(args);
+    return error;
+}
+
+int prof__error_memory(const char *what)
+{
+    return prof_set_last_error(-ENOMEM, "out of memory for %s", what);
+}

@@ -1,0 +1,51 @@
+/*
+ * modules.h - the objects whose code is or was loaded, with their build ids.
+ *
+ * A stack keeps bare addresses. Which object was meant follows from the address and the unload
+ * epoch (stack_table.h) at which the stack was first seen: each object carries the span of epochs
+ * in which it was mapped.
+ */
+#ifndef PROF_MODULES_H
+#define PROF_MODULES_H
+
+#include "base/arena.h"
+#include "base/compiler.h"
+
+enum { PROF__BUILD_ID_MAX = 64 };
+
+/* One executable mapping of one object. */
+struct prof__module {
+    uint64_t start, limit; /* page-aligned addresses, [start, limit) */
+    uint64_t offset;       /* of `start` in the file */
+    uint64_t bias;         /* run-time address - address in the ELF file */
+    const char *path;      /* as mapped, without " (deleted)"; "[vdso]", "[anon]" */
+    uint8_t build_id[PROF__BUILD_ID_MAX];
+    uint8_t build_id_size; /* 0: none */
+    bool is_main;          /* the program itself: readable as /proc/self/exe */
+    bool deleted;          /* its file is gone or replaced */
+    bool is_elf;           /* bias is known */
+    uint32_t first_epoch, last_epoch;
+};
+
+/* All of them, those no longer mapped included; the program first, then by address. */
+struct prof__modules {
+    const struct prof__module *module;
+    size_t n;
+};
+
+/* What is loaded now, put together with what was. Memory from `a`. -ENOMEM. Without /proc the
+ * dynamic linker's list has to do. */
+int prof__modules_load(struct prof__arena *a, struct prof__modules *ret);
+
+/* The module that covered `address` at `epoch`, or NULL. */
+const struct prof__module *prof__modules_find(const struct prof__modules *m, uint64_t address,
+                                              uint32_t epoch);
+
+/* Around a dlclose(): keep what is about to go. */
+void prof__modules_before_unload(void);
+void prof__modules_after_unload(void);
+
+/* In a forked child: the lock may have been held. */
+void prof__modules_fork_child(void);
+
+#endif

@@ -1,0 +1,43 @@
+/*
+ * registry.h - name -> what the profile measures and how to read it.
+ */
+#ifndef PROF_REGISTRY_H
+#define PROF_REGISTRY_H
+
+#include <prof/prof.h>
+
+#include "encode.h"
+#include "rows.h"
+
+struct prof__snapshot;
+
+/* A profile's definition: constant, and filled in by prof.c for the built-in ones. */
+struct prof_profile {
+    const char *name;
+    const char *description;
+    unsigned table; /* rows.h */
+    enum prof__text text;
+    size_t n_values;
+    struct prof__value_type value_type[PROF__VALUES_MAX];
+    const char *default_type; /* NULL: the last */
+    struct prof__value_type period_type;
+    bool has_sizes;          /* samples carry the numeric label "bytes" */
+    bool no_window;          /* prof_window_open() is refused: custom profiles, as in Go */
+    int64_t (*period)(void); /* NULL: 1 */
+
+    /* Row values, fixed point and all, into what is shown. NULL: as they are. */
+    void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
+
+    /* A newline-ended sentence for each thing that makes it empty or incomplete. */
+    int (*status)(char *buf, size_t size);
+};
+
+/* Add a definition, which must live for ever. -EEXIST. */
+int prof__registry_add(struct prof_profile *p);
+
+/* Around fork(). */
+void prof__registry_fork_prepare(void);
+void prof__registry_fork_parent(void);
+void prof__registry_fork_child(void);
+
+#endif

@@ -1,0 +1,60 @@
+/*
+ * rows.h - (profile, stack, labels, size class) -> up to four counters that only grow.
+ *
+ * The one table behind every profile. A row is found or made without a lock, lives for ever, and
+ * is added to with plain atomic additions.
+ */
+#ifndef PROF_ROWS_H
+#define PROF_ROWS_H
+
+#include "base/compiler.h"
+#include "stack_table.h"
+
+/* Whose rows. Custom profiles take numbers from PROF__TABLE_CUSTOM up. */
+enum prof__table {
+    PROF__TABLE_HEAP,
+    PROF__TABLE_CPU,
+    PROF__TABLE_MUTEX,
+    PROF__TABLE_BLOCK,
+    PROF__TABLE_THREADCREATE,
+    PROF__TABLE_CUSTOM = 16,
+};
+
+enum { PROF__ROW_VALUES = 4 };
+
+struct prof__row {
+    uint32_t next; /* in its hash chain */
+    uint16_t table;
+    uint16_t size_class; /* prof__size_class(); 0 where sizes mean nothing */
+    prof__stack_id stack;
+    uint32_t labels;
+    _Atomic int64_t value[PROF__ROW_VALUES];
+};
+
+/*
+ * Reference of the row, made if need be. When memory is out or the cap is reached, that of the
+ * table's own row [lost: table full]; 0 only if even that could not be made. Context: signal.
+ */
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
+                        unsigned size_class);
+
+/* Context: signal. */
+struct prof__row *prof__rows_at(uint32_t ref);
+
+/* Call `each` for every row of `table`, in no order. Rows made meanwhile may be missed. A non-zero
+ * return stops and is returned. */
+int prof__rows_each(unsigned table, int (*each)(const struct prof__row *row, void *arg),
+                    void *arg);
+
+size_t prof__rows_count(unsigned table);
+
+/* Samples whose row could not be kept. Context: signal. */
+uint64_t prof__rows_lost(void);
+
+/* Eight classes per doubling; every size up to 16 has its own. At least 1. Context: signal. */
+unsigned prof__size_class(uint64_t size);
+
+/* Bound what stacks and rows take together, in bytes. */
+void prof__tables_set_limit(size_t bytes);
+
+#endif

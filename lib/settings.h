@@ -1,0 +1,26 @@
+/*
+ * settings.h - the environment variables LIBPROF_*.
+ *
+ * Read with secure_getenv, so a setuid program ignores them all. A value that cannot be understood
+ * is reported once to the log and changes nothing; so is a variable LIBPROF_* that nobody knows.
+ */
+#ifndef PROF_SETTINGS_H
+#define PROF_SETTINGS_H
+
+#include "base/compiler.h"
+
+/* The numbers, -1 where the variable is unset or malformed. Sizes take the suffixes k, m, g (and
+ * KiB, MiB, GiB), powers of 1024; LIBPROF_BLOCK_RATE takes ns, us, ms, s; LIBPROF_CPU_RATE hz. */
+struct prof__settings {
+    int64_t heap_rate;
+    int64_t block_rate;
+    int64_t mutex_fraction;
+    int64_t cpu_rate;
+    int64_t memory_limit; /* LIBPROF_MEMORY_LIMIT: bytes for stacks and rows */
+};
+
+/* Parse them now. Allocates nothing. `report`: also log what is malformed or unknown.
+ * Context: hook, without `report`. */
+void prof__settings_read(struct prof__settings *ret, bool report);
+
+#endif

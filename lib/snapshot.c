@@ -1,0 +1,1 @@
+typedef int prof__placeholder;

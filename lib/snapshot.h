@@ -1,0 +1,35 @@
+/*
+ * snapshot.h - the rows of one profile copied out, and differences of two such copies.
+ */
+#ifndef PROF_SNAPSHOT_H
+#define PROF_SNAPSHOT_H
+
+#include "base/arena.h"
+#include "registry.h"
+
+/* One row as it was. */
+struct prof__sample {
+    uint32_t row; /* rows.h: which one; the same row has the same reference in every snapshot */
+    prof__stack_id stack;
+    uint32_t labels;
+    int64_t value[PROF__ROW_VALUES]; /* as in the row */
+};
+
+struct prof__snapshot {
+    struct prof__arena arena; /* owns all that is in here */
+    struct prof__sample *sample;
+    size_t n;
+    int64_t wall_ns;
+    int64_t monotonic_ns;
+};
+
+/* Copy the rows of a table. -ENOMEM. Free it also then. */
+int prof__snapshot_take(unsigned table, struct prof__snapshot *ret);
+
+/* now -= before, row by row; rows that did not change go. `before` is sorted by row, as
+ * prof__snapshot_take() leaves it. */
+void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before);
+
+void prof__snapshot_free(struct prof__snapshot *s);
+
+#endif

@@ -1,0 +1,45 @@
+/*
+ * symbolize.h - address -> function, file, line, with inlined frames.
+ *
+ * From DWARF where there is any (also in separate debug files), else the symbol table, else
+ * nothing. Runs when a profile is read, never when a sample is taken.
+ */
+#ifndef PROF_SYMBOLIZE_H
+#define PROF_SYMBOLIZE_H
+
+#include "base/arena.h"
+#include "modules.h"
+
+struct prof__line {
+    const char *function; /* as the linker knows it (mangled); NULL: unknown. Valid UTF-8 */
+    const char *file;     /* absolute where the compiler said so; NULL: unknown. Valid UTF-8 */
+    uint32_t line;        /* 0: unknown */
+    uint32_t start_line;  /* of the function; 0: unknown */
+};
+
+struct prof__symbols {
+    const struct prof__line *line; /* innermost inlined function first */
+    size_t n;                      /* 0: nothing is known */
+};
+
+/* An address to look up, in the module that it belongs to; NULL: none, gives no lines. */
+struct prof__lookup {
+    const struct prof__module *module;
+    uint64_t address;
+};
+
+/*
+ * Look up n addresses. Results and their strings live in `a`. One thread at a time works, others
+ * wait. Never asks the network, never maps a file whose build id differs. 0 or -ENOMEM; a file
+ * that cannot be read or is damaged only means fewer names.
+ */
+int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                    struct prof__symbols *ret_symbols);
+
+/* Bytes kept between calls, for the report of libprof's own memory. */
+size_t prof__symbolize_cached(void);
+
+/* In a forked child: another thread may have been at work, so its state is abandoned. */
+void prof__symbolize_fork_child(void);
+
+#endif

@@ -1,0 +1,66 @@
+/*
+ * stack.h - the call stack of this thread, of an interrupted one, or of a copied one.
+ *
+ * What comes back are addresses of instructions, leaf first: of a caller, its call instruction's
+ * last byte (return address - 1); of the innermost frame of a signal context, and of a frame that
+ * a signal interrupted, the exact pc. So an address can be looked up as it is.
+ *
+ * A stack that could not be walked to its end has a pseudo frame as its root, saying why. Pseudo
+ * frames are small numbers in page 1, where nothing is ever mapped.
+ *
+ * Safe in a signal handler and in a malloc hook: no malloc, no lock that waits, errno kept, reads
+ * only what is known to be this thread's stack or has been probed. Uses less than 3 KiB of stack.
+ */
+#ifndef PROF_UNWIND_STACK_H
+#define PROF_UNWIND_STACK_H
+
+#include "base/compiler.h"
+
+/* Most frames kept of one stack, a pseudo frame included. */
+#define PROF__STACK_MAX 128
+
+enum prof__pseudo {
+    PROF__PC_LOST = 0x1001, /* [lost: table full] */
+    PROF__PC_TRUNCATED,     /* [truncated: deeper than 127 frames] */
+    PROF__PC_NO_INFO,       /* [no unwind info] */
+    PROF__PC_UNREADABLE,    /* [unreadable stack] */
+    PROF__PC_BUSY,          /* [unwinder busy] */
+    PROF__PC_OTHER,         /* [other: below the export limit] */
+    PROF__PC_SKIPPED,       /* [skip past the end of the stack] */
+    PROF__PC_PSEUDO_END,
+};
+
+static inline bool prof__pc_is_pseudo(uintptr_t pc)
+{
+    return pc >= PROF__PC_LOST && pc < PROF__PC_PSEUDO_END;
+}
+
+/*
+ * The calling thread's stack, from the frame that `return_address` returns into, for a caller that
+ * passes its own __builtin_return_address(0): so no frame of ours is ever seen. Should that frame
+ * not be met, the stack is that one frame and a pseudo frame. Fills at most `max` (<=
+ * PROF__STACK_MAX) and returns how many, at least 1. Context: signal.
+ */
+size_t prof__stack_here(const void *return_address, uintptr_t *pcs, size_t max);
+
+/* The stack that a signal interrupted: `ucontext` is the handler's third argument.
+ * Context: signal. */
+size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max);
+
+/* What went wrong while walking, since the start of the process. Context: signal. */
+struct prof__stack_stats {
+    _Atomic uint64_t truncated;  /* deeper than the limit */
+    _Atomic uint64_t no_info;    /* a pc without unwind info */
+    _Atomic uint64_t unreadable; /* a frame outside readable memory, or going backwards */
+    _Atomic uint64_t busy;       /* the rule compiler was taken by another thread */
+};
+extern struct prof__stack_stats prof__stack_stats;
+
+/* Code may have been unloaded: forget rules that could be stale. Context: normal. */
+void prof__stack_code_unloaded(void);
+
+/* Around fork(): no thread may be inside the rule compiler. Context: atfork handlers. */
+void prof__stack_fork_prepare(void);
+void prof__stack_fork_done(void);
+
+#endif

@@ -1,0 +1,6 @@
+#include PROF_HEADER
+
+int main(void)
+{
+    return 0;
+}
