@@ -1,0 +1,147 @@
+# shellcheck shell=bash
+#
+# setup.sh - what demo/run, test/run and .ci/run have in common; sourced, not run.
+#
+#   setup_packages build test   install what is missing of these sections of packages.txt
+#   setup_tools                 set PYTHON to a python3 that works
+#   setup_build DIR [OPTION..]  configure and build the tree in DIR
+#
+# With nothing missing no command of apt runs, so it works without a network and without root.
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+
+say() { printf '%s\n' "$*"; }
+die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+
+# The packages of some sections, one a line.
+packages_of() {
+    local section
+
+    for section in "$@"; do
+        awk -v want="[$section]" '
+            /^\[/ { on = $1 == want; next }
+            on && NF && $1 !~ /^#/ { print $1 }' "$root/packages.txt"
+    done | sort -u
+}
+
+# Of the packages named on standard input, those that are not installed.
+packages_missing() {
+    local p
+
+    while read -r p; do
+        case $(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null) in
+        installed) ;;
+        *) say "$p" ;;
+        esac
+    done
+}
+
+as_root() {
+    if [ "$(id -u)" -eq 0 ]; then
+        "$@"
+    else
+        sudo "$@"
+    fi
+}
+
+# Some test packages are servers, and Debian starts a server when it is installed. We only want the
+# program: for the time of the installation a policy says no (unless the machine has one already),
+# and afterwards the new units are kept from starting at boot.
+policy=/usr/sbin/policy-rc.d
+policy_mark='# made by libprof for the time of one apt-get; may be deleted'
+
+policy_set() {
+    [ ! -e "$policy" ] || return 0
+    printf '#!/bin/sh\n%s\nexit 101\n' "$policy_mark" | as_root tee "$policy" >/dev/null
+    as_root chmod 755 "$policy"
+}
+
+policy_unset() {
+    if grep -qsF "$policy_mark" "$policy"; then
+        as_root rm -f "$policy"
+    fi
+}
+
+packages_install() {
+    local unit
+
+    (
+        # In a subshell: the trap is undone with it, and a caller's own trap is left alone.
+        trap policy_unset EXIT
+        trap 'exit 130' INT
+        trap 'exit 143' TERM HUP
+        policy_set
+        as_root apt-get update -q || true # old lists may do
+        as_root env DEBIAN_FRONTEND=noninteractive \
+            apt-get install -q -y --no-install-recommends --no-remove "$@"
+    ) || return
+
+    [ -d /run/systemd/system ] || return 0
+    for unit in "$@"; do
+        case $unit in
+        nginx-light) as_root systemctl disable --quiet nginx ;;
+        redis-server | memcached) as_root systemctl disable --quiet "$unit" ;;
+        esac
+    done
+}
+
+setup_packages() {
+    local missing
+
+    if ! command -v dpkg-query >/dev/null; then
+        say "not Debian: going on without looking for packages; packages.txt has their Debian names"
+        return 0
+    fi
+    missing=$(packages_of "$@" | packages_missing | tr '\n' ' ')
+    missing=${missing% }
+    [ -n "$missing" ] || return 0
+
+    say "installing: $missing"
+    if [ "$(id -u)" -ne 0 ] && ! command -v sudo >/dev/null; then
+        die "this needs root and there is no sudo; as root, run: apt-get install $missing"
+    fi
+    # shellcheck disable=SC2086 # a list of words
+    packages_install $missing >"${TMPDIR:-/tmp}/libprof-apt.$$" 2>&1 || {
+        tail -n 20 "${TMPDIR:-/tmp}/libprof-apt.$$" >&2
+        rm -f "${TMPDIR:-/tmp}/libprof-apt.$$"
+        die "apt-get could not install: $missing"
+    }
+    rm -f "${TMPDIR:-/tmp}/libprof-apt.$$"
+}
+
+# Version managers put a python3 of their own first in PATH, which may lack what Debian's has.
+setup_tools() {
+    PYTHON=/usr/bin/python3
+    [ -x "$PYTHON" ] || PYTHON=$(command -v python3) || die "no python3 found"
+    MESON=$(command -v meson) || die "no meson found"
+    if [ -x /usr/bin/meson ]; then
+        MESON=/usr/bin/meson
+    fi
+    export PYTHON MESON
+}
+
+configure() {
+    local dir=$1
+
+    shift
+    if [ -f "$dir/build.ninja" ] && "$MESON" setup --reconfigure "$@" "$dir" "$root"; then
+        return 0
+    elif [ -d "$dir/meson-private" ]; then # half configured, or the tree has moved
+        "$MESON" setup --wipe "$@" "$dir" "$root"
+    else
+        "$MESON" setup "$@" "$dir" "$root"
+    fi
+}
+
+# Quiet unless it fails. A directory that was built before is configured again, so that it follows
+# the options given now.
+setup_build() {
+    local dir=$1 log=$1/setup.log
+
+    mkdir -p "$dir" || return
+    if ! { configure "$@" && "$MESON" compile -C "$dir"; } >"$log" 2>&1; then
+        grep -E -A8 'error:|ERROR|FAILED|undefined reference' "$log" | head -n 60 >&2
+        say "the build failed; all it said is in $log" >&2
+        return 1
+    fi
+}
