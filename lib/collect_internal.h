@@ -12,7 +12,9 @@ uint64_t prof__heap_rate(void);
 /* Set it; returns the previous one. */
 uint64_t prof__heap_rate_set(uint64_t interval);
 
-/* Blocks not recorded for want of memory, and prof_heap_free() of blocks never fed. */
+/* Live blocks not remembered for want of memory; prof_heap_free() of blocks that were not there,
+ * which only shows at rate 1. */
 uint64_t prof__heap_lost(void);
+uint64_t prof__heap_foreign_frees(void);
 
 #endif

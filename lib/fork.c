@@ -1,1 +1,42 @@
-typedef int prof__placeholder;
+/*
+ * fork.c - a forked child must find every lock free, though the thread that held it is not there.
+ *
+ * Short locks are taken before the fork and released on both sides. The symbolizer's may be held
+ * for a second, and no fork should wait for that: the child abandons its state instead. The tables
+ * take no lock, so there is nothing to do; a child goes on from its parent's numbers, as it does
+ * with its memory. A process made by raw clone() or vfork() runs no handlers and has to do with
+ * that.
+ */
+#include "fork.h"
+
+#include <pthread.h>
+
+#include "modules.h"
+#include "registry.h"
+#include "symbolize.h"
+#include "unwind/stack.h"
+
+static void prepare(void)
+{
+    prof__registry_fork_prepare();
+    prof__stack_fork_prepare();
+}
+
+static void in_parent(void)
+{
+    prof__stack_fork_done();
+    prof__registry_fork_parent();
+}
+
+static void in_child(void)
+{
+    prof__stack_fork_done();
+    prof__registry_fork_child();
+    prof__symbolize_fork_child();
+    prof__modules_fork_child();
+}
+
+void prof__fork_install(void)
+{
+    pthread_atfork(prepare, in_parent, in_child);
+}

@@ -1,1 +1,159 @@
-typedef int prof__placeholder;
+/*
+ * rows.c - the table behind every profile.
+ *
+ *   head[hash mod 2^14] -> row -> row ...   in a slab that holds nothing but rows
+ *
+ * Chains as in stack_table.c. Since every allocation in the slab has the same size, rows can also
+ * be visited in memory order, which is the order of their references: a snapshot comes out sorted
+ * and two of them subtract in one pass. Each table has one more row, static, for what does not fit
+ * under the cap. Context: signal.
+ */
+#include "rows.h"
+
+#include "base/arena.h"
+#include "base/random.h"
+#include "tables.h"
+
+enum { HEADS = 1 << 14 };
+
+/* References of the static rows; no slab is so large as to give one. */
+#define LOST_REF(table) (UINT32_MAX - (PROF__TABLES - 1) + (table))
+#define LOST_STACK      UINT32_MAX /* as in stack_table.c */
+
+static _Atomic uint32_t head[HEADS];
+static struct prof__slab slab = { .limit = PROF__TABLES_LIMIT / 4 };
+static struct prof__row lost_row[PROF__TABLES];
+static _Atomic uint32_t count[PROF__TABLES];
+static _Atomic uint64_t lost;
+
+static_assert(sizeof(struct prof__row) == 48, "a row is walked over by its size");
+
+struct prof__row *prof__rows_at(uint32_t ref)
+{
+    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)] : prof__slab_at(&slab, ref);
+}
+
+static uint32_t find(uint32_t ref, uint32_t end, const struct prof__row *want)
+{
+    while (ref != end) {
+        const struct prof__row *row = prof__slab_at(&slab, ref);
+
+        if (row->stack == want->stack && row->labels == want->labels &&
+            row->size_class == want->size_class && row->table == want->table)
+            break;
+        ref = row->next;
+    }
+    return ref;
+}
+
+/* Made visible to prof__rows_each(). */
+static void publish(struct prof__row *row)
+{
+    /* Release: the key is written; pairs with the acquire in prof__rows_each(). */
+    atomic_store_explicit(&row->published, 1, memory_order_release);
+    atomic_fetch_add_explicit(&count[row->table], 1, memory_order_relaxed);
+}
+
+static PROF_COLD uint32_t lost_ref(unsigned table)
+{
+    struct prof__row *row = &lost_row[table];
+
+    atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+    if (!atomic_load_explicit(&row->published, memory_order_relaxed)) {
+        row->table = (uint8_t)table; /* racing threads write the same */
+        row->stack = LOST_STACK;
+        atomic_store_explicit(&row->published, 1, memory_order_release);
+    }
+    return LOST_REF(table);
+}
+
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
+                        unsigned size_class)
+{
+    struct prof__row want = {
+        .table = (uint8_t)table,
+        .size_class = (uint16_t)size_class,
+        .stack = stack,
+        .labels = labels,
+    };
+    uint64_t key = (uint64_t)stack << 32 | labels;
+    uint64_t hash = prof__mix64(key ^ (uint64_t)(size_class << 8 | table) << 48);
+    _Atomic uint32_t *h = &head[hash % HEADS];
+    /* Acquire: the rows on the chain are seen whole; pairs with the release below. */
+    uint32_t first = atomic_load_explicit(h, memory_order_acquire);
+    uint32_t ref = find(first, 0, &want);
+
+    if (PROF_LIKELY(ref))
+        return ref;
+    ref = prof__slab_alloc(&slab, sizeof(struct prof__row));
+    if (!ref)
+        return lost_ref(table);
+    struct prof__row *row = prof__slab_at(&slab, ref);
+    row->table = want.table;
+    row->size_class = want.size_class;
+    row->stack = stack;
+    row->labels = labels;
+    for (;;) {
+        uint32_t seen = first;
+
+        row->next = first;
+        if (atomic_compare_exchange_strong_explicit(h, &seen, ref, memory_order_release,
+                                                    memory_order_acquire)) {
+            publish(row);
+            return ref;
+        }
+        uint32_t twin = find(seen, first, &want);
+        if (twin != first)
+            return twin; /* another thread was faster; our row is never published */
+        first = seen;
+    }
+}
+
+int prof__rows_each(unsigned table,
+                    int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg)
+{
+    uint64_t end = atomic_load_explicit(&slab.used, memory_order_relaxed);
+
+    for (uint64_t at = sizeof(struct prof__row); at < end; at += sizeof(struct prof__row)) {
+        uint64_t in_chunk = at % PROF__SLAB_CHUNK;
+        /* Acquire: the chunk's zeroed pages; pairs with its publication. */
+        char *chunk = atomic_load_explicit(&slab.chunk[at / PROF__SLAB_CHUNK],
+                                           memory_order_acquire);
+
+        if (!chunk || in_chunk + sizeof(struct prof__row) > PROF__SLAB_CHUNK)
+            continue;
+        const struct prof__row *row = (const struct prof__row *)(chunk + in_chunk);
+        if (!atomic_load_explicit(&row->published, memory_order_acquire) || row->table != table)
+            continue;
+        int r = each((uint32_t)(at / 8), row, arg);
+        if (r)
+            return r;
+    }
+    if (atomic_load_explicit(&lost_row[table].published, memory_order_acquire))
+        return each(LOST_REF(table), &lost_row[table], arg);
+    return 0;
+}
+
+size_t prof__rows_count(unsigned table)
+{
+    return atomic_load_explicit(&count[table], memory_order_relaxed);
+}
+
+uint64_t prof__rows_lost(void)
+{
+    return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
+void prof__rows_set_limit(size_t bytes)
+{
+    atomic_store_explicit(&slab.limit, bytes, memory_order_relaxed);
+}
+
+unsigned prof__size_class(uint64_t size)
+{
+    if (size <= 16)
+        return (unsigned)size + 1;
+    /* The leading bit and the three below it. 17 is the first of class 18. */
+    unsigned log2 = 63 - (unsigned)__builtin_clzll(size);
+    return 18 + (log2 - 4) * 8 + (unsigned)((size >> (log2 - 3)) & 7);
+}

@@ -18,13 +18,15 @@ enum prof__table {
     PROF__TABLE_BLOCK,
     PROF__TABLE_THREADCREATE,
     PROF__TABLE_CUSTOM = 16,
+    PROF__TABLES = 256,
 };
 
 enum { PROF__ROW_VALUES = 4 };
 
 struct prof__row {
     uint32_t next; /* in its hash chain */
-    uint16_t table;
+    _Atomic uint8_t published;
+    uint8_t table;
     uint16_t size_class; /* prof__size_class(); 0 where sizes mean nothing */
     prof__stack_id stack;
     uint32_t labels;
@@ -41,10 +43,10 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
 /* Context: signal. */
 struct prof__row *prof__rows_at(uint32_t ref);
 
-/* Call `each` for every row of `table`, in no order. Rows made meanwhile may be missed. A non-zero
- * return stops and is returned. */
-int prof__rows_each(unsigned table, int (*each)(const struct prof__row *row, void *arg),
-                    void *arg);
+/* Call `each` for every row of `table`, by rising reference. Rows made meanwhile may be missed. A
+ * non-zero return stops and is returned. */
+int prof__rows_each(unsigned table,
+                    int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg);
 
 size_t prof__rows_count(unsigned table);
 
@@ -53,8 +55,5 @@ uint64_t prof__rows_lost(void);
 
 /* Eight classes per doubling; every size up to 16 has its own. At least 1. Context: signal. */
 unsigned prof__size_class(uint64_t size);
-
-/* Bound what stacks and rows take together, in bytes. */
-void prof__tables_set_limit(size_t bytes);
 
 #endif

@@ -1,1 +1,76 @@
-typedef int prof__placeholder;
+/*
+ * snapshot.c - copying rows while they are being added to.
+ *
+ * Nothing stops the writers, so each row is a moment of its own. The values of one row are read
+ * last to first: writers of the heap profile add in the order that makes this come out consistent
+ * (collect_heap.c).
+ */
+#include "snapshot.h"
+
+#include <errno.h>
+
+#include "base/clock.h"
+
+struct copy {
+    struct prof__snapshot *to;
+    size_t room;
+};
+
+static int copy_row(uint32_t ref, const struct prof__row *row, void *arg)
+{
+    static const unsigned order[PROF__ROW_VALUES] = { 2, 3, 1, 0 };
+    struct copy *c = arg;
+
+    if (c->to->n == c->room)
+        return 1; /* made after we counted: the next snapshot has it */
+    struct prof__sample *s = &c->to->sample[c->to->n++];
+    s->row = ref;
+    s->stack = row->stack;
+    s->labels = row->labels;
+    for (size_t i = 0; i < PROF__ROW_VALUES; i++) /* acquire: in this order */
+        s->value[order[i]] = atomic_load_explicit(&row->value[order[i]], memory_order_acquire);
+    return 0;
+}
+
+int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
+{
+    size_t room = prof__rows_count(table) + 1; /* the row of the lost is not counted */
+
+    *ret = (struct prof__snapshot){ 0 };
+    ret->wall_ns = prof__wall_ns();
+    ret->monotonic_ns = prof__monotonic_ns();
+    ret->sample = prof__arena_array(&ret->arena, room, sizeof(*ret->sample));
+    if (!ret->sample)
+        return -ENOMEM;
+    prof__rows_each(table, copy_row, &(struct copy){ ret, room });
+    return 0;
+}
+
+void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before)
+{
+    size_t b = 0, kept = 0;
+
+    for (size_t i = 0; i < now->n; i++) {
+        struct prof__sample s = now->sample[i];
+        int64_t changed = 0;
+
+        while (b < before->n && before->sample[b].row < s.row)
+            b++;
+        bool was = b < before->n && before->sample[b].row == s.row;
+        for (size_t v = 0; v < PROF__ROW_VALUES; v++) {
+            if (was)
+                s.value[v] -= before->sample[b].value[v];
+            changed |= s.value[v];
+        }
+        if (changed)
+            now->sample[kept++] = s;
+    }
+    now->n = kept;
+}
+
+void prof__snapshot_free(struct prof__snapshot *s)
+{
+    struct prof__arena arena = s->arena; /* which may own *s */
+
+    prof__arena_free(&arena);
+}

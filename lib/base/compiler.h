@@ -4,6 +4,7 @@
 #ifndef PROF_BASE_COMPILER_H
 #define PROF_BASE_COMPILER_H
 
+#include <assert.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>

@@ -56,6 +56,9 @@ struct prof__stack_stats {
 };
 extern struct prof__stack_stats prof__stack_stats;
 
+/* Get the rule compiler ready early, while nothing else runs; walking works without it. */
+void prof__stack_init(void);
+
 /* Code may have been unloaded: forget rules that could be stale. Context: normal. */
 void prof__stack_code_unloaded(void);
 

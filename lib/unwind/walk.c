@@ -5,3 +5,4 @@ size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
 void prof__stack_code_unloaded(void) {}
 void prof__stack_fork_prepare(void) {}
 void prof__stack_fork_done(void) {}
+void prof__stack_init(void) {}

@@ -1,0 +1,522 @@
+/*
+ * report.c - from ids and bare addresses to a report that only has to be laid out.
+ *
+ *   samples -> distinct (address, epoch) -> module -> symbols -> locations -> samples again
+ *
+ * An address means the object that was mapped there when its stack was first seen. Should two
+ * objects have had the same place one after the other, the one that is gone is shown moved to free
+ * addresses, so that an address is unique in a profile; file offsets stay true.
+ *
+ * Memory: the request's arena, proportional to what is shown.
+ */
+#include "report.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/random.h"
+#include "modules.h"
+#include "unwind/stack.h"
+
+/* Where objects that lost their place to another are shown: above every user address. */
+#define MOVED_BASE ((uint64_t)1 << 48)
+#define MOVED_STEP ((uint64_t)1 << 36)
+
+static const char *const pseudo_name[] = {
+    [PROF__PC_LOST - PROF__PC_LOST] = "[lost: table full]",
+    [PROF__PC_TRUNCATED - PROF__PC_LOST] = "[truncated: stack too deep]",
+    [PROF__PC_NO_INFO - PROF__PC_LOST] = "[no unwind info]",
+    [PROF__PC_UNREADABLE - PROF__PC_LOST] = "[unreadable stack]",
+    [PROF__PC_BUSY - PROF__PC_LOST] = "[unwinder busy]",
+    [PROF__PC_OTHER - PROF__PC_LOST] = "[other: below the export limit]",
+    [PROF__PC_SKIPPED - PROF__PC_LOST] = "[skip past the end of the stack]",
+};
+
+static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");
+
+struct place { /* a distinct address */
+    uint64_t pc;
+    uint32_t epoch;
+    uint32_t location;                 /* index of its location, 1-based; 0: not made yet */
+    const struct prof__module *module; /* NULL: none known, or a pseudo frame */
+};
+
+struct builder {
+    const struct prof_profile *profile;
+    const struct prof__report_options *options;
+    struct prof__arena *arena;
+    struct prof__report *report;
+    struct prof__modules modules;
+
+    struct prof__report_sample *sample; /* location[] holds place indexes until resolve() */
+    size_t n_samples;
+    struct place *place;
+    size_t n_places;
+    uint32_t *slot; /* open addressing: place index + 1 */
+    size_t n_slots; /* a power of two */
+
+    struct prof__report_mapping *mapping;
+    uint32_t *mapping_of_module; /* by index in modules; mapping index */
+    uint32_t unknown_mapping, pseudo_mapping; /* 1-based; 0: not needed */
+    const char **comment;
+};
+
+/* --- samples and places ---------------------------------------------------------------------- */
+
+static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t *ret_index)
+{
+    uint64_t hash = prof__mix64(pc ^ (uint64_t)epoch << 48);
+
+    for (size_t i = hash & (b->n_slots - 1);; i = (i + 1) & (b->n_slots - 1)) {
+        if (!b->slot[i]) {
+            struct place *p = &b->place[b->n_places];
+
+            *p = (struct place){ .pc = pc, .epoch = epoch };
+            if (!prof__pc_is_pseudo(pc))
+                p->module = prof__modules_find(&b->modules, pc, epoch);
+            b->slot[i] = (uint32_t)++b->n_places;
+            *ret_index = (uint32_t)b->n_places - 1;
+            return true;
+        }
+        const struct place *p = &b->place[b->slot[i] - 1];
+        if (p->pc == pc && p->epoch == epoch) {
+            *ret_index = b->slot[i] - 1;
+            return true;
+        }
+    }
+}
+
+static int add_label_size(struct builder *b, struct prof__report_sample *out)
+{
+    /* Average size of the row's blocks; where none was allocated in a window, of those freed. */
+    int64_t objects = out->value[0] ? out->value[0] : out->value[2];
+    int64_t bytes = out->value[0] ? out->value[1] : out->value[3];
+
+    struct prof__label *label = prof__arena_alloc(b->arena, sizeof(*label));
+    if (!label)
+        return -ENOMEM;
+    label->key = "bytes";
+    label->number = objects ? bytes / objects : 0;
+    out->label = label;
+    out->n_labels = 1;
+    return 0;
+}
+
+static int add_sample(struct builder *b, const struct prof__stack *stack,
+                      const int64_t value[PROF__VALUES_MAX], bool has_size)
+{
+    struct prof__report_sample *out = &b->sample[b->n_samples];
+    uint32_t *location = prof__arena_array(b->arena, stack->n, sizeof(*location));
+
+    if (!location)
+        return -ENOMEM;
+    for (uint32_t i = 0; i < stack->n; i++)
+        place_find(b, stack->pcs[i], stack->epoch, &location[i]);
+    out->location = location;
+    out->n_locations = stack->n;
+    memcpy(out->value, value, sizeof(out->value));
+    if (has_size && add_label_size(b, out) < 0)
+        return -ENOMEM;
+    b->n_samples++;
+    return 0;
+}
+
+/* The values of a row as they are shown. False: all zero. */
+static bool shown(const struct prof_profile *p, const struct prof__sample *s,
+                  int64_t ret_value[PROF__VALUES_MAX])
+{
+    int64_t any = 0;
+
+    memset(ret_value, 0, PROF__VALUES_MAX * sizeof(*ret_value));
+    if (p->finish)
+        p->finish(s->value, ret_value);
+    else
+        memcpy(ret_value, s->value, p->n_values * sizeof(*ret_value));
+    for (size_t i = 0; i < p->n_values; i++)
+        any |= ret_value[i];
+    return any != 0;
+}
+
+/* What decides which samples stay under a limit: the column shown first, by size. */
+static uint64_t importance(const struct prof_profile *p, const int64_t value[PROF__VALUES_MAX])
+{
+    int64_t v = value[p->n_values - 1];
+
+    if (p->default_type)
+        for (size_t i = 0; i < p->n_values; i++)
+            if (strcmp(p->value_type[i].type, p->default_type) == 0)
+                v = value[i];
+    return v < 0 ? -(uint64_t)v : (uint64_t)v;
+}
+
+/* The least importance that stays: such that at most `limit` of n samples have more. Counts by
+ * leading bits, 16 steps per doubling, so it is one pass and no sort. */
+static unsigned importance_class(uint64_t v)
+{
+    if (v < 16)
+        return (unsigned)v;
+    unsigned log2 = 63 - (unsigned)__builtin_clzll(v);
+    return (log2 - 3) * 16 + (unsigned)((v >> (log2 - 4)) & 15);
+}
+
+static unsigned cut_off(const struct prof_profile *p, const struct prof__snapshot *s,
+                        uint64_t limit)
+{
+    size_t of_class[61 * 16] = { 0 };
+    int64_t value[PROF__VALUES_MAX];
+    uint64_t n = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        if (shown(p, &s->sample[i], value))
+            of_class[importance_class(importance(p, value))]++;
+    for (unsigned c = ARRAY_LEN(of_class); c-- > 0;) {
+        n += of_class[c];
+        if (n > limit)
+            return c + 1;
+    }
+    return 0;
+}
+
+static int collect_samples(struct builder *b, const struct prof__snapshot *s)
+{
+    const struct prof_profile *p = b->profile;
+    uint64_t limit = b->options->max_samples;
+    unsigned least = limit && s->n > limit ? cut_off(p, s, limit - 1) : 0;
+    int64_t other[PROF__VALUES_MAX] = { 0 };
+    size_t n_pcs = 1, n_other = 0;
+
+    for (size_t i = 0; i < s->n; i++)
+        n_pcs += prof__stack_table_get(s->sample[i].stack)->n;
+    /* Far fewer addresses are distinct, but untouched pages cost nothing. */
+    b->n_slots = 64;
+    while (b->n_slots < n_pcs * 2)
+        b->n_slots *= 2;
+    b->sample = prof__arena_array(b->arena, s->n + 1, sizeof(*b->sample));
+    b->place = prof__arena_array(b->arena, n_pcs, sizeof(*b->place));
+    b->slot = prof__arena_array(b->arena, b->n_slots, sizeof(*b->slot));
+    if (!b->sample || !b->place || !b->slot)
+        return -ENOMEM;
+
+    for (size_t i = 0; i < s->n; i++) {
+        int64_t value[PROF__VALUES_MAX];
+
+        if (!shown(p, &s->sample[i], value))
+            continue;
+        if (least && importance_class(importance(p, value)) < least) {
+            for (size_t v = 0; v < p->n_values; v++)
+                other[v] += value[v];
+            n_other++;
+            continue;
+        }
+        int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), value, p->has_sizes);
+        if (r < 0)
+            return r;
+    }
+    if (n_other) {
+        union {
+            struct prof__stack stack;
+            uintptr_t words[sizeof(struct prof__stack) / sizeof(uintptr_t) + 1];
+        } one = { .stack = { .n = 1 } };
+
+        one.words[sizeof(struct prof__stack) / sizeof(uintptr_t)] = PROF__PC_OTHER;
+        b->comment[b->report->n_comments++] = prof__arena_printf(
+            b->arena, "%zu samples, the smallest, are folded into %s", n_other,
+            pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
+        return add_sample(b, &one.stack, other, false);
+    }
+    return 0;
+}
+
+/* --- mappings ------------------------------------------------------------------------------- */
+
+static const char *hex(struct prof__arena *a, const uint8_t *bytes, size_t n)
+{
+    static const char digit[] = "0123456789abcdef";
+    char *s = prof__arena_alloc(a, 2 * n + 1);
+
+    for (size_t i = 0; s && i < n; i++) {
+        s[2 * i] = digit[bytes[i] >> 4];
+        s[2 * i + 1] = digit[bytes[i] & 15];
+    }
+    return s;
+}
+
+static bool is_loaded(const struct prof__module *m)
+{
+    return m->last_epoch >= prof__unload_epoch();
+}
+
+/* Has a later object taken the place of `m`? */
+static bool is_displaced(const struct builder *b, const struct prof__module *m)
+{
+    for (size_t i = 0; i < b->modules.n; i++) {
+        const struct prof__module *o = &b->modules.module[i];
+
+        if (o != m && o->start < m->limit && m->start < o->limit &&
+            (is_loaded(o) || o->first_epoch > m->first_epoch ||
+             (o->first_epoch == m->first_epoch && o > m)))
+            return true;
+    }
+    return false;
+}
+
+/* All that is loaded, as Go lists it, so that an empty profile still tells what program it is of;
+ * of what is gone, only what is used. */
+static int make_mappings(struct builder *b)
+{
+    size_t n = b->modules.n;
+    bool *used = prof__arena_array(b->arena, n + 1, sizeof(*used));
+    uint64_t unknown_low = UINT64_MAX, unknown_high = 0;
+    bool has_pseudo = false;
+
+    b->mapping = prof__arena_array(b->arena, n + 2, sizeof(*b->mapping));
+    b->mapping_of_module = prof__arena_array(b->arena, n + 1, sizeof(*b->mapping_of_module));
+    if (!used || !b->mapping || !b->mapping_of_module)
+        return -ENOMEM;
+    for (size_t i = 0; i < b->n_places; i++) {
+        const struct place *p = &b->place[i];
+
+        if (p->module) {
+            used[p->module - b->modules.module] = true;
+        } else if (prof__pc_is_pseudo(p->pc)) {
+            has_pseudo = true;
+        } else {
+            unknown_low = PROF_MIN(unknown_low, p->pc);
+            unknown_high = PROF_MAX(unknown_high, p->pc);
+        }
+    }
+
+    uint32_t made = 0;
+    for (size_t i = 0; i < n; i++) {
+        const struct prof__module *m = &b->modules.module[i];
+
+        if (!used[i] && !is_loaded(m))
+            continue;
+        uint64_t move = 0;
+        if (!is_loaded(m) && is_displaced(b, m))
+            move = MOVED_BASE + MOVED_STEP * i - m->start;
+        struct prof__report_mapping *out = &b->mapping[made];
+        out->start = m->start + move;
+        out->limit = m->limit + move;
+        out->offset = m->offset;
+        out->file = m->path;
+        out->build_id = hex(b->arena, m->build_id, m->build_id_size);
+        if (!out->build_id)
+            return -ENOMEM;
+        b->mapping_of_module[i] = made++;
+    }
+    if (unknown_high) {
+        b->mapping[made++] = (struct prof__report_mapping){
+            .start = unknown_low & ~(uint64_t)4095,
+            .limit = (unknown_high | 4095) + 1,
+            .file = "[unknown]",
+            .build_id = "",
+        };
+        b->unknown_mapping = made;
+    }
+    if (has_pseudo) {
+        b->mapping[made++] = (struct prof__report_mapping){
+            .start = 0x1000,
+            .limit = 0x2000,
+            .file = "[libprof]",
+            .build_id = "",
+            .has_functions = true,
+        };
+        b->pseudo_mapping = made;
+    }
+    b->report->mapping = b->mapping;
+    b->report->n_mappings = made;
+    return 0;
+}
+
+static uint32_t mapping_of(const struct builder *b, const struct place *p)
+{
+    if (p->module)
+        return b->mapping_of_module[p->module - b->modules.module];
+    return (prof__pc_is_pseudo(p->pc) ? b->pseudo_mapping : b->unknown_mapping) - 1;
+}
+
+/* --- locations ------------------------------------------------------------------------------ */
+
+static const char *base_name(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    return slash ? slash + 1 : path;
+}
+
+static int one_line(struct prof__arena *a, const char *function, struct prof__location *ret)
+{
+    struct prof__line *line = prof__arena_alloc(a, sizeof(*line));
+
+    if (!line || !function)
+        return -ENOMEM;
+    line->function = function;
+    ret->line = line;
+    ret->n_lines = 1;
+    return 0;
+}
+
+/* A frame nobody can name still tells where it is: some readers drop frames without a function. */
+static int name_unknown(struct builder *b, const struct place *p, struct prof__location *ret)
+{
+    if (prof__pc_is_pseudo(p->pc))
+        return one_line(b->arena, pseudo_name[p->pc - PROF__PC_LOST], ret);
+    if (!p->module)
+        return one_line(b->arena, prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
+                        ret);
+    return one_line(b->arena,
+                    prof__arena_printf(b->arena, "%s+0x%lx", base_name(p->module->path),
+                                       (unsigned long)(p->pc - p->module->start +
+                                                       p->module->offset)),
+                    ret);
+}
+
+static int name_known(struct builder *b, const struct prof__symbols *symbols,
+                      struct prof__report_mapping *mapping, struct prof__location *ret)
+{
+    struct prof__line *line = prof__arena_array(b->arena, symbols->n, sizeof(*line));
+
+    if (!line)
+        return -ENOMEM;
+    memcpy(line, symbols->line, symbols->n * sizeof(*line));
+    for (size_t i = 0; i < symbols->n; i++) {
+        if (!line[i].function)
+            line[i].function = "??";
+        mapping->has_functions = true;
+        mapping->has_filenames |= line[i].file != NULL;
+        mapping->has_line_numbers |= line[i].line != 0;
+    }
+    /* Files come from DWARF, which also tells about inlining. */
+    mapping->has_inline_frames = mapping->has_filenames;
+    ret->line = line;
+    ret->n_lines = (uint32_t)symbols->n;
+    return 0;
+}
+
+static int make_locations(struct builder *b)
+{
+    size_t n = b->n_places;
+    struct prof__location *location = prof__arena_array(b->arena, n + 1, sizeof(*location));
+    struct prof__lookup *lookup = prof__arena_array(b->arena, n + 1, sizeof(*lookup));
+    struct prof__symbols *symbols = prof__arena_array(b->arena, n + 1, sizeof(*symbols));
+    int r;
+
+    if (!location || !lookup || !symbols)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        lookup[i] = (struct prof__lookup){ b->place[i].module, b->place[i].pc };
+    if (!b->options->no_symbols && (r = prof__symbolize(b->arena, lookup, n, symbols)) < 0)
+        return r;
+
+    /* The same address at two epochs is one location if it is in the same module. */
+    uint32_t made = 0;
+    memset(b->slot, 0, b->n_slots * sizeof(*b->slot));
+    for (size_t i = 0; i < n; i++) {
+        struct place *p = &b->place[i];
+        uint32_t mapping = mapping_of(b, p);
+        uint64_t address = p->pc;
+
+        if (p->module)
+            address += b->mapping[mapping].start - p->module->start;
+        size_t at = prof__mix64(address) & (b->n_slots - 1);
+        while (b->slot[at] && location[b->slot[at] - 1].address != address)
+            at = (at + 1) & (b->n_slots - 1);
+        if (b->slot[at]) {
+            p->location = b->slot[at];
+            continue;
+        }
+        struct prof__location *out = &location[made++];
+        b->slot[at] = p->location = made;
+        out->address = address;
+        out->mapping = mapping;
+        if (b->options->no_symbols && !prof__pc_is_pseudo(p->pc))
+            continue;
+        r = symbols[i].n ? name_known(b, &symbols[i], &b->mapping[mapping], out)
+                         : name_unknown(b, p, out);
+        if (r < 0)
+            return r;
+    }
+    b->report->location = location;
+    b->report->n_locations = made;
+    return 0;
+}
+
+/* Any of the operators new, by their mangled names. */
+static bool is_operator_new(const struct prof__location *l)
+{
+    for (uint32_t i = 0; i < l->n_lines; i++)
+        if (strncmp(l->line[i].function, "_Znw", 4) != 0 &&
+            strncmp(l->line[i].function, "_Zna", 4) != 0)
+            return false;
+    return l->n_lines > 0;
+}
+
+static void resolve_samples(struct builder *b)
+{
+    for (size_t i = 0; i < b->n_samples; i++) {
+        struct prof__report_sample *s = &b->sample[i];
+        uint32_t *location = (uint32_t *)s->location;
+
+        for (uint32_t k = 0; k < s->n_locations; k++)
+            location[k] = b->place[location[k]].location - 1;
+        while (b->profile->has_sizes && s->n_locations > 1 &&
+               is_operator_new(&b->report->location[s->location[0]])) {
+            s->location++;
+            s->n_locations--;
+        }
+    }
+    b->report->sample = b->sample;
+    b->report->n_samples = b->n_samples;
+}
+
+/* --- the rest ------------------------------------------------------------------------------- */
+
+enum { COMMENTS_MAX = 16 };
+
+static int make_comments(struct builder *b)
+{
+    char status[1024];
+
+    b->comment = prof__arena_array(b->arena, COMMENTS_MAX, sizeof(*b->comment));
+    if (!b->comment)
+        return -ENOMEM;
+    b->report->comment = b->comment;
+    prof_profile_status(b->profile, status, sizeof(status));
+    for (char *line = status, *end; *line && b->report->n_comments < COMMENTS_MAX - 1;
+         line = end + 1) {
+        end = strchr(line, '\n');
+        if (!end)
+            break;
+        const char *copy = prof__arena_strndup(b->arena, line, (size_t)(end - line));
+        if (!copy)
+            return -ENOMEM;
+        b->comment[b->report->n_comments++] = copy;
+    }
+    return 0;
+}
+
+int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
+                       const struct prof__report_options *o, struct prof__arena *a,
+                       struct prof__report *ret)
+{
+    struct builder b = { .profile = p, .options = o, .arena = a, .report = ret };
+    int r;
+
+    *ret = (struct prof__report){
+        .name = p->name,
+        .text = p->text,
+        .n_values = p->n_values,
+        .value_type = p->value_type,
+        .default_type = p->default_type,
+        .period_type = p->period_type,
+        .period = p->period ? p->period() : 1,
+        .time_ns = s->wall_ns,
+        .duration_ns = o->duration_ns,
+    };
+    if ((r = prof__modules_load(a, &b.modules)) < 0 || (r = make_comments(&b)) < 0 ||
+        (r = collect_samples(&b, s)) < 0 || (r = make_mappings(&b)) < 0 ||
+        (r = make_locations(&b)) < 0)
+        return r;
+    resolve_samples(&b);
+    return 0;
+}

@@ -1,0 +1,26 @@
+/*
+ * report.h - snapshot -> report: stacks turned into looked-up locations, values into what is shown.
+ */
+#ifndef PROF_REPORT_H
+#define PROF_REPORT_H
+
+#include "encode.h"
+#include "snapshot.h"
+
+struct prof__report_options {
+    bool no_symbols;
+    uint64_t max_samples; /* 0: no limit */
+    int64_t duration_ns;  /* 0: a snapshot */
+};
+
+/*
+ * Everything in *ret lives in `a` and in the tables; `s` may go. -ENOMEM.
+ *
+ * Frames of the allocator's C++ front (operator new) at the leaf of a heap stack are left out, as
+ * malloc itself is: the memory belongs to whoever asked for it.
+ */
+int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
+                       const struct prof__report_options *o, struct prof__arena *a,
+                       struct prof__report *ret);
+
+#endif
