@@ -253,8 +253,7 @@ int prof_heap_free(const void *p)
 
     if (!p)
         return prof_set_last_error(-EINVAL, "prof_heap_free(NULL): a block needs an address");
-    if (prof__live_maybe((uintptr_t)p) &&
-        prof__live_remove((uintptr_t)p | PROF__LIVE_FED, &live))
+    if (prof__live_maybe((uintptr_t)p) && prof__live_remove((uintptr_t)p | PROF__LIVE_FED, &live))
         prof__heap_count_free(&live);
     else if (atomic_load_explicit(&heap_interval, memory_order_relaxed) == 1)
         atomic_fetch_add_explicit(&foreign_frees, 1, memory_order_relaxed);

@@ -155,9 +155,8 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
                 continue;
             /* Acquire: the record; pairs with the release in segment_add(). Losing means that
              * another thread frees the same block: a bug of the program, not ours. */
-            if (!atomic_compare_exchange_strong_explicit(&s->key[i], &seen, CLAIMED,
-                                                         memory_order_acquire,
-                                                         memory_order_relaxed))
+            if (!atomic_compare_exchange_strong_explicit(
+                    &s->key[i], &seen, CLAIMED, memory_order_acquire, memory_order_relaxed))
                 return false;
             *ret_live = s->live[i];
             /* Release: we are done reading before the slot is another's. */
@@ -170,8 +169,7 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
     return false;
 }
 
-int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, void *arg),
-                    void *arg)
+int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, void *arg), void *arg)
 {
     for (unsigned n = 0; n < SEGMENTS; n++) {
         struct segment *s = atomic_load_explicit(&segment[n], memory_order_acquire);

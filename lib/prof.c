@@ -10,15 +10,14 @@
 #include <prof/prof.h>
 
 #include <errno.h>
-#include <stdarg.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/rawlog.h"
 #include "base/thread.h"
+#include "builtin.h"
 #include "collect.h"
-#include "collect_internal.h"
 #include "encode.h"
 #include "error.h"
 #include "fork.h"
@@ -33,104 +32,6 @@
 #include "tables.h"
 #include "unwind/stack.h"
 
-/* --- heap and allocs -------------------------------------------------------------------------- */
-
-static _Atomic int hooks; /* 0: none, 1: linked, 2: preloaded */
-
-/* Nearest whole number. */
-static int64_t fixed_round(int64_t v, int shift)
-{
-    return (v + ((int64_t)1 << (shift - 1))) >> shift;
-}
-
-static void heap_finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
-{
-    ret_value[0] = fixed_round(raw[0], PROF__OBJECT_SHIFT);
-    ret_value[1] = fixed_round(raw[1], PROF__BYTE_SHIFT);
-    ret_value[2] = fixed_round(raw[0] - raw[2], PROF__OBJECT_SHIFT);
-    ret_value[3] = fixed_round(raw[1] - raw[3], PROF__BYTE_SHIFT);
-}
-
-static int64_t heap_period(void)
-{
-    return (int64_t)prof__heap_rate();
-}
-
-/* Append to buf as snprintf() does; *length is what it would take in all. */
-static void append(char *buf, size_t size, int *length, const char *format, ...)
-    PROF_PRINTF(4, 5);
-
-static void append(char *buf, size_t size, int *length, const char *format, ...)
-{
-    size_t at = PROF_MIN((size_t)*length, size);
-    va_list args;
-
-    va_start(args, format);
-    int n = vsnprintf(size ? buf + at : NULL, size - at, format, args);
-    va_end(args);
-    if (n > 0)
-        *length += n;
-}
-
-/* What every profile may have lost. */
-static void append_losses(char *buf, size_t size, int *length)
-{
-    uint64_t stacks = prof__stack_table_lost(), rows = prof__rows_lost();
-
-    if (stacks || rows)
-        append(buf, size, length,
-               "%llu samples of any profile are under [lost: table full]: the tables have reached "
-               "their bound; LIBPROF_MEMORY_LIMIT raises it\n",
-               (unsigned long long)(stacks + rows));
-}
-
-static int heap_status(char *buf, size_t size)
-{
-    uint64_t rate = prof__heap_rate();
-    int length = 0;
-
-    if (rate == 0)
-        append(buf, size, &length,
-               "heap sampling is off: set LIBPROF_HEAP_RATE=512k or call "
-               "prof_set_heap_rate(524288)\n");
-    if (!atomic_load_explicit(&hooks, memory_order_relaxed))
-        append(buf, size, &length,
-               "malloc is not watched: link libprof-hooks, or run under profrun; only blocks fed "
-               "by prof_heap_alloc() show\n");
-    if (prof__heap_lost())
-        append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
-               (unsigned long long)prof__heap_lost());
-    if (prof__heap_foreign_frees())
-        append(buf, size, &length, "prof_heap_free() was given %llu blocks that were not live\n",
-               (unsigned long long)prof__heap_foreign_frees());
-    append_losses(buf, size, &length);
-    return length;
-}
-
-/* clang-format off */
-#define HEAP_TABLE                                                                                 \
-    .table = PROF__TABLE_HEAP, .text = PROF__TEXT_HEAP, .n_values = 4,                             \
-    .value_type = {                                                                                \
-        { "alloc_objects", "count" }, { "alloc_space", "bytes" },                                  \
-        { "inuse_objects", "count" }, { "inuse_space", "bytes" },                                  \
-    },                                                                                             \
-    .period_type = { "space", "bytes" }, .period = heap_period, .has_sizes = true,                 \
-    .finish = heap_finish, .status = heap_status
-/* clang-format on */
-
-static struct prof_profile heap_profile = {
-    .name = "heap",
-    .description = "Memory in use now, by who allocated it: where to look for a leak.",
-    HEAP_TABLE,
-};
-
-static struct prof_profile allocs_profile = {
-    .name = "allocs",
-    .description = "All memory allocated since the start, freed or not: where the churn is.",
-    .default_type = "alloc_space",
-    HEAP_TABLE,
-};
-
 /* --- lifecycle -------------------------------------------------------------------------------- */
 
 /* After the libraries that libprof needs, before everybody else's constructors where it can be. */
@@ -144,22 +45,16 @@ __attribute__((constructor(101))) static void start(void)
         prof__rows_set_limit((size_t)settings.memory_limit / 4);
     }
     prof__stack_init();
-    prof__registry_add(&heap_profile);
-    prof__registry_add(&allocs_profile);
+    for (size_t i = 0; prof__builtin[i]; i++)
+        prof__registry_add(prof__builtin[i]);
     prof__fork_install();
-}
-
-void prof__hooks_present(bool preloaded)
-{
-    atomic_store_explicit(&hooks, preloaded ? 2 : 1, memory_order_relaxed);
 }
 
 const char *prof_version(void)
 {
 #define STRING(x)  STRING_(x)
 #define STRING_(x) #x
-    return STRING(PROF_VERSION_MAJOR) "." STRING(PROF_VERSION_MINOR) "." STRING(
-        PROF_VERSION_PATCH);
+    return STRING(PROF_VERSION_MAJOR) "." STRING(PROF_VERSION_MINOR) "." STRING(PROF_VERSION_PATCH);
 }
 
 void prof_thread_hide(void)
@@ -193,11 +88,19 @@ static int options_read(const struct prof_write_options *from, struct prof_write
             from->size);
     for (size_t i = sizeof(*ret); i < from->size; i++)
         if (((const char *)from)[i] != 0)
-            return prof_set_last_error(-E2BIG, "prof_write_options has an option that libprof %s "
-                                               "does not know",
+            return prof_set_last_error(-E2BIG,
+                                       "prof_write_options has an option that libprof %s "
+                                       "does not know",
                                        prof_version());
     memcpy(ret, from, PROF_MIN(from->size, sizeof(*ret)));
     return 0;
+}
+
+static int take_snapshot(const struct prof_profile *p, struct prof__snapshot *ret)
+{
+    int r = p->take ? p->take(ret) : prof__snapshot_take(p->table, ret);
+
+    return r == -ENOMEM ? prof__error_memory("a snapshot") : r;
 }
 
 static int write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
@@ -234,10 +137,8 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    r = prof__snapshot_take(p->table, &s);
-    if (r < 0)
-        prof__error_memory("a snapshot");
-    else
+    r = take_snapshot(p, &s);
+    if (r == 0)
         r = write_snapshot(p, &s, 0, &o, sink, arg);
     prof__snapshot_free(&s);
     return r;
@@ -276,7 +177,7 @@ int prof_profile_write_file(struct prof_profile *p, const char *path, int debug)
 
 int prof_write_heap(const char *path)
 {
-    return prof_profile_write_file(&heap_profile, path, 0);
+    return prof_profile_write_file(&prof__profile_heap, path, 0);
 }
 
 /* --- windows ---------------------------------------------------------------------------------- */
@@ -299,13 +200,18 @@ int prof_window_open(const char *name, struct prof_window **ret_window)
     if (p->no_window)
         return prof_set_last_error(-ENOTSUP, "profile \"%.60s\" has no windows", name);
 
+    int r = p->open ? p->open() : 0;
+    if (r < 0)
+        return r;
     struct prof_window *w = NULL;
-    int r = prof__snapshot_take(p->table, &before);
-    if (r == 0)
-        w = prof__arena_alloc(&before.arena, sizeof(*w));
-    if (!w) {
+    r = take_snapshot(p, &before);
+    if (r == 0 && !(w = prof__arena_alloc(&before.arena, sizeof(*w))))
+        r = prof__error_memory("a snapshot");
+    if (r < 0) {
         prof__snapshot_free(&before);
-        return prof__error_memory("a snapshot");
+        if (p->close)
+            p->close();
+        return r;
     }
     w->profile = p;
     w->before = before;
@@ -325,13 +231,11 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    r = prof__snapshot_take(w->profile->table, &now);
-    if (r < 0) {
-        prof__error_memory("a snapshot");
-    } else {
+    r = take_snapshot(w->profile, &now);
+    if (r == 0) {
         prof__snapshot_subtract(&now, &w->before);
-        r = write_snapshot(w->profile, &now,
-                           PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1), &o, sink, arg);
+        r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),
+                           &o, sink, arg);
     }
     prof__snapshot_free(&now);
     return r;
@@ -339,8 +243,11 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
 
 void prof_window_close(struct prof_window *w)
 {
-    if (w)
-        prof__snapshot_free(&w->before);
+    if (!w)
+        return;
+    if (w->profile->close)
+        w->profile->close();
+    prof__snapshot_free(&w->before);
 }
 
 /* --- odds and ends ---------------------------------------------------------------------------- */

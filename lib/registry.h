@@ -28,6 +28,14 @@ struct prof_profile {
     /* Row values, fixed point and all, into what is shown. NULL: as they are. */
     void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
 
+    /* Fill a snapshot; NULL: the rows of `table`. -ENOMEM, or an errno with its sentence set. */
+    int (*take)(struct prof__snapshot *ret);
+
+    /* Called when a window opens, and when it closes: what is only recorded while somebody looks.
+     * `open` may refuse with a negative errno, its sentence set. NULL: nothing to do. */
+    int (*open)(void);
+    void (*close)(void);
+
     /* A newline-ended sentence for each thing that makes it empty or incomplete. */
     int (*status)(char *buf, size_t size);
 };

@@ -56,7 +56,7 @@ struct builder {
     size_t n_slots; /* a power of two */
 
     struct prof__report_mapping *mapping;
-    uint32_t *mapping_of_module; /* by index in modules; mapping index */
+    uint32_t *mapping_of_module;              /* by index in modules; mapping index */
     uint32_t unknown_mapping, pseudo_mapping; /* 1-based; 0: not needed */
     const char **comment;
 };
@@ -71,7 +71,7 @@ static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t 
         if (!b->slot[i]) {
             struct place *p = &b->place[b->n_places];
 
-            *p = (struct place){ .pc = pc, .epoch = epoch };
+            *p = (struct place) { .pc = pc, .epoch = epoch };
             if (!prof__pc_is_pseudo(pc))
                 p->module = prof__modules_find(&b->modules, pc, epoch);
             b->slot[i] = (uint32_t)++b->n_places;
@@ -219,9 +219,9 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
         } one = { .stack = { .n = 1 } };
 
         one.words[sizeof(struct prof__stack) / sizeof(uintptr_t)] = PROF__PC_OTHER;
-        b->comment[b->report->n_comments++] = prof__arena_printf(
-            b->arena, "%zu samples, the smallest, are folded into %s", n_other,
-            pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
+        b->comment[b->report->n_comments++] =
+            prof__arena_printf(b->arena, "%zu samples, the smallest, are folded into %s", n_other,
+                               pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
         return add_sample(b, &one.stack, other, false);
     }
     return 0;
@@ -306,7 +306,7 @@ static int make_mappings(struct builder *b)
         b->mapping_of_module[i] = made++;
     }
     if (unknown_high) {
-        b->mapping[made++] = (struct prof__report_mapping){
+        b->mapping[made++] = (struct prof__report_mapping) {
             .start = unknown_low & ~(uint64_t)4095,
             .limit = (unknown_high | 4095) + 1,
             .file = "[unknown]",
@@ -315,7 +315,7 @@ static int make_mappings(struct builder *b)
         b->unknown_mapping = made;
     }
     if (has_pseudo) {
-        b->mapping[made++] = (struct prof__report_mapping){
+        b->mapping[made++] = (struct prof__report_mapping) {
             .start = 0x1000,
             .limit = 0x2000,
             .file = "[libprof]",
@@ -362,13 +362,12 @@ static int name_unknown(struct builder *b, const struct place *p, struct prof__l
     if (prof__pc_is_pseudo(p->pc))
         return one_line(b->arena, pseudo_name[p->pc - PROF__PC_LOST], ret);
     if (!p->module)
-        return one_line(b->arena, prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
-                        ret);
-    return one_line(b->arena,
-                    prof__arena_printf(b->arena, "%s+0x%lx", base_name(p->module->path),
-                                       (unsigned long)(p->pc - p->module->start +
-                                                       p->module->offset)),
-                    ret);
+        return one_line(b->arena, prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc), ret);
+    return one_line(
+        b->arena,
+        prof__arena_printf(b->arena, "%s+0x%lx", base_name(p->module->path),
+                           (unsigned long)(p->pc - p->module->start + p->module->offset)),
+        ret);
 }
 
 static int name_known(struct builder *b, const struct prof__symbols *symbols,
@@ -404,7 +403,7 @@ static int make_locations(struct builder *b)
     if (!location || !lookup || !symbols)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        lookup[i] = (struct prof__lookup){ b->place[i].module, b->place[i].pc };
+        lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
     if (!b->options->no_symbols && (r = prof__symbolize(b->arena, lookup, n, symbols)) < 0)
         return r;
 
@@ -502,7 +501,7 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
     struct builder b = { .profile = p, .options = o, .arena = a, .report = ret };
     int r;
 
-    *ret = (struct prof__report){
+    *ret = (struct prof__report) {
         .name = p->name,
         .text = p->text,
         .n_values = p->n_values,

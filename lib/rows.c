@@ -33,25 +33,18 @@ struct prof__row *prof__rows_at(uint32_t ref)
     return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)] : prof__slab_at(&slab, ref);
 }
 
-static uint32_t find(uint32_t ref, uint32_t end, const struct prof__row *want)
+static uint32_t find(uint32_t ref, uint32_t end, prof__stack_id stack, const struct prof__row *want)
 {
     while (ref != end) {
         const struct prof__row *row = prof__slab_at(&slab, ref);
 
-        if (row->stack == want->stack && row->labels == want->labels &&
-            row->size_class == want->size_class && row->table == want->table)
+        if (atomic_load_explicit(&row->stack, memory_order_relaxed) == stack &&
+            row->labels == want->labels && row->size_class == want->size_class &&
+            row->table == want->table)
             break;
         ref = row->next;
     }
     return ref;
-}
-
-/* Made visible to prof__rows_each(). */
-static void publish(struct prof__row *row)
-{
-    /* Release: the key is written; pairs with the acquire in prof__rows_each(). */
-    atomic_store_explicit(&row->published, 1, memory_order_release);
-    atomic_fetch_add_explicit(&count[row->table], 1, memory_order_relaxed);
 }
 
 static PROF_COLD uint32_t lost_ref(unsigned table)
@@ -59,21 +52,15 @@ static PROF_COLD uint32_t lost_ref(unsigned table)
     struct prof__row *row = &lost_row[table];
 
     atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
-    if (!atomic_load_explicit(&row->published, memory_order_relaxed)) {
-        row->table = (uint8_t)table; /* racing threads write the same */
-        row->stack = LOST_STACK;
-        atomic_store_explicit(&row->published, 1, memory_order_release);
-    }
+    atomic_store_explicit(&row->stack, LOST_STACK, memory_order_relaxed);
     return LOST_REF(table);
 }
 
-uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
-                        unsigned size_class)
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, unsigned size_class)
 {
     struct prof__row want = {
-        .table = (uint8_t)table,
+        .table = (uint16_t)table,
         .size_class = (uint16_t)size_class,
-        .stack = stack,
         .labels = labels,
     };
     uint64_t key = (uint64_t)stack << 32 | labels;
@@ -81,7 +68,7 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
     _Atomic uint32_t *h = &head[hash % HEADS];
     /* Acquire: the rows on the chain are seen whole; pairs with the release below. */
     uint32_t first = atomic_load_explicit(h, memory_order_acquire);
-    uint32_t ref = find(first, 0, &want);
+    uint32_t ref = find(first, 0, stack, &want);
 
     if (PROF_LIKELY(ref))
         return ref;
@@ -91,20 +78,23 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
     struct prof__row *row = prof__slab_at(&slab, ref);
     row->table = want.table;
     row->size_class = want.size_class;
-    row->stack = stack;
     row->labels = labels;
+    /* Release: a row with a stack has its whole key; pairs with prof__rows_each(). */
+    atomic_store_explicit(&row->stack, stack, memory_order_release);
     for (;;) {
         uint32_t seen = first;
 
         row->next = first;
         if (atomic_compare_exchange_strong_explicit(h, &seen, ref, memory_order_release,
                                                     memory_order_acquire)) {
-            publish(row);
+            atomic_fetch_add_explicit(&count[table], 1, memory_order_relaxed);
             return ref;
         }
-        uint32_t twin = find(seen, first, &want);
-        if (twin != first)
-            return twin; /* another thread was faster; our row is never published */
+        uint32_t twin = find(seen, first, stack, &want);
+        if (twin != first) { /* another thread was faster; our row is no more */
+            atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
+            return twin;
+        }
         first = seen;
     }
 }
@@ -117,19 +107,19 @@ int prof__rows_each(unsigned table,
     for (uint64_t at = sizeof(struct prof__row); at < end; at += sizeof(struct prof__row)) {
         uint64_t in_chunk = at % PROF__SLAB_CHUNK;
         /* Acquire: the chunk's zeroed pages; pairs with its publication. */
-        char *chunk = atomic_load_explicit(&slab.chunk[at / PROF__SLAB_CHUNK],
-                                           memory_order_acquire);
+        char *chunk =
+            atomic_load_explicit(&slab.chunk[at / PROF__SLAB_CHUNK], memory_order_acquire);
 
         if (!chunk || in_chunk + sizeof(struct prof__row) > PROF__SLAB_CHUNK)
             continue;
         const struct prof__row *row = (const struct prof__row *)(chunk + in_chunk);
-        if (!atomic_load_explicit(&row->published, memory_order_acquire) || row->table != table)
+        if (!atomic_load_explicit(&row->stack, memory_order_acquire) || row->table != table)
             continue;
         int r = each((uint32_t)(at / 8), row, arg);
         if (r)
             return r;
     }
-    if (atomic_load_explicit(&lost_row[table].published, memory_order_acquire))
+    if (atomic_load_explicit(&lost_row[table].stack, memory_order_relaxed))
         return each(LOST_REF(table), &lost_row[table], arg);
     return 0;
 }

@@ -25,10 +25,9 @@ enum { PROF__ROW_VALUES = 4 };
 
 struct prof__row {
     uint32_t next; /* in its hash chain */
-    _Atomic uint8_t published;
-    uint8_t table;
-    uint16_t size_class; /* prof__size_class(); 0 where sizes mean nothing */
-    prof__stack_id stack;
+    uint16_t table;
+    uint16_t size_class;          /* prof__size_class(); 0 where sizes mean nothing */
+    _Atomic prof__stack_id stack; /* 0: not complete */
     uint32_t labels;
     _Atomic int64_t value[PROF__ROW_VALUES];
 };
@@ -37,8 +36,7 @@ struct prof__row {
  * Reference of the row, made if need be. When memory is out or the cap is reached, that of the
  * table's own row [lost: table full]; 0 only if even that could not be made. Context: signal.
  */
-uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels,
-                        unsigned size_class);
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, unsigned size_class);
 
 /* Context: signal. */
 struct prof__row *prof__rows_at(uint32_t ref);

@@ -36,15 +36,34 @@ void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects
     *ret_bytes = (int64_t)(w * (double)size * (1 << PROF__BYTE_SHIFT) + 0.5);
 }
 
-void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval,
-                           int64_t *ret_objects, int64_t *ret_bytes)
+/*
+ * Whole numbers are all that the reader gets, so the two cannot both come out exactly. The number
+ * of samples is the scaled count divided by the weight. For small blocks the ratio of the two
+ * values is what matters, as the weight follows from it; for large ones the count is so small that
+ * the ratio is spoilt, but then the sampled bytes follow from the scaled ones alone.
+ */
+void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval, int64_t *ret_objects,
+                           int64_t *ret_bytes)
 {
     *ret_objects = objects;
     *ret_bytes = bytes;
     if (interval <= 1 || objects <= 0 || bytes <= 0)
         return;
-    double w = weight((double)bytes / (double)objects, interval);
-    /* At least one sample, or the row would be lost to a reader. */
-    *ret_objects = PROF_MAX(llround((double)objects / w), 1);
-    *ret_bytes = PROF_MAX(llround((double)bytes / w), 1);
+    double r = (double)interval, size = (double)bytes / (double)objects;
+    double n = fmax(round((double)objects / weight(size, interval)), 1);
+    double raw = size * n;
+
+    if (size > r / 8) { /* by bisection: scaled(raw) rises with raw, and lies above it */
+        double low = 1, high = (double)bytes;
+
+        for (int i = 0; i < 64 && high - low > 0.25; i++) {
+            raw = (low + high) / 2;
+            if (raw * weight(raw / n, interval) < (double)bytes)
+                low = raw;
+            else
+                high = raw;
+        }
+    }
+    *ret_objects = (int64_t)n;
+    *ret_bytes = PROF_MAX((int64_t)(raw + 0.5), 1);
 }

@@ -27,7 +27,7 @@ void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects
 
 /* Samples taken to give `objects` blocks of `bytes` in all, at `interval`: the inverse, for the
  * text format, whose readers scale up themselves. */
-void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval,
-                           int64_t *ret_objects, int64_t *ret_bytes);
+void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval, int64_t *ret_objects,
+                           int64_t *ret_bytes);
 
 #endif

@@ -20,18 +20,9 @@ struct unit {
 };
 
 static const struct unit size_units[] = {
-    { "", 1 },
-    { "b", 1 },
-    { "k", 1 << 10 },
-    { "kb", 1 << 10 },
-    { "kib", 1 << 10 },
-    { "m", 1 << 20 },
-    { "mb", 1 << 20 },
-    { "mib", 1 << 20 },
-    { "g", 1 << 30 },
-    { "gb", 1 << 30 },
-    { "gib", 1 << 30 },
-    { NULL, 0 },
+    { "", 1 },          { "b", 1 },        { "k", 1 << 10 },   { "kb", 1 << 10 },
+    { "kib", 1 << 10 }, { "m", 1 << 20 },  { "mb", 1 << 20 },  { "mib", 1 << 20 },
+    { "g", 1 << 30 },   { "gb", 1 << 30 }, { "gib", 1 << 30 }, { NULL, 0 },
 };
 static const struct unit time_units[] = {
     { "", 1 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 },
@@ -51,8 +42,8 @@ static const struct {
       "bytes between two samples, such as 524288 or 512k; 0 is off" },
     { "LIBPROF_BLOCK_RATE", time_units, INT64_MAX, offsetof(struct prof__settings, block_rate),
       "nanoseconds between two samples, such as 10000 or 10us; 0 is off" },
-    { "LIBPROF_MUTEX_FRACTION", no_units, INT_MAX,
-      offsetof(struct prof__settings, mutex_fraction), "a number n, for 1 event in n; 0 is off" },
+    { "LIBPROF_MUTEX_FRACTION", no_units, INT_MAX, offsetof(struct prof__settings, mutex_fraction),
+      "a number n, for 1 event in n; 0 is off" },
     { "LIBPROF_CPU_RATE", hz_units, 250, offsetof(struct prof__settings, cpu_rate),
       "samples per second, 1 to 250" },
     { "LIBPROF_MEMORY_LIMIT", size_units, (int64_t)1 << 28,
@@ -61,8 +52,8 @@ static const struct {
 
 /* Those read elsewhere. */
 static const char *const others[] = {
-    "LIBPROF_HTTP", "LIBPROF_HTTP_TOKEN", "LIBPROF_DUMP", "LIBPROF_LOG", "LIBPROF_PRELOAD",
-    "LIBPROF_ANNOUNCE", "LIBPROF_PROFRUN", NULL,
+    "LIBPROF_HTTP",    "LIBPROF_HTTP_TOKEN", "LIBPROF_DUMP",    "LIBPROF_LOG",
+    "LIBPROF_PRELOAD", "LIBPROF_ANNOUNCE",   "LIBPROF_PROFRUN", NULL,
 };
 
 static char lower(char c)

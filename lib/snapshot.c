@@ -25,7 +25,7 @@ static int copy_row(uint32_t ref, const struct prof__row *row, void *arg)
         return 1; /* made after we counted: the next snapshot has it */
     struct prof__sample *s = &c->to->sample[c->to->n++];
     s->row = ref;
-    s->stack = row->stack;
+    s->stack = atomic_load_explicit(&row->stack, memory_order_relaxed);
     s->labels = row->labels;
     for (size_t i = 0; i < PROF__ROW_VALUES; i++) /* acquire: in this order */
         s->value[order[i]] = atomic_load_explicit(&row->value[order[i]], memory_order_acquire);
@@ -34,15 +34,15 @@ static int copy_row(uint32_t ref, const struct prof__row *row, void *arg)
 
 int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
 {
-    size_t room = prof__rows_count(table) + 1; /* the row of the lost is not counted */
+    size_t room = prof__rows_count(table) + 64; /* the row of the lost, and those being made */
 
-    *ret = (struct prof__snapshot){ 0 };
+    *ret = (struct prof__snapshot) { 0 };
     ret->wall_ns = prof__wall_ns();
     ret->monotonic_ns = prof__monotonic_ns();
     ret->sample = prof__arena_array(&ret->arena, room, sizeof(*ret->sample));
     if (!ret->sample)
         return -ENOMEM;
-    prof__rows_each(table, copy_row, &(struct copy){ ret, room });
+    prof__rows_each(table, copy_row, &(struct copy) { ret, room });
     return 0;
 }
 

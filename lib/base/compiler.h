@@ -10,16 +10,16 @@
 #include <stddef.h>
 #include <stdint.h>
 
-#define PROF_LIKELY(x)   __builtin_expect(!!(x), 1)
-#define PROF_UNLIKELY(x) __builtin_expect(!!(x), 0)
-#define PROF_COLD        __attribute__((cold, noinline))
+#define PROF_LIKELY(x)    __builtin_expect(!!(x), 1)
+#define PROF_UNLIKELY(x)  __builtin_expect(!!(x), 0)
+#define PROF_COLD         __attribute__((cold, noinline))
 #define PROF_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* Seen by libprof-hooks (version node LIBPROF_PRIVATE), never by programs. */
 #define PROF_SHARED __attribute__((visibility("default")))
 
 /* Code that reads stacks and other memory the sanitizers do not know to be ours. */
-#define PROF_NO_SANITIZE                                                                           \
+#define PROF_NO_SANITIZE \
     __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))

@@ -26,9 +26,9 @@ struct prof__lock {
     uint32_t rank;          /* enum prof__rank */
 };
 
-#define PROF__LOCK_INIT(rank)                                                                      \
-    {                                                                                              \
-        0, rank                                                                                    \
+#define PROF__LOCK_INIT(rank) \
+    {                         \
+        0, rank               \
     }
 
 void prof__lock(struct prof__lock *l);

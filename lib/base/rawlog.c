@@ -29,9 +29,8 @@ void prof__log(const char *format, ...)
     line[size++] = '\n'; /* over the final NUL at most */
 
     bool is_stderr = strcmp(where, "stderr") == 0;
-    int fd = is_stderr
-                 ? STDERR_FILENO
-                 : open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+    int fd = is_stderr ? STDERR_FILENO
+                       : open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
     if (fd >= 0) {
         ssize_t done = write(fd, line, size);
         (void)done; /* a log that cannot be written has nowhere to say so */

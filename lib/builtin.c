@@ -1,0 +1,38 @@
+/*
+ * builtin.c - the list of built-in profiles, and what their status sentences share.
+ */
+#include "builtin.h"
+
+#include <stdarg.h>
+#include <stdio.h>
+
+struct prof_profile *const prof__builtin[] = {
+    &prof__profile_allocs,
+    &prof__profile_heap,
+    NULL,
+};
+
+void prof__append(char *buf, size_t size, int *length, const char *format, ...)
+{
+    size_t at = PROF_MIN((size_t)*length, size);
+    va_list args;
+
+    va_start(args, format);
+    int n = vsnprintf(size ? buf + at : NULL, size - at, format, args);
+    va_end(args);
+    if (n > 0)
+        *length += n;
+}
+
+/* What every profile may have lost. */
+void prof__append_losses(char *buf, size_t size, int *length)
+{
+    uint64_t stacks = prof__stack_table_lost(), rows = prof__rows_lost();
+
+    if (stacks || rows)
+        prof__append(
+            buf, size, length,
+            "%llu samples of any profile are under [lost: table full]: the tables have reached "
+            "their bound; LIBPROF_MEMORY_LIMIT raises it\n",
+            (unsigned long long)(stacks + rows));
+}

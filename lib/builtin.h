@@ -1,0 +1,22 @@
+/*
+ * builtin.h - the profiles that are there without anybody adding them.
+ *
+ * Each profile_NAME.c holds one definition: what its rows mean to a reader. prof.c registers them.
+ */
+#ifndef PROF_BUILTIN_H
+#define PROF_BUILTIN_H
+
+#include "registry.h"
+
+extern struct prof_profile prof__profile_allocs, prof__profile_heap;
+
+/* Ends with NULL. */
+extern struct prof_profile *const prof__builtin[];
+
+/* For status sentences: append to buf as snprintf() does; *length is what it would take in all. */
+void prof__append(char *buf, size_t size, int *length, const char *format, ...) PROF_PRINTF(4, 5);
+
+/* What any profile may have lost. */
+void prof__append_losses(char *buf, size_t size, int *length);
+
+#endif

@@ -1,0 +1,84 @@
+/*
+ * profile_heap.c - what the heap and allocs profiles show of the rows that collect_heap.c fills.
+ *
+ * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
+ */
+#include "builtin.h"
+#include "collect.h"
+#include "collect_internal.h"
+#include "sampler.h"
+
+static _Atomic int hooks; /* 0: none, 1: linked, 2: preloaded */
+
+/* Nearest whole number. */
+static int64_t fixed_round(int64_t v, int shift)
+{
+    return (v + ((int64_t)1 << (shift - 1))) >> shift;
+}
+
+static void heap_finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+{
+    ret_value[0] = fixed_round(raw[0], PROF__OBJECT_SHIFT);
+    ret_value[1] = fixed_round(raw[1], PROF__BYTE_SHIFT);
+    ret_value[2] = fixed_round(raw[0] - raw[2], PROF__OBJECT_SHIFT);
+    ret_value[3] = fixed_round(raw[1] - raw[3], PROF__BYTE_SHIFT);
+}
+
+static int64_t heap_period(void)
+{
+    return (int64_t)prof__heap_rate();
+}
+
+static int heap_status(char *buf, size_t size)
+{
+    uint64_t rate = prof__heap_rate();
+    int length = 0;
+
+    if (rate == 0)
+        prof__append(buf, size, &length,
+                     "heap sampling is off: set LIBPROF_HEAP_RATE=512k or call "
+                     "prof_set_heap_rate(524288)\n");
+    if (!atomic_load_explicit(&hooks, memory_order_relaxed))
+        prof__append(
+            buf, size, &length,
+            "malloc is not watched: link libprof-hooks, or run under profrun; only blocks fed "
+            "by prof_heap_alloc() show\n");
+    if (prof__heap_lost())
+        prof__append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
+                     (unsigned long long)prof__heap_lost());
+    if (prof__heap_foreign_frees())
+        prof__append(buf, size, &length,
+                     "prof_heap_free() was given %llu blocks that were not live\n",
+                     (unsigned long long)prof__heap_foreign_frees());
+    prof__append_losses(buf, size, &length);
+    return length;
+}
+
+/* clang-format off */
+#define HEAP_TABLE                                                                                 \
+    .table = PROF__TABLE_HEAP, .text = PROF__TEXT_HEAP, .n_values = 4,                             \
+    .value_type = {                                                                                \
+        { "alloc_objects", "count" }, { "alloc_space", "bytes" },                                  \
+        { "inuse_objects", "count" }, { "inuse_space", "bytes" },                                  \
+    },                                                                                             \
+    .period_type = { "space", "bytes" }, .period = heap_period, .has_sizes = true,                 \
+    .finish = heap_finish, .status = heap_status
+/* clang-format on */
+
+struct prof_profile prof__profile_heap = {
+    .name = "heap",
+    .description = "Memory in use now, by who allocated it: where to look for a leak.",
+    HEAP_TABLE,
+};
+
+struct prof_profile prof__profile_allocs = {
+    .name = "allocs",
+    .description = "All memory allocated since the start, freed or not: where the churn is.",
+    .default_type = "alloc_space",
+    HEAP_TABLE,
+};
+
+void prof__hooks_present(bool preloaded)
+{
+    atomic_store_explicit(&hooks, preloaded ? 2 : 1, memory_order_relaxed);
+}
