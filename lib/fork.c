@@ -11,6 +11,7 @@
 
 #include <pthread.h>
 
+#include "custom.h"
 #include "modules.h"
 #include "registry.h"
 #include "symbolize.h"
@@ -19,18 +20,21 @@
 static void prepare(void)
 {
     prof__registry_fork_prepare();
+    prof__custom_fork_prepare();
     prof__stack_fork_prepare();
 }
 
 static void in_parent(void)
 {
     prof__stack_fork_done();
+    prof__custom_fork_parent();
     prof__registry_fork_parent();
 }
 
 static void in_child(void)
 {
     prof__stack_fork_done();
+    prof__custom_fork_child();
     prof__registry_fork_child();
     prof__symbolize_fork_child();
     prof__modules_fork_child();

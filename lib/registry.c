@@ -84,7 +84,7 @@ int64_t prof_profile_count(const struct prof_profile *p)
 {
     if (!p)
         return prof_set_last_error(-EINVAL, "no profile given to prof_profile_count()");
-    return (int64_t)prof__rows_count(p->table);
+    return p->count ? p->count(p) : (int64_t)prof__rows_count(p->table);
 }
 
 int prof_profile_status(const struct prof_profile *p, char *buf, size_t size)

@@ -25,6 +25,9 @@ struct prof_profile {
     bool no_window;          /* prof_window_open() is refused: custom profiles, as in Go */
     int64_t (*period)(void); /* NULL: 1 */
 
+    /* What prof_profile_count() answers; NULL: the number of rows. */
+    int64_t (*count)(const struct prof_profile *p);
+
     /* Row values, fixed point and all, into what is shown. NULL: as they are. */
     void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
 

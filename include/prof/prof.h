@@ -95,6 +95,31 @@ PROF_API int64_t prof_profile_count(const struct prof_profile *p);
  */
 PROF_API int prof_profile_status(const struct prof_profile *p, char *buf, size_t size);
 
+/* --- profiles of your own -------------------------------------------------------------------- */
+
+/**
+ * Make a profile: a set of keys, each with the call stack that added it. For what is opened and
+ * should be closed: connections, transactions, locks held. The name shows in the URL; by Go's
+ * convention it starts with a path of your own, "example.org/pool.conns".
+ *
+ * Returns: 0, -EINVAL for an empty name or one with blanks, control characters or quotation marks,
+ *          -EEXIST when the name is taken, -ENOMEM. A profile is never freed.
+ */
+PROF_API int prof_profile_new(const char *name, struct prof_profile **ret_profile);
+
+/**
+ * Put `key` (any non-NULL pointer; it is never followed) into the set, under the caller's stack
+ * less its innermost `skip` frames. With skip 0 the first frame is the caller of this function.
+ * A skip past the end of the stack is counted under one pseudo frame.
+ *
+ * Returns: 0, -EINVAL, -EEXIST when the key is in the set already, -EPERM for a built-in profile,
+ *          -ENOMEM.
+ */
+PROF_API int prof_profile_add(struct prof_profile *p, const void *key, int skip);
+
+/** Take `key` out. One that is not there, or a built-in profile, is no error. */
+PROF_API int prof_profile_remove(struct prof_profile *p, const void *key);
+
 /* --- writing -------------------------------------------------------------------------------- */
 
 /** Takes `size` bytes of output; a negative return stops the writer, which then returns it. */
