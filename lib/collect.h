@@ -13,21 +13,31 @@
 
 /* --- heap ----------------------------------------------------------------------------------- */
 
+/* What an allocation counts for: 0 bytes as 1. */
+static inline uint64_t prof__heap_charge(size_t size)
+{
+    return size ? size : 1;
+}
+
 /*
  * Charge an allocation of `size` bytes to this thread. True: it is due, and once the block is
  * there prof__heap_sample() must be called for it, or prof__heap_undo() if the allocation failed.
  *
- * "Due" is size >= bytes_left, so a new thread, a rate change and a due sample are one branch.
- * A size of 0 counts as 1 and takes the slow path; one too large for any malloc is always due,
- * and undone when malloc has refused it.
+ * "Due" is charge >= bytes_left, so a new thread, a rate change and a due sample are one branch.
+ * A size too large for any malloc is always due, and undone when malloc has refused it.
  */
 static inline bool prof__heap_due(size_t size)
 {
-    struct prof__thread *t = &prof__self;
-    uint64_t left = t->bytes_left;
+    bool due;
 
-    t->bytes_left = left - size;
-    return PROF_UNLIKELY(left <= size) || PROF_UNLIKELY(size == 0);
+    /* bytes_left -= size + (size < 1), and was it no more than that? By hand because a compiler
+     * makes eight instructions of it; and so the handler of a signal that comes between has its
+     * own charge kept. */
+    __asm__("cmpq $1, %[size]\n\t"
+            "sbbq %[size], %[left]"
+            : [left] "+m"(prof__self.bytes_left), "=@ccbe"(due)
+            : [size] "r"(size));
+    return PROF_UNLIKELY(due);
 }
 
 /* The block `p`, for which prof__heap_due() was true, exists. `return_address` is that of the
@@ -61,7 +71,14 @@ PROF_SHARED void prof__code_after_unload(void);
 
 /* --- start ---------------------------------------------------------------------------------- */
 
-/* The hooks are in this process. `preloaded` rather than linked. */
-PROF_SHARED void prof__hooks_present(bool preloaded);
+enum prof__hooks {
+    PROF__HOOKS_NONE,
+    PROF__HOOKS_HERE,     /* they see what the process allocates */
+    PROF__HOOKS_ASIDE,    /* a sanitizer owns malloc, so they forward and record nothing */
+    PROF__HOOKS_BYPASSED, /* another malloc comes first in the process, or they came too late */
+};
+
+/* The hooks are in this process, and how they fare. */
+PROF_SHARED void prof__hooks_present(enum prof__hooks how);
 
 #endif

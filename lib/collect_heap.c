@@ -164,16 +164,16 @@ static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t 
 }
 
 /*
- * A block that prof__heap_due() let through. bytes_left has had `size` taken off, modulo 2^64.
+ * A block that prof__heap_due() let through. bytes_left has had its charge taken off, modulo 2^64.
  *
  * A thread without a gap draws one here and this very block is charged to it: so the first block
  * of a thread is as likely to be sampled as any other, and a rate of 1 misses none.
  */
 static void due(struct prof__thread *t, uintptr_t key, size_t size, const void *return_address)
 {
-    uint64_t charge = size ? size : 1;
+    uint64_t charge = prof__heap_charge(size);
 
-    t->bytes_left += size;
+    t->bytes_left += charge;
     if (!t->interval && !arm(t))
         return;
     if (t->bytes_left > charge) {
@@ -181,6 +181,7 @@ static void due(struct prof__thread *t, uintptr_t key, size_t size, const void *
         return;
     }
     uint64_t interval = t->interval;
+    t->samples++;
     arm(t);
     record(t, key, size, interval, return_address);
 }
@@ -190,7 +191,7 @@ static PROF_COLD void sample(uintptr_t key, size_t size, const void *return_addr
     struct prof__thread *t = &prof__self;
 
     if (!prof__enter(t)) { /* the profiler's own allocation, or a hidden thread: uncharge it */
-        t->bytes_left += size;
+        t->bytes_left += prof__heap_charge(size);
         return;
     }
     int saved = errno;
@@ -211,7 +212,7 @@ void prof__heap_sample(const void *p, size_t size, const void *return_address)
 
 void prof__heap_undo(size_t size)
 {
-    prof__self.bytes_left += size;
+    prof__self.bytes_left += prof__heap_charge(size);
 }
 
 void prof__heap_take(const void *p, struct prof__live *ret_live)

@@ -27,9 +27,14 @@ extern PROF_SHARED _Atomic uint8_t prof__page_filter[1 << 20];
 
 static inline bool prof__live_maybe(uintptr_t address)
 {
-    /* Relaxed: whoever frees a block got it from somebody who saw malloc() return. */
-    return atomic_load_explicit(&prof__page_filter[(uint32_t)address >> 12],
-                                memory_order_relaxed) != 0;
+    bool set;
+
+    /* A relaxed load: whoever frees a block got it from somebody who saw malloc() return. Spelled
+     * out, because gcc does not compare an atomic in memory but loads it first. */
+    __asm__ volatile("cmpb $0, %[page]"
+                     : "=@ccne"(set)
+                     : [page] "m"(prof__page_filter[(uint32_t)address >> 12]));
+    return set;
 }
 
 /* Remember a block. An entry left under the same key, whose free was not seen, is moved to

@@ -8,7 +8,7 @@
 #include "collect_internal.h"
 #include "sampler.h"
 
-static _Atomic int hooks; /* 0: none, 1: linked, 2: preloaded */
+static _Atomic enum prof__hooks hooks;
 
 /* Nearest whole number. */
 static int64_t fixed_round(int64_t v, int shift)
@@ -31,6 +31,7 @@ static int64_t heap_period(void)
 
 static int heap_status(char *buf, size_t size)
 {
+    enum prof__hooks how = atomic_load_explicit(&hooks, memory_order_relaxed);
     uint64_t rate = prof__heap_rate();
     int length = 0;
 
@@ -38,11 +39,21 @@ static int heap_status(char *buf, size_t size)
         prof__append(buf, size, &length,
                      "heap sampling is off: set LIBPROF_HEAP_RATE=512k or call "
                      "prof_set_heap_rate(524288)\n");
-    if (!atomic_load_explicit(&hooks, memory_order_relaxed))
+    if (how == PROF__HOOKS_NONE)
         prof__append(
             buf, size, &length,
             "malloc is not watched: link libprof-hooks, or run under profrun; only blocks fed "
             "by prof_heap_alloc() show\n");
+    else if (how == PROF__HOOKS_ASIDE)
+        prof__append(
+            buf, size, &length,
+            "malloc is not watched: it belongs to a sanitizer in this process; only blocks fed by "
+            "prof_heap_alloc() show\n");
+    else if (how == PROF__HOOKS_BYPASSED)
+        prof__append(
+            buf, size, &length,
+            "malloc is not watched: another one comes before libprof-hooks in the link order or in "
+            "LD_PRELOAD, or libprof-hooks was loaded with dlopen()\n");
     if (prof__heap_lost())
         prof__append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
                      (unsigned long long)prof__heap_lost());
@@ -78,7 +89,7 @@ struct prof_profile prof__profile_allocs = {
     HEAP_TABLE,
 };
 
-void prof__hooks_present(bool preloaded)
+void prof__hooks_present(enum prof__hooks how)
 {
-    atomic_store_explicit(&hooks, preloaded ? 2 : 1, memory_order_relaxed);
+    atomic_store_explicit(&hooks, how, memory_order_relaxed);
 }

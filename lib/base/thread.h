@@ -19,6 +19,7 @@ struct prof__thread {
     uint32_t labels;            /* the current label set, an id of labels.h */
     uint64_t interval;          /* mean of the gap now running; 0: none has been drawn */
     uint64_t rng;               /* state of random.h; 0: unseeded */
+    uint64_t samples;           /* heap samples taken: tells a hook whether an inner one recorded */
     uintptr_t stack_low;        /* bounds of this thread's own stack, found by unwind/bounds.c; */
     uintptr_t stack_high;       /* 0: not looked for yet */
 };

@@ -1,1 +1,264 @@
-typedef int prof__placeholder1;
+/*
+ * hook_malloc.c - the malloc family of the whole program.
+ *
+ * malloc() and free() are what every program does most, so theirs is the shortest way: charge and
+ * compare, or one look at the page filter, then a jump into the real function, which returns to
+ * our caller. No frame, no call, no test for being ready (real.c).
+ *
+ * The other doors charge after the call, when it is known that there is a block. A libc or an
+ * allocator may implement one door by another, and reach that through us: then the inner hook has
+ * already charged the block, and the outer one leaves it at that. reallocarray() is done here for
+ * the same reason: glibc's is a check before realloc().
+ *
+ * C++'s operators come through malloc(), aligned_alloc() and free(), with libstdc++ and libc++,
+ * shared or static.
+ *
+ * Order: a block is forgotten before it is really freed; libc may give the same address to another
+ * thread at once, and we would forget that thread's block instead. errno is what the real function
+ * left. Nothing of ours is held across a real function, and none of this is a cancellation point.
+ * Context: hook.
+ */
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/rawlog.h"
+#include "boot.h"
+#include "collect.h"
+#include "real.h"
+
+/* Those that libc's headers do not declare everywhere. */
+PROF_SHARED void *reallocarray(void *p, size_t n, size_t size);
+PROF_SHARED void *memalign(size_t alignment, size_t size);
+PROF_SHARED void *pvalloc(size_t size);
+PROF_SHARED void free_sized(void *p, size_t size);
+PROF_SHARED void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+/* Where a hook returns to: the innermost frame of the stack that is recorded. */
+#define CALLER __builtin_return_address(0)
+
+/* --- recording -------------------------------------------------------------------------------- */
+
+/* A block that is due. */
+static PROF_COLD void *sample(void *p, size_t size, const void *caller)
+{
+    if (prof__hooks_aside)
+        prof__heap_undo(size);
+    else
+        prof__heap_sample(p, size, caller);
+    return p;
+}
+
+/* Changes with every charge, that of an inner hook included. */
+static inline uint64_t charges(void)
+{
+    return prof__self.bytes_left + prof__self.samples;
+}
+
+/* `p`, from a real function, with charges() from before the call. */
+static inline void *charge(void *p, size_t size, uint64_t before, const void *caller)
+{
+    if (PROF_LIKELY(p && charges() == before) && prof__heap_due(size))
+        return sample(p, size, caller);
+    return p;
+}
+
+/* --- malloc and free -------------------------------------------------------------------------- */
+
+static PROF_COLD void *malloc_due(size_t size, const void *caller)
+{
+    void *p = prof__real.malloc(size);
+
+    if (p)
+        return sample(p, size, caller);
+    prof__heap_undo(size);
+    return NULL;
+}
+
+PROF_SHARED void *malloc(size_t size)
+{
+    if (prof__heap_due(size))
+        return malloc_due(size, CALLER);
+    return prof__real.malloc(size);
+}
+
+static PROF_COLD void free_sampled(void *p)
+{
+    prof__heap_forget(p);
+    if (!prof__boot_owns(p))
+        prof__real.free(p);
+}
+
+PROF_SHARED void free(void *p)
+{
+    if (prof__heap_is_sampled(p))
+        free_sampled(p);
+    else
+        prof__real.free(p);
+}
+
+/* C23; programs use them only where libc has them, and may mix them with free(). */
+PROF_SHARED void free_sized(void *p, size_t size)
+{
+    if (prof__heap_is_sampled(p))
+        free_sampled(p);
+    else
+        prof__real.free(p);
+}
+
+PROF_SHARED void free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+    if (prof__heap_is_sampled(p))
+        free_sampled(p);
+    else
+        prof__real.free(p);
+}
+
+/* --- calloc and realloc ----------------------------------------------------------------------- */
+
+PROF_SHARED void *calloc(size_t n, size_t size)
+{
+    uint64_t before = charges();
+    size_t total;
+
+    if (PROF_UNLIKELY(__builtin_mul_overflow(n, size, &total)))
+        return prof__real.calloc(n, size); /* which refuses it in its own way */
+    return charge(prof__real.calloc(n, size), total, before, CALLER);
+}
+
+/* Nothing can resize a block of boot.c, so move it. As glibc, a size of 0 frees. */
+static void *boot_realloc(void *p, size_t size, const void *caller)
+{
+    uint64_t before = charges();
+
+    if (size == 0) {
+        prof__heap_forget(p);
+        return NULL;
+    }
+    void *moved = charge(prof__real.malloc(size), size, before, caller);
+    if (moved) {
+        memcpy(moved, p, PROF_MIN(size, prof__boot_size(p)));
+        prof__heap_forget(p);
+    }
+    return moved;
+}
+
+static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
+{
+    struct prof__live live;
+    uint64_t before = charges();
+
+    if (prof__boot_owns(p))
+        return boot_realloc(p, size, caller);
+
+    prof__heap_take(p, &live); /* after the call its address may be another thread's */
+    void *q = prof__real.realloc(p, size);
+    if (!q && size) {
+        int saved = errno;
+        prof__heap_put_back(p, &live);
+        errno = saved;
+        return NULL;
+    }
+    if (live.row)
+        prof__heap_count_free(&live);
+    return charge(q, size, before, caller);
+}
+
+static inline void *resize(void *p, size_t size, const void *caller)
+{
+    if (prof__heap_is_sampled(p))
+        return realloc_sampled(p, size, caller);
+
+    uint64_t before = charges();
+    return charge(prof__real.realloc(p, size), size, before, caller);
+}
+
+PROF_SHARED void *realloc(void *p, size_t size)
+{
+    return resize(p, size, CALLER);
+}
+
+PROF_SHARED void *reallocarray(void *p, size_t n, size_t size)
+{
+    size_t total;
+
+    if (PROF_UNLIKELY(__builtin_mul_overflow(n, size, &total))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return resize(p, total, CALLER);
+}
+
+/* --- aligned ---------------------------------------------------------------------------------- */
+
+PROF_SHARED int posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    uint64_t before = charges();
+    int r = prof__real.posix_memalign(ret, alignment, size);
+
+    if (r == 0)
+        charge(*ret, size, before, CALLER);
+    return r;
+}
+
+PROF_SHARED void *aligned_alloc(size_t alignment, size_t size)
+{
+    uint64_t before = charges();
+
+    return charge(prof__real.aligned_alloc(alignment, size), size, before, CALLER);
+}
+
+PROF_SHARED void *memalign(size_t alignment, size_t size)
+{
+    uint64_t before = charges();
+
+    return charge(prof__real.memalign(alignment, size), size, before, CALLER);
+}
+
+PROF_SHARED void *valloc(size_t size)
+{
+    uint64_t before = charges();
+
+    return charge(prof__real.valloc(size), size, before, CALLER);
+}
+
+PROF_SHARED void *pvalloc(size_t size)
+{
+    uint64_t before = charges();
+
+    return charge(prof__real.pvalloc(size), size, before, CALLER);
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+/* Defined in a process whose malloc belongs to that sanitizer. */
+extern void __asan_init(void) __attribute__((weak));
+extern void __hwasan_init(void) __attribute__((weak));
+extern void __lsan_init(void) __attribute__((weak));
+extern void __msan_init(void) __attribute__((weak));
+extern void __tsan_init(void) __attribute__((weak));
+
+/* Does an allocation that another library makes come through the hooks? */
+static bool reached(void)
+{
+    uint64_t before = charges();
+
+    free(strdup("libprof"));
+    return charges() != before;
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    if (__asan_init || __hwasan_init || __lsan_init || __msan_init || __tsan_init) {
+        prof__hooks_aside = true;
+        prof__hooks_present(PROF__HOOKS_ASIDE);
+        prof__log("a sanitizer owns malloc in this process; the heap is not profiled");
+    } else if (!reached()) {
+        prof__hooks_present(PROF__HOOKS_BYPASSED);
+        prof__log("malloc of this process is not libprof's: another one comes before it in the "
+                  "link order or in LD_PRELOAD, or libprof-hooks was loaded with dlopen; the heap "
+                  "is not profiled");
+    } else {
+        prof__hooks_present(PROF__HOOKS_HERE);
+    }
+}

@@ -1,1 +1,217 @@
-typedef int prof__placeholder1;
+/*
+ * real.c - libc's own functions, found once.
+ *
+ * Entries of the table first point at functions that look everything up and then forward, so no
+ * hook ever tests for "ready", and a call works however early it comes: from an IFUNC resolver,
+ * from a constructor that runs before ours, from the dynamic loader. "Real" is whatever comes after
+ * us in the lookup order: another allocator, another interposer, libc.
+ *
+ * Looking up takes no lock, since another thread may hold the loader's while it waits for us. Any
+ * number of threads may do it at once; they find the same. Only one is let into dlsym() while it
+ * could allocate; calls that come meanwhile, most likely from that very dlsym(), are served from
+ * boot.c.
+ */
+#include "real.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/rawlog.h"
+#include "base/thread.h"
+#include "boot.h"
+#include "collect.h"
+
+bool prof__hooks_aside;
+
+typedef void *find_fn(const char *name);
+
+static const struct {
+    const char *name;
+    size_t at;
+} doors[] = {
+    { "malloc", offsetof(struct prof__real, malloc) },
+    { "free", offsetof(struct prof__real, free) },
+    { "calloc", offsetof(struct prof__real, calloc) },
+    { "realloc", offsetof(struct prof__real, realloc) },
+    { "posix_memalign", offsetof(struct prof__real, posix_memalign) },
+    { "aligned_alloc", offsetof(struct prof__real, aligned_alloc) },
+    { "memalign", offsetof(struct prof__real, memalign) },
+    { "valloc", offsetof(struct prof__real, valloc) },
+    { "pvalloc", offsetof(struct prof__real, pvalloc) },
+    { "dlclose", offsetof(struct prof__real, dlclose) },
+};
+
+static void **entry(size_t i)
+{
+    return (void **)((char *)&prof__real + doors[i].at);
+}
+
+/*
+ * Fill the table; what is not found stays as it is. dlsym() goes by its caller's address, so it is
+ * called here, where it cannot become a jump.
+ */
+static void look_up(void)
+{
+    find_fn *other = (find_fn *)(uintptr_t)dlsym(RTLD_NEXT, "prof__hooks_real");
+    bool missing = !other;
+
+    for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
+        void *f = other ? other(doors[i].name) : dlsym(RTLD_NEXT, doors[i].name);
+
+        if (f)
+            __atomic_store_n(entry(i), f, __ATOMIC_RELAXED);
+        else
+            missing = true;
+    }
+    if (missing)
+        dlerror(); /* the program must not be told of our failures */
+}
+
+static _Atomic bool looking_up;
+
+/* False: a look-up is under way, maybe below us in this very thread. */
+static bool ready(void)
+{
+    /* Relaxed: it orders nothing; who loses does without the table. */
+    if (atomic_exchange_explicit(&looking_up, true, memory_order_relaxed))
+        return false;
+    look_up();
+    atomic_store_explicit(&looking_up, false, memory_order_relaxed);
+    return true;
+}
+
+/* --- the entries before anything is known ----------------------------------------------------- */
+
+static const struct prof__real first;
+
+/* Can the table's entry be used? Else there is no such function, or no time to find it. */
+#define FOUND(door) (ready() && prof__real.door != first.door)
+
+static bool power_of_two(size_t n)
+{
+    return n && !(n & (n - 1));
+}
+
+static void *boot_aligned(size_t alignment, size_t size)
+{
+    if (!power_of_two(alignment)) {
+        errno = EINVAL;
+        return NULL;
+    }
+    return prof__boot_alloc(PROF_MAX(alignment, 16), size);
+}
+
+static size_t page_size(void)
+{
+    return (size_t)sysconf(_SC_PAGESIZE);
+}
+
+static void *first_malloc(size_t size)
+{
+    return FOUND(malloc) ? prof__real.malloc(size) : prof__boot_alloc(16, size);
+}
+
+static void *first_calloc(size_t n, size_t size)
+{
+    size_t total;
+
+    if (FOUND(calloc))
+        return prof__real.calloc(n, size);
+    if (__builtin_mul_overflow(n, size, &total))
+        total = SIZE_MAX; /* which is refused */
+    return prof__boot_alloc(16, total);
+}
+
+/* Blocks of boot.c never get here. So this one has been allocated where we do not see it, and the
+ * look-up that may be under way is not waiting below us. */
+static void first_free(void *p)
+{
+    look_up();
+    if (prof__real.free != first.free)
+        prof__real.free(p);
+}
+
+static void *first_realloc(void *p, size_t size)
+{
+    if (!p)
+        return first_malloc(size);
+    look_up();
+    if (prof__real.realloc != first.realloc)
+        return prof__real.realloc(p, size);
+    errno = ENOMEM;
+    return NULL;
+}
+
+static int first_posix_memalign(void **ret, size_t alignment, size_t size)
+{
+    if (FOUND(posix_memalign))
+        return prof__real.posix_memalign(ret, alignment, size);
+    if (!power_of_two(alignment) || alignment < sizeof(void *))
+        return EINVAL;
+
+    int saved = errno;
+    void *p = boot_aligned(alignment, size);
+    errno = saved;
+    if (!p)
+        return ENOMEM;
+    *ret = p;
+    return 0;
+}
+
+static void *first_aligned_alloc(size_t alignment, size_t size)
+{
+    return FOUND(aligned_alloc) ? prof__real.aligned_alloc(alignment, size)
+                                : boot_aligned(alignment, size);
+}
+
+static void *first_memalign(size_t alignment, size_t size)
+{
+    return FOUND(memalign) ? prof__real.memalign(alignment, size) : boot_aligned(alignment, size);
+}
+
+static void *first_valloc(size_t size)
+{
+    return FOUND(valloc) ? prof__real.valloc(size) : boot_aligned(page_size(), size);
+}
+
+static void *first_pvalloc(size_t size)
+{
+    size_t page = page_size(), total;
+
+    if (FOUND(pvalloc))
+        return prof__real.pvalloc(size);
+    if (__builtin_add_overflow(size, page - 1, &total))
+        total = SIZE_MAX;
+    return boot_aligned(page, total & ~(page - 1));
+}
+
+static int first_dlclose(void *handle)
+{
+    look_up();
+    return prof__real.dlclose != first.dlclose ? prof__real.dlclose(handle) : -1;
+}
+
+#define FIRST                                                                                     \
+    {                                                                                             \
+        .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
+        .realloc = first_realloc, .posix_memalign = first_posix_memalign,                         \
+        .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
+        .pvalloc = first_pvalloc, .dlclose = first_dlclose,                                       \
+    }
+
+struct prof__real prof__real = FIRST;
+static const struct prof__real first = FIRST;
+
+void *prof__hooks_real(const char *name)
+{
+    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
+        if (strcmp(doors[i].name, name) == 0) {
+            if (*entry(i) == *(void *const *)((const char *)&first + doors[i].at))
+                look_up();
+            return *entry(i);
+        }
+    return NULL;
+}
