@@ -10,6 +10,7 @@
  * Prints where it serves its profiles, then a line for every 1000 requests; ends on SIGINT or
  * SIGTERM. It stops leaking at LEAK_MAX, so one that was forgotten does no harm.
  */
+#include <errno.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -144,7 +145,9 @@ int main(int argc, char **argv)
     sigaddset(&ending, SIGTERM);
     pthread_sigmask(SIG_BLOCK, &ending, NULL);
 
-    if (prof_http_start(address) < 0 || prof_http_address(bound, sizeof(bound)) < 0) {
+    /* Under profrun --http there may be a server already. */
+    got = prof_http_start(address);
+    if ((got < 0 && got != -EALREADY) || prof_http_address(bound, sizeof(bound)) < 0) {
         fprintf(stderr, "%s: cannot serve on %s: %s\n", argv[0], address, prof_last_error());
         return 1;
     }
