@@ -2,8 +2,9 @@
  * gzip.c - zlib with its memory in an arena.
  *
  * Level 1: a profile is small integers and a few thousand names, so searching harder for matches
- * makes it a little smaller and takes several times as long (test/bench/encode_bench shows both). What
- * identifies the writer, time and operating system, is left zero, so equal input gives equal output.
+ * makes it a little smaller and takes several times as long (test/bench/encode_bench shows both).
+ * What identifies the writer, time and operating system, is left zero, so equal input gives equal
+ * output.
  *
  * zlib takes its 270 KiB when the stream is opened and nothing later; none of it comes from malloc.
  */
@@ -11,6 +12,7 @@
 
 #include <errno.h>
 #include <limits.h>
+#define ZLIB_CONST /* next_in is const, as it should be */
 #include <zlib.h>
 
 enum {

@@ -64,7 +64,7 @@ static int grow(struct prof__strtab *t)
 
 int prof__strtab_init(struct prof__strtab *t, struct prof__arena *a)
 {
-    *t = (struct prof__strtab){ .arena = a };
+    *t = (struct prof__strtab) { .arena = a };
     prof__strtab_add(t, "");
     return t->error;
 }

@@ -1,0 +1,56 @@
+/*
+ * encode_parts.h - what both encoders ask of a report.
+ */
+#ifndef PROF_ENCODE_PARTS_H
+#define PROF_ENCODE_PARTS_H
+
+#include "encode.h"
+#include "textout.h"
+
+/* Which value a reader shows first: the default type's, else the last. */
+size_t prof__report_default_value(const struct prof__report *r);
+
+/*
+ * The order to write samples in: by the default value, largest magnitude first, equal ones as the
+ * report has them. So equal reports give equal bytes, and a reader that cuts the end off loses
+ * least. Indexes of r->sample; NULL when out of memory.
+ */
+const uint32_t *prof__report_order(const struct prof__report *r, struct prof__arena *a);
+
+/* A number as people read it, in `unit`: "6.20MiB", "1.50s", "42". Returns buf. */
+enum { PROF__HUMAN_SIZE = 32 };
+const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
+
+/* a + b, stopping at the ends of int64_t. */
+static inline int64_t prof__add_saturate(int64_t a, int64_t b)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(a, b, &sum))
+        return b < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
+/* The distinct functions of a report, by name as people read it. */
+struct prof__function {
+    const char *name; /* demangled; "libfoo.so+0x12" where unknown */
+    int64_t flat;     /* the default value of the samples that end in it */
+    int64_t cum;      /* and of those it is anywhere in */
+};
+
+struct prof__functions {
+    const struct prof__function *function;
+    size_t n;
+    /* Of line j of location l: function[line[first[l] + j]]. A location without lines has one. */
+    const uint32_t *first, *line;
+};
+
+/* -ENOMEM. */
+int prof__functions_load(const struct prof__report *r, struct prof__arena *a,
+                         struct prof__functions *ret);
+
+/* The totals and the largest functions, as comments. */
+void prof__functions_print_top(const struct prof__functions *f, const struct prof__report *r,
+                               struct prof__textout *out);
+
+#endif
