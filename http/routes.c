@@ -1,1 +1,360 @@
-typedef int prof__placeholder;
+/*
+ * routes.c - the paths of Go's net/http/pprof and what each of them answers.
+ *
+ * A table of routes, handlers that fill in a reply or return a negative errno, and one place that
+ * turns an errno into a status. Names, headers, messages and the order in which parameters are
+ * checked are those of Go, since `go tool pprof` and the continuous profilers were written
+ * against it. What differs: readers of the CPU profile do not exclude each other, and `threads`
+ * takes the place of goroutines.
+ */
+#include "routes.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "cmdline.h"
+#include "pages.h"
+
+#define ROOT            "/debug/pprof/"
+#define MAX_SYMBOL_POST (1024 * 1024) /* bytes of addresses */
+#define MAX_SYMBOL_NAME 4096
+#define MAX_SECONDS     (INT64_MAX / 1000000000) /* what a duration in Go can hold */
+
+#define TYPE_TEXT    "text/plain; charset=utf-8"
+#define TYPE_HTML    "text/html; charset=utf-8"
+#define TYPE_PROFILE "application/octet-stream"
+
+enum methods { GET = 1, POST = 2, ANY = 4 }; /* GET means HEAD too */
+
+struct prof__route {
+    unsigned methods;
+    const char *path; /* one that ends in '/' takes all below it */
+    int (*serve)(struct prof__exchange *x);
+};
+
+static int serve_cmdline(struct prof__exchange *x);
+static int serve_cpu(struct prof__exchange *x);
+static int serve_symbol(struct prof__exchange *x);
+static int serve_profile(struct prof__exchange *x);
+static int redirect_to_index(struct prof__exchange *x);
+static int serve_nothing(struct prof__exchange *x);
+
+/* The first match wins; a known path and a wrong method is 405. */
+static const struct prof__route routes[] = {
+    { GET, "/debug/pprof/cmdline", serve_cmdline },
+    { GET, "/debug/pprof/profile", serve_cpu },
+    { GET | POST, "/debug/pprof/symbol", serve_symbol },
+    { GET, "/debug/pprof/", serve_profile }, /* the index when nothing follows */
+    { GET, "/debug/pprof", redirect_to_index },
+    { ANY, "/", serve_nothing },
+};
+
+/* --- errors --------------------------------------------------------------------------------- */
+
+void prof__exchange_refuse(struct prof__exchange *x, unsigned status, const char *sentence)
+{
+    prof__buffer_free(&x->reply.body);
+    x->reply = (struct prof__reply) { .status = status, .type = TYPE_TEXT, .error = true };
+    prof__buffer_puts(&x->reply.body, sentence);
+    prof__buffer_puts(&x->reply.body, "\n");
+}
+
+void prof__exchange_fail(struct prof__exchange *x, int error)
+{
+    static const struct {
+        int error;
+        unsigned status;
+    } statuses[] = {
+        { -EINVAL, 400 },   { -EACCES, 401 }, { -EPERM, 403 },     { -ENOENT, 404 },
+        { -EMSGSIZE, 413 }, { -ENOSYS, 501 }, { -ECANCELED, 503 }, { -ENOMEM, 503 },
+    };
+    const char *message = x->message ? x->message : prof_last_error();
+    unsigned status = 500;
+
+    for (size_t i = 0; i < sizeof(statuses) / sizeof(statuses[0]); i++)
+        if (statuses[i].error == error)
+            status = statuses[i].status;
+    prof__exchange_refuse(x, status, *message ? message : strerror(-error));
+}
+
+/* For handlers: `return refused(x, -EINVAL, "why")`. */
+static int refused(struct prof__exchange *x, int error, const char *message)
+{
+    x->message = message;
+    return error;
+}
+
+/* --- parameters ------------------------------------------------------------------------------ */
+
+/* An integer parameter. 0; -ENOENT: absent or empty; -EINVAL; -ERANGE. */
+static int int_param(const struct prof__exchange *x, const char *name, int64_t *ret_value)
+{
+    char text[64];
+    int r = prof__query_get(x->target.query, name, text, sizeof(text));
+
+    if (r == 0)
+        return -ENOENT;
+    if (r < 0)
+        return r == -ENOENT ? r : -EINVAL;
+    return prof__parse_int(text, ret_value);
+}
+
+/* As in Go what is no number counts as 0; so does what is negative. */
+static int debug_param(const struct prof__exchange *x)
+{
+    int64_t value = 0;
+    int r = int_param(x, "debug", &value);
+
+    if ((r < 0 && r != -ERANGE) || value < 0)
+        return 0;
+    return value > INT_MAX ? INT_MAX : (int)value;
+}
+
+static bool wants_no_symbols(const struct prof__exchange *x)
+{
+    int64_t value;
+
+    return int_param(x, "symbolize", &value) == 0 && value == 0;
+}
+
+/* --- replies --------------------------------------------------------------------------------- */
+
+static int text_reply(struct prof__exchange *x)
+{
+    x->reply.status = 200;
+    x->reply.type = TYPE_TEXT;
+    return 0;
+}
+
+/* Headers of a profile: text to look at, or a file to save as NAME or NAME-delta. */
+static void profile_reply(struct prof__exchange *x, const char *suffix)
+{
+    x->reply.status = 200;
+    x->reply.type = x->options.debug ? TYPE_TEXT : TYPE_PROFILE;
+    if (x->options.debug)
+        return;
+    size_t n = 0, room = sizeof(x->reply.attachment) - strlen(suffix) - 1;
+    for (const char *c = x->name; *c && n < room; c++)
+        x->reply.attachment[n++] = *c == '"' || *c == '\\' || (unsigned char)*c < ' ' ? '_' : *c;
+    strcpy(x->reply.attachment + n, suffix);
+}
+
+/* A sink into the reply, which gives up when the server stops. */
+static int write_body(void *exchange, const void *data, size_t size)
+{
+    struct prof__exchange *x = exchange;
+
+    /* Relaxed: nothing else is read on the strength of it. */
+    if (x->stopping && atomic_load_explicit(x->stopping, memory_order_relaxed))
+        return refused(x, -ECANCELED, "the server is stopping");
+    return prof__buffer_add(&x->reply.body, data, size);
+}
+
+/* --- handlers -------------------------------------------------------------------------------- */
+
+static int redirect_to_index(struct prof__exchange *x)
+{
+    x->reply.location = ROOT;
+    x->reply.status = 301;
+    x->reply.type = TYPE_HTML;
+    return prof__buffer_puts(&x->reply.body, "<a href='" ROOT "'>" ROOT "</a>\n");
+}
+
+static int serve_nothing(struct prof__exchange *x)
+{
+    if (strcmp(x->target.path, "/") == 0) {
+        int r = redirect_to_index(x);
+        x->reply.status = 302; /* a program may put something else there one day */
+        return r;
+    }
+    return refused(x, -ENOENT, "nothing here: the profiles are at " ROOT);
+}
+
+static int serve_cmdline(struct prof__exchange *x)
+{
+    const char *data;
+    size_t size;
+    int r = prof__cmdline(&data, &size);
+
+    if (r < 0)
+        return refused(x, r, "the command line could not be had when the program started");
+    r = prof__buffer_add(&x->reply.body, data, size);
+    return r < 0 ? r : text_reply(x);
+}
+
+/* One line for each address with a name; others are passed over. Every line ends in a newline, or
+ * pprof loses it. The addresses are those of instructions already. */
+static int serve_symbol(struct prof__exchange *x)
+{
+    bool post = x->upload_limit > 0;
+    const char *words = post ? x->upload.data : x->target.query;
+    size_t size = post ? x->upload.size : strlen(words);
+    int r = prof__buffer_puts(&x->reply.body, "num_symbols: 1\n");
+
+    while (r == 0 && size > 0) {
+        const char *plus = memchr(words, '+', size);
+        size_t word = plus ? (size_t)(plus - words) : size;
+        char name[MAX_SYMBOL_NAME];
+        uint64_t address;
+
+        if (prof__parse_address(words, word, &address) == 0 && address != 0 &&
+            prof_symbol(address, name, sizeof(name)) > 0)
+            r = prof__buffer_printf(&x->reply.body, "%#llx %s\n", (unsigned long long)address,
+                                    name);
+        if (x->stopping && atomic_load_explicit(x->stopping, memory_order_relaxed))
+            r = refused(x, -ECANCELED, "the server is stopping");
+        word += plus != NULL;
+        words += word;
+        size -= word;
+    }
+    return r < 0 ? r : text_reply(x);
+}
+
+/* A window on x->name for x->wait_seconds. */
+static int wait_with_window(struct prof__exchange *x)
+{
+    int r = prof_window_open(x->name, &x->window);
+
+    if (r < 0)
+        return r;
+    if (!x->head)
+        return PROF__WAIT;
+    /* Everything that can be refused has been: now it is only to say so. */
+    prof_window_close(x->window);
+    x->window = NULL;
+    x->reply.size_unknown = true;
+    return 0;
+}
+
+static int serve_cpu(struct prof__exchange *x)
+{
+    int64_t seconds = 0;
+    int r = int_param(x, "seconds", &seconds);
+
+    if (r == -ERANGE || seconds > MAX_SECONDS)
+        return refused(x, -EINVAL, "invalid value for \"seconds\" - too large");
+    if (r < 0 || seconds <= 0)
+        seconds = 30; /* as in Go, whatever was given */
+    x->name = "profile";
+    x->wait_seconds = (uint64_t)seconds;
+    x->options.no_symbols = wants_no_symbols(x);
+    profile_reply(x, "");
+    r = wait_with_window(x);
+    if (r == -ENOENT)
+        return refused(x, -ENOSYS, "this version of libprof has no CPU profile");
+    return r;
+}
+
+/* ?seconds=N of a profile: what changed meanwhile. Checked in Go's order. */
+static int serve_delta(struct prof__exchange *x, struct prof_profile *p, int r, int64_t seconds)
+{
+    if (r == -EINVAL || seconds <= 0)
+        return refused(x, -EINVAL, "invalid value for \"seconds\" - must be a positive integer");
+    if (!*prof_profile_description(p)) /* a custom one */
+        return refused(x, -EINVAL, "\"seconds\" parameter is not supported for this profile type");
+    if (r == -ERANGE || seconds > MAX_SECONDS)
+        return refused(x, -EINVAL,
+                       "invalid value for \"seconds\" - must be a positive integer "
+                       "of a sensible size");
+    if (x->options.debug)
+        return refused(x, -EINVAL, "seconds and debug params are incompatible");
+    x->wait_seconds = (uint64_t)seconds;
+    profile_reply(x, "-delta");
+    return wait_with_window(x);
+}
+
+static int serve_profile(struct prof__exchange *x)
+{
+    const char *name = x->target.path + strlen(ROOT);
+    int64_t seconds = 0;
+
+    if (!*name) {
+        x->reply.status = 200;
+        x->reply.type = TYPE_HTML;
+        x->reply.policy = PROF__PAGE_POLICY;
+        return prof__page_index(&x->reply.body);
+    }
+    struct prof_profile *p = prof_lookup(name);
+    if (!p)
+        return refused(x, -ENOENT, "Unknown profile"); /* not its name: it is a stranger's text */
+    x->name = prof_profile_name(p);
+    x->options.debug = debug_param(x);
+    x->options.no_symbols = wants_no_symbols(x);
+
+    int r = int_param(x, "seconds", &seconds);
+    if (r != -ENOENT)
+        return serve_delta(x, p, r, seconds);
+    /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */
+    profile_reply(x, "");
+    return prof_profile_write(p, &x->options, write_body, x);
+}
+
+/* --- the exchange ---------------------------------------------------------------------------- */
+
+static bool matches(const struct prof__route *route, const char *path)
+{
+    size_t size = strlen(route->path);
+
+    return route->path[size - 1] == '/' ? strncmp(path, route->path, size) == 0
+                                        : strcmp(path, route->path) == 0;
+}
+
+int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_target)
+{
+    unsigned bit = strcmp(method, "GET") == 0 || strcmp(method, "HEAD") == 0 ? GET
+                   : strcmp(method, "POST") == 0                             ? POST
+                                                                             : 0;
+    const atomic_bool *stopping = x->stopping;
+
+    *x = (struct prof__exchange) { .raw_target = raw_target, .stopping = stopping };
+    x->options = (struct prof_write_options)PROF_WRITE_OPTIONS_INIT;
+    x->head = strcmp(method, "HEAD") == 0;
+    int r = prof__target_parse(raw_target, &x->target);
+    if (r < 0) {
+        prof__exchange_refuse(x, 400, "the path is not well encoded");
+        return 1;
+    }
+    for (x->route = routes; !matches(x->route, x->target.path); x->route++)
+        if (x->route == &routes[sizeof(routes) / sizeof(routes[0]) - 1]) {
+            prof__exchange_refuse(x, 400, "the path must begin with a slash");
+            return 1;
+        }
+    if (!(x->route->methods & (bit | ANY))) {
+        prof__exchange_refuse(x, 405, "this method is not supported here");
+        x->reply.allow = x->route->methods & POST ? "GET, HEAD, POST" : "GET, HEAD";
+        return 1;
+    }
+    if (bit == POST && x->route->methods & POST)
+        x->upload_limit = MAX_SYMBOL_POST;
+    return 0;
+}
+
+int prof__exchange_run(struct prof__exchange *x)
+{
+    prof_set_last_error(0, "%s", ""); /* a sentence found after this is about this */
+    int r = x->route->serve(x);
+    if (r < 0)
+        prof__exchange_fail(x, r);
+    return r == PROF__WAIT ? r : 0;
+}
+
+void prof__exchange_finish(struct prof__exchange *x)
+{
+    int r = prof_window_write(x->window, &x->options, write_body, x);
+
+    prof_window_close(x->window);
+    x->window = NULL;
+    if (r < 0)
+        prof__exchange_fail(x, r);
+}
+
+void prof__exchange_close(struct prof__exchange *x)
+{
+    prof_window_close(x->window);
+    prof__buffer_free(&x->upload);
+    prof__buffer_free(&x->reply.body);
+    free(x->raw_target);
+    *x = (struct prof__exchange) { .stopping = x->stopping };
+}

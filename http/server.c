@@ -1,6 +1,396 @@
+/*
+ * server.c - prof_http_start() and prof_http_stop(): one server for each process, in one thread.
+ *
+ * The thread is a guest in somebody else's process, so it takes as little of it as can be:
+ *
+ *   signals       all blocked: none of the program's handlers ever runs here
+ *   descriptors   a table of its own, made by close_range(CLOSE_RANGE_UNSHARE), which keeps
+ *                 nothing of the program's. A program that closes every descriptor does not hit
+ *                 ours, nor do we keep its pipes open; children inherit nothing of us, by fork or
+ *                 by exec. Even listening is done there, and its errors carried back. Where the
+ *                 kernel or a filter refuses, close-on-exec and a fork handler stand in
+ *   profiles      it is in none of them
+ *
+ * Two threads meet here, the program's and the server's; `control` is all they share. The server
+ * thread owns its loop from opening to freeing it. prof_http_stop() cancels the thread where it
+ * waits, and waits for it with a limit: one that is deep in a large profile is left to end by
+ * itself.
+ *
+ * A forked child has no server and may start one: the fork handlers see to that.
+ */
 #include <errno.h>
+#include <fcntl.h>
 #include <prof/http.h>
-int prof_http_start(const char *addr) { return -ENOSYS; }
-int prof_http_start_options(const char *addr, const struct prof_http_options *opts) { return -ENOSYS; }
-int prof_http_stop(void) { return -EALREADY; }
-int prof_http_address(char *buf, size_t size) { return -ENOTCONN; }
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "address.h"
+#include "loop.h"
+
+#define DEFAULT_MAX_CONNECTIONS 64
+#define MOST_CONNECTIONS        16384
+#define STACK_BYTES             (1024 * 1024) /* names are looked up in debug information here */
+#define STOP_MS                 1700          /* prof_http_stop() waits no longer */
+
+enum state { STOPPED, STARTING, SERVING, STOPPING };
+
+/* What a start hands to the new thread; on the starter's stack until it has reported. */
+struct order {
+    struct prof__address address;
+    const char *token;
+    unsigned max_connections;
+    bool reported;
+    int error;
+    char reason[512];
+};
+
+static struct {
+    pthread_mutex_t lock; /* guards all of this; held for moments only */
+    pthread_cond_t changed;
+    enum state state;
+    pthread_t thread;
+    pid_t pid;               /* the process it serves in */
+    struct prof__loop *loop; /* the thread's; NULL when it has gone, or was left to itself */
+    bool own_descriptors;
+    char name[320];                /* where it listens */
+    struct prof__socket_file file; /* to be removed if the process exits while serving */
+} control = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* --- fork and exit ---------------------------------------------------------------------------- */
+
+static void before_fork(void)
+{
+    pthread_mutex_lock(&control.lock);
+}
+
+static void after_fork_in_parent(void)
+{
+    pthread_mutex_unlock(&control.lock);
+}
+
+static void init_condition(void)
+{
+    pthread_condattr_t attr;
+
+    pthread_condattr_init(&attr);
+    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
+    pthread_cond_init(&control.changed, &attr);
+    pthread_condattr_destroy(&attr);
+}
+
+/* The thread, and whoever was starting or stopping it, stayed with the parent. The loop's memory
+ * is left as it is: another thread was in the middle of it. */
+static void after_fork_in_child(void)
+{
+    if (control.loop && !control.own_descriptors)
+        prof__loop_forked(control.loop);
+    control.loop = NULL;
+    control.state = STOPPED;
+    control.file.path[0] = '\0';
+    pthread_mutex_init(&control.lock, NULL);
+    init_condition();
+}
+
+static void set_up_once(void)
+{
+    init_condition();
+    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+}
+
+/* A program that returns from main() while serving leaves no socket file behind. */
+__attribute__((destructor)) static void remove_socket_file(void)
+{
+    if (pthread_mutex_trylock(&control.lock) != 0)
+        return; /* being started or stopped right now by another thread */
+    if (control.state == SERVING && control.pid == getpid())
+        prof__socket_file_remove(&control.file);
+    pthread_mutex_unlock(&control.lock);
+}
+
+/* --- the server's thread ---------------------------------------------------------------------- */
+
+static int close_fds(unsigned first, unsigned last, bool unshare)
+{
+#ifdef SYS_close_range
+    return (int)syscall(SYS_close_range, first, last, unshare ? 1U << 1 /* _UNSHARE */ : 0U);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+/* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none). */
+static bool leave_descriptor_table(int keep)
+{
+    if (keep < 0)
+        return close_fds(0, ~0U, true) == 0;
+    if (keep == 0)
+        return close_fds(1, ~0U, true) == 0;
+    return close_fds(0, (unsigned)keep - 1, true) == 0 &&
+           close_fds((unsigned)keep + 1, ~0U, false) == 0;
+}
+
+/* A library that writes to what it thinks is stderr must not write to a client: no connection may
+ * get the numbers 0 to 2. An epoll instance takes no data. */
+static void occupy_standard_numbers(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && epoll_create1(EPOLL_CLOEXEC) < 0)
+            return;
+}
+
+static int open_loop(struct order *order, struct prof__loop **ret_loop, bool *ret_own)
+{
+    int inherited = order->address.kind == PROF__ADDRESS_FD ? order->address.fd : -1;
+
+    if (inherited >= 0 && fcntl(inherited, F_GETFD) < 0) { /* before the table changes */
+        snprintf(order->reason, sizeof(order->reason), "cannot listen on %s: %s",
+                 order->address.text, strerror(EBADF));
+        return -EBADF;
+    }
+    bool own = leave_descriptor_table(inherited);
+    struct prof__loop_setup setup = {
+        .address = &order->address,
+        .inherited_fd = inherited,
+        .own_descriptors = own,
+        .token = order->token,
+        .max_connections = order->max_connections,
+    };
+    int r = prof__loop_open(ret_loop, &setup, order->reason, sizeof(order->reason));
+    if (r < 0)
+        return r;
+    if (own) {
+        if (inherited >= 0)
+            close(inherited); /* our copy; the loop has one of its own */
+        occupy_standard_numbers();
+    }
+    *ret_own = own;
+    return 0;
+}
+
+/* Tell the starter, who then takes `order` away. */
+static void report(struct order *order, int error, struct prof__loop *loop, bool own)
+{
+    pthread_mutex_lock(&control.lock);
+    if (error == 0) {
+        const struct prof__listener *listener = prof__loop_listener(loop);
+
+        control.loop = loop;
+        control.own_descriptors = own;
+        snprintf(control.name, sizeof(control.name), "%s", listener->name);
+        control.file = listener->file;
+    }
+    order->error = error;
+    order->reported = true;
+    pthread_cond_broadcast(&control.changed);
+    pthread_mutex_unlock(&control.lock);
+}
+
+/* Cleanup handler: the thread was cancelled, or the loop has lost its descriptors. */
+static void finish(void *arg)
+{
+    struct prof__loop *loop = arg;
+
+    prof__loop_close(loop);
+    pthread_mutex_lock(&control.lock);
+    if (control.loop == loop) { /* else nobody waits any more, or another one serves by now */
+        control.loop = NULL;
+        pthread_cond_broadcast(&control.changed);
+    }
+    pthread_mutex_unlock(&control.lock);
+}
+
+static void *serve(void *arg)
+{
+    struct prof__loop *loop;
+    bool own = false;
+    int old;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    pthread_setname_np(pthread_self(), "prof-http");
+    prof_thread_hide();
+    int r = open_loop(arg, &loop, &own);
+    report(arg, r, loop, own);
+    if (r < 0)
+        return NULL;
+    pthread_cleanup_push(finish, loop);
+    prof__loop_run(loop);
+    pthread_cleanup_pop(1);
+    return NULL;
+}
+
+static int create_thread(struct order *order)
+{
+    pthread_attr_t attr;
+    sigset_t all, old;
+    int r = pthread_attr_init(&attr);
+
+    if (r != 0)
+        return -r;
+    pthread_attr_setstacksize(&attr, STACK_BYTES);
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited by the thread from its first moment */
+    r = pthread_create(&control.thread, &attr, serve, order);
+    pthread_sigmask(SIG_SETMASK, &old, NULL);
+    pthread_attr_destroy(&attr);
+    return -r;
+}
+
+/* --- the program's side ----------------------------------------------------------------------- */
+
+static int read_options(const struct prof_http_options *opts, struct order *order)
+{
+    struct prof_http_options known = PROF_HTTP_OPTIONS_INIT;
+
+    if (opts) {
+        if (opts->size < sizeof(opts->size))
+            return prof_set_last_error(-EINVAL, "the options were not initialized");
+        for (size_t i = sizeof(known); i < opts->size; i++)
+            if (((const char *)opts)[i])
+                return prof_set_last_error(-E2BIG, "an option is set that this version of "
+                                                   "libprof-http does not know");
+        memcpy(&known, opts, opts->size < sizeof(known) ? opts->size : sizeof(known));
+    }
+    order->token = known.token ? known.token : secure_getenv("LIBPROF_HTTP_TOKEN");
+    if (order->token && !*order->token) /* most likely a secret that was not filled in */
+        return prof_set_last_error(-EINVAL, "the token is empty: %s",
+                                   known.token ? "pass NULL for none"
+                                               : "unset LIBPROF_HTTP_TOKEN for none");
+    order->max_connections =
+        known.max_connections ? known.max_connections : DEFAULT_MAX_CONNECTIONS;
+    if (order->max_connections > MOST_CONNECTIONS)
+        return prof_set_last_error(-EINVAL, "max_connections is above %d", MOST_CONNECTIONS);
+    return 0;
+}
+
+static int start(struct order *order)
+{
+    int r;
+
+    pthread_mutex_lock(&control.lock);
+    while (control.state == STOPPING)
+        pthread_cond_wait(&control.changed, &control.lock);
+    if (control.state != STOPPED) {
+        pthread_mutex_unlock(&control.lock);
+        snprintf(order->reason, sizeof(order->reason), "already serving");
+        return -EALREADY;
+    }
+    control.state = STARTING;
+    control.pid = getpid();
+    r = create_thread(order);
+    if (r < 0) {
+        snprintf(order->reason, sizeof(order->reason), "cannot start the server's thread: %s",
+                 strerror(-r));
+    } else {
+        while (!order->reported)
+            pthread_cond_wait(&control.changed, &control.lock);
+        r = order->error;
+        if (r < 0)
+            pthread_join(control.thread, NULL); /* it is done but for returning */
+    }
+    control.state = r < 0 ? STOPPED : SERVING;
+    pthread_cond_broadcast(&control.changed);
+    pthread_mutex_unlock(&control.lock);
+    return r;
+}
+
+static int stop(void)
+{
+    struct timespec end;
+    int r = 0;
+
+    pthread_mutex_lock(&control.lock);
+    while (control.state == STARTING || control.state == STOPPING)
+        pthread_cond_wait(&control.changed, &control.lock);
+    if (control.state != SERVING) {
+        pthread_mutex_unlock(&control.lock);
+        return -EALREADY;
+    }
+    control.state = STOPPING;
+    if (control.loop) /* else it has ended by itself */
+        prof__loop_stop_soon(control.loop);
+    pthread_cancel(control.thread);
+
+    clock_gettime(CLOCK_MONOTONIC, &end);
+    end.tv_nsec += STOP_MS % 1000 * 1000000L;
+    end.tv_sec += STOP_MS / 1000 + end.tv_nsec / 1000000000;
+    end.tv_nsec %= 1000000000;
+    while (control.loop && r == 0)
+        r = pthread_cond_timedwait(&control.changed, &control.lock, &end);
+    bool left_alone = control.loop != NULL;
+    control.loop = NULL;
+    pthread_t thread = control.thread;
+    pthread_mutex_unlock(&control.lock);
+
+    /* Not under the lock, which the thread gives up last. */
+    if (left_alone)
+        pthread_detach(thread);
+    else
+        pthread_join(thread, NULL);
+
+    pthread_mutex_lock(&control.lock);
+    control.state = STOPPED;
+    control.file.path[0] = '\0';
+    pthread_cond_broadcast(&control.changed);
+    pthread_mutex_unlock(&control.lock);
+    return left_alone ? -EINPROGRESS : 0;
+}
+
+int prof_http_start(const char *addr)
+{
+    return prof_http_start_options(addr, NULL);
+}
+
+int prof_http_start_options(const char *addr, const struct prof_http_options *opts)
+{
+    static pthread_once_t once = PTHREAD_ONCE_INIT;
+    struct order order = { .reported = false };
+    int cancel_state;
+    int r = prof__address_parse(addr, &order.address);
+
+    if (r == 0)
+        r = read_options(opts, &order);
+    if (r < 0)
+        return r;
+    pthread_once(&once, set_up_once);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    r = start(&order);
+    pthread_setcancelstate(cancel_state, NULL);
+    return r < 0 ? prof_set_last_error(r, "%s", order.reason) : 0;
+}
+
+int prof_http_stop(void)
+{
+    int cancel_state;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    int r = stop();
+    pthread_setcancelstate(cancel_state, NULL);
+    if (r == -EALREADY)
+        return prof_set_last_error(r, "not serving");
+    if (r == -EINPROGRESS)
+        return prof_set_last_error(r, "a request is still being answered; the address is free "
+                                      "only when it is done");
+    return r;
+}
+
+int prof_http_address(char *buf, size_t size)
+{
+    int r = -ENOTCONN;
+
+    if (size && !buf)
+        return prof_set_last_error(-EINVAL, "no buffer");
+    pthread_mutex_lock(&control.lock);
+    if (control.state == SERVING)
+        r = snprintf(buf, size, "%s", control.name);
+    pthread_mutex_unlock(&control.lock);
+    return r < 0 ? prof_set_last_error(r, "not serving") : r;
+}

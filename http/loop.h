@@ -1,0 +1,46 @@
+/*
+ * loop.h - the server at work: libmicrohttpd in one thread of ours.
+ *
+ * Everything here but the two marked calls is for the server's thread alone.
+ */
+#ifndef PROF_HTTP_LOOP_H
+#define PROF_HTTP_LOOP_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+
+#include "listen.h"
+
+struct prof__loop;
+
+struct prof__loop_setup {
+    const struct prof__address *address;
+    int inherited_fd;         /* for PROF__ADDRESS_FD */
+    bool own_descriptors;     /* nobody else sees or closes this thread's descriptors */
+    const char *token;        /* NULL: none is asked for. Copied */
+    unsigned max_connections; /* not 0 */
+};
+
+/* Listen. 0, or a negative errno with one sentence in reason[size]. */
+int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup *setup,
+                    char *reason, size_t size);
+
+/* Where it listens. Lives as long as the loop. */
+const struct prof__listener *prof__loop_listener(const struct prof__loop *loop);
+
+/* Serve. The thread is cancellable only where it waits; there it leaves by pthread_cancel(). It
+ * returns only if its descriptors were closed by others. */
+void prof__loop_run(struct prof__loop *loop);
+
+/* Stop listening, answer who is waiting with 503, close and free everything. Takes at most a
+ * second beyond the handler under way. */
+void prof__loop_close(struct prof__loop *loop);
+
+/* Any thread: requests under way are to end soon. */
+void prof__loop_stop_soon(struct prof__loop *loop);
+
+/* In a forked child, which has copies of the descriptors unless they were in a table of our own:
+ * close them. The loop itself is left as it is. */
+void prof__loop_forked(struct prof__loop *loop);
+
+#endif

@@ -1,0 +1,74 @@
+/*
+ * routes.h - from a request to an answer, with no notion of sockets or of libmicrohttpd.
+ *
+ * An exchange is one request and its answer:
+ *
+ *   prof__exchange_open()     the request line is known: what may its body be?
+ *   prof__exchange_run()      the body is there too: answer, or ask to wait
+ *   prof__exchange_finish()   the wait is over: answer
+ *
+ * Waiting is the server's business, since only it can do something else meanwhile.
+ */
+#ifndef PROF_HTTP_ROUTES_H
+#define PROF_HTTP_ROUTES_H
+
+#include <prof/prof.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include "buffer.h"
+#include "params.h"
+
+struct prof__route;
+
+/* What is sent back. `type` and `allow` are string constants. */
+struct prof__reply {
+    unsigned status;
+    const char *type;
+    const char *allow;    /* Allow of a 405; NULL: none */
+    const char *location; /* Location of a redirection; NULL: none */
+    const char *policy;   /* Content-Security-Policy of a page; NULL: none */
+    char attachment[128]; /* file name to save it under; "": none */
+    bool error;           /* a sentence in plain text, which pprof shows its user */
+    bool size_unknown;    /* HEAD of what takes its time: no body was made */
+    struct prof__buffer body;
+};
+
+struct prof__exchange {
+    char *raw_target; /* malloc'ed; `target` points into it */
+    struct prof__target target;
+    const struct prof__route *route;
+    bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
+    size_t upload_limit; /* bytes of body that the request may have */
+    struct prof__buffer upload;
+
+    uint64_t wait_seconds;      /* after run() returned PROF__WAIT */
+    struct prof_window *window; /* open meanwhile */
+    struct prof_write_options options;
+    const char *name; /* of the profile */
+
+    const char *message;         /* why a handler returned an error; NULL: take prof_last_error() */
+    const atomic_bool *stopping; /* may be NULL; true ends the writing of a body */
+    struct prof__reply reply;
+};
+
+#define PROF__WAIT 1
+
+/* Take over `raw_target` (malloc'ed) and find the route. 0; or 1, and the reply is ready: nothing
+ * is there, or not for this method. */
+int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_target);
+
+/* 0: the reply is ready. PROF__WAIT: call finish in wait_seconds, or fail or close any time. */
+int prof__exchange_run(struct prof__exchange *x);
+void prof__exchange_finish(struct prof__exchange *x);
+
+/* Make the reply an error: status by number, or by negative errno, with one sentence. */
+void prof__exchange_refuse(struct prof__exchange *x, unsigned status, const char *sentence);
+void prof__exchange_fail(struct prof__exchange *x, int error);
+
+/* Release everything; the struct is zeroed and may be used again. */
+void prof__exchange_close(struct prof__exchange *x);
+
+#endif
