@@ -1,1 +1,171 @@
-typedef int prof__placeholder1;
+/*
+ * preload.c - start from the environment, in a program that knows nothing of libprof.
+ *
+ *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries
+ *   LIBPROF_DUMP   write a heap profile there at exit
+ *
+ * profrun sets these, and LIBPROF_PROFRUN to the process id that the program will have. Only that
+ * process may use stderr, for one line: where it serves, or why it cannot. Every other process,
+ * the children it starts included, says what went wrong in the log and goes on.
+ *
+ * A forked child serves when it cannot be in its parent's way: when the address has %p in it, so
+ * that each process has its own, or when the child becomes a daemon (daemon.c).
+ */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include <prof/http.h>
+#include <prof/prof.h>
+
+#include "base/rawlog.h"
+#include "pattern.h"
+
+static const char *address; /* LIBPROF_HTTP, or NULL */
+static const char *dump;    /* LIBPROF_DUMP, or NULL */
+static const char *dump_at; /* the directory that a relative one starts from, and a slash; or "" */
+static pid_t dump_owner;    /* the process that writes it where it has no %p; 0: none here */
+
+static int (*http_start)(const char *addr, const struct prof_http_options *opts);
+static int (*http_address)(char *buf, size_t size);
+
+/* The value of a variable, or NULL when it is unset or empty. */
+static const char *setting(const char *name)
+{
+    const char *value = secure_getenv(name);
+
+    return value && *value ? value : NULL;
+}
+
+/* Is this the process that profrun was asked to start, whichever program it runs by now? */
+static bool is_profruns(void)
+{
+    const char *pid = setting("LIBPROF_PROFRUN");
+
+    return pid && strtol(pid, NULL, 10) == getpid();
+}
+
+/* Tell who ran profrun, once. */
+static void announce(const char *format, ...) PROF_PRINTF(1, 2);
+
+static void announce(const char *format, ...)
+{
+    char line[512] = "profrun: ";
+    size_t n = strlen(line);
+    va_list args;
+
+    if (!is_profruns() || !setting("LIBPROF_ANNOUNCE"))
+        return;
+    unsetenv("LIBPROF_ANNOUNCE"); /* so that what the program execs stays silent */
+
+    va_start(args, format);
+    vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+    va_end(args);
+    n = strlen(line);
+    line[n++] = '\n';
+    ssize_t done = write(STDERR_FILENO, line, n);
+    (void)done; /* stderr may be closed; nobody is listening then */
+}
+
+/* --- serving ---------------------------------------------------------------------------------- */
+
+static int http_load(void)
+{
+    void *http = dlopen("libprof-http.so.0", RTLD_NOW | RTLD_LOCAL); /* by our own RUNPATH */
+
+    if (http) {
+        http_start = (__typeof__(http_start))(uintptr_t)dlsym(http, "prof_http_start_options");
+        http_address = (__typeof__(http_address))(uintptr_t)dlsym(http, "prof_http_address");
+    }
+    if (http_start && http_address)
+        return 0;
+    const char *why = dlerror();
+    prof__log("cannot serve: %s", why ? why : "libprof-http lacks a function");
+    announce("cannot serve: %s", why ? why : "libprof-http lacks a function");
+    return -ENOENT;
+}
+
+int prof__preload_serve(void)
+{
+    struct prof_http_options options = PROF_HTTP_OPTIONS_INIT;
+    char at[256];
+
+    int r = http_start(address, &options);
+    if (r < 0) {
+        prof__log("cannot serve on %s: %s", address, prof_last_error());
+        announce("cannot serve on %s: %s", address, prof_last_error());
+        return r;
+    }
+    if (http_address(at, sizeof(at)) < 0)
+        snprintf(at, sizeof(at), "%s", address);
+    prof__log("serving on %s", at);
+    if (strncmp(at, "unix:", 5) == 0)
+        announce("http://localhost/debug/pprof/ on %s pid %d", at, (int)getpid());
+    else
+        announce("http://%s/debug/pprof/ pid %d", at, (int)getpid());
+    return 0;
+}
+
+/* --- dumping ---------------------------------------------------------------------------------- */
+
+/*
+ * At exit(), when atexit() functions and the program's own destructors are done, so that what they
+ * free does not look like a leak. Not at _exit(), as with stdio.
+ *
+ * Without %p in the path there is one file, and it belongs to one process: under profrun the one
+ * that was asked for, else the one that exits last of those that were started by exec().
+ */
+__attribute__((destructor)) static void finish(void)
+{
+    char path[4096];
+
+    if (!dump || (dump_owner != getpid() && !prof__pattern_has_pid(dump)))
+        return;
+    size_t n = (size_t)snprintf(path, sizeof(path), "%s", dump_at);
+    if (n >= sizeof(path) || prof__pattern_expand(dump, path + n, sizeof(path) - n) < 0)
+        prof__log("LIBPROF_DUMP=%.200s is not a path with %%p, %%n and %%%% in it", dump);
+    else if (prof_write_heap(path) < 0)
+        prof__log("no heap profile in %.300s: %s", path, prof_last_error());
+    else
+        prof__log("heap profile written to %.400s", path);
+}
+
+void prof__preload_take_over(void)
+{
+    if (dump_owner)
+        dump_owner = getpid();
+}
+
+/* --- start ------------------------------------------------------------------------------------ */
+
+/* The environment and the working directory are the program's to change: keep copies. */
+static void remember_dump(const char *pattern)
+{
+    char *cwd = *pattern == '/' ? NULL : getcwd(NULL, 0), *slashed = NULL;
+
+    dump_at = cwd && asprintf(&slashed, "%s/", cwd) >= 0 ? slashed : "";
+    free(cwd);
+    dump = strdup(pattern);
+    dump_owner = setting("LIBPROF_PROFRUN") && !is_profruns() ? 0 : getpid();
+}
+
+__attribute__((constructor)) static void start(void)
+{
+    int saved = errno;
+
+    if (setting("LIBPROF_DUMP"))
+        remember_dump(setting("LIBPROF_DUMP"));
+    address = setting("LIBPROF_HTTP") ? strdup(setting("LIBPROF_HTTP")) : NULL;
+    bool serves = address && http_load() == 0;
+    if (serves)
+        prof__preload_serve();
+    if (serves || dump)
+        prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
+    errno = saved;
+}

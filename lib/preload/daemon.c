@@ -1,0 +1,127 @@
+/*
+ * daemon.c - which forked children serve.
+ *
+ * The server's thread does not survive fork(), and a child that took its parent's address would be
+ * in its way. So a child stays silent, with two exceptions:
+ *   - the address has %p in it: every child serves, each at its own;
+ *   - the child becomes a daemon, which shows in setsid() or daemon(): its parent is about to exit
+ *     and give the address up. So these two are hooked, in libprof-preload only.
+ *
+ * Neither can be done at once. A child that is about to exec() should not pay for a server, and
+ * the parent of a daemon still holds the address. A short-lived thread waits and tries again.
+ * A vfork() child runs no fork handlers, shares our memory, and is recognised by its process id.
+ */
+#include "preload.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <signal.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <prof/prof.h>
+
+#include "base/rawlog.h"
+
+#define WAIT_MS 100 /* most children have called exec() by then, most parents exit() */
+#define TRIES   100
+
+static bool serves, each_child;
+static pid_t forked_pid;    /* this process, if fork() made it; else 0 or its parent */
+static _Atomic bool wanted; /* this process is to serve and does not yet */
+
+static pid_t (*real_setsid)(void);
+static int (*real_daemon)(int nochdir, int noclose);
+
+static void *serve_soon(void *arg)
+{
+    const struct timespec wait = { 0, WAIT_MS * 1000000L };
+    int r = -EADDRINUSE;
+
+    prof_thread_hide();
+    for (int i = 0; i < TRIES && r == -EADDRINUSE; i++) {
+        nanosleep(&wait, NULL);
+        r = prof__preload_serve();
+    }
+    atomic_store_explicit(&wanted, false, memory_order_relaxed);
+    return NULL;
+}
+
+static void want(void)
+{
+    pthread_attr_t attr;
+    pthread_t thread;
+    sigset_t all, before;
+
+    if (atomic_exchange_explicit(&wanted, true, memory_order_relaxed))
+        return;
+    int saved = errno;
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before); /* the program's signals are not for our thread */
+    int r = pthread_create(&thread, &attr, serve_soon, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    if (r != 0)
+        prof__log("process %d cannot serve: no thread: error %d", (int)getpid(), r);
+    errno = saved;
+}
+
+static void fork_child(void)
+{
+    /* A daemon may fork twice, and the process between them never got to serve. */
+    bool inherited = atomic_exchange_explicit(&wanted, false, memory_order_relaxed);
+
+    forked_pid = getpid();
+    if (inherited)
+        prof__preload_take_over();
+    if (inherited || each_child)
+        want();
+}
+
+static void became_daemon(void)
+{
+    if (forked_pid != getpid())
+        return; /* not forked, or made by vfork() */
+    prof__preload_take_over();
+    if (serves && !each_child)
+        want();
+}
+
+PROF_SHARED pid_t setsid(void)
+{
+    pid_t r = real_setsid ? real_setsid() : (pid_t)syscall(SYS_setsid);
+
+    if (r >= 0)
+        became_daemon();
+    return r;
+}
+
+PROF_SHARED int daemon(int nochdir, int noclose)
+{
+    if (!real_daemon) {
+        errno = ENOSYS;
+        return -1;
+    }
+    int r = real_daemon(nochdir, noclose);
+    if (r == 0)
+        became_daemon();
+    return r;
+}
+
+/* Before anything else of ours, as the program's threads and children come later. */
+__attribute__((constructor(101))) static void find(void)
+{
+    real_setsid = (__typeof__(real_setsid))(uintptr_t)dlsym(RTLD_NEXT, "setsid");
+    real_daemon = (__typeof__(real_daemon))(uintptr_t)dlsym(RTLD_NEXT, "daemon");
+}
+
+void prof__daemon_watch(bool serve, bool each)
+{
+    serves = serve;
+    each_child = each;
+    pthread_atfork(NULL, NULL, fork_child);
+}

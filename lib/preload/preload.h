@@ -1,0 +1,18 @@
+/*
+ * preload.h - between the files of libprof-preload.so.
+ */
+#ifndef PROF_PRELOAD_H
+#define PROF_PRELOAD_H
+
+#include "base/compiler.h"
+
+/* Start serving where LIBPROF_HTTP says. 0, or a negative errno that is already in the log. */
+int prof__preload_serve(void);
+
+/* This process, a forked one, takes over from its parent: the file of LIBPROF_DUMP is its now. */
+void prof__preload_take_over(void);
+
+/* From now on see to forked children and daemons. `serve`: they may serve; `each`: all of them. */
+void prof__daemon_watch(bool serve, bool each);
+
+#endif
