@@ -1,0 +1,40 @@
+/*
+ * hook_forward.c - the doors that only lead to another door of the same process.
+ *
+ * In a file of its own so that the other door is found by the process's rules. If another malloc
+ * comes before ours, then realloc() and free() are its own, while these, which few allocators
+ * have, may still be ours; the block must get there. If not, they jump to our hooks, which record
+ * for our caller.
+ *
+ * glibc's reallocarray() is the same check and call; its free_sized() is free(). Context: hook.
+ */
+#include <errno.h>
+#include <stdlib.h>
+
+#include "base/compiler.h"
+
+PROF_SHARED void *reallocarray(void *p, size_t n, size_t size);
+PROF_SHARED void free_sized(void *p, size_t size);
+PROF_SHARED void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+void *reallocarray(void *p, size_t n, size_t size)
+{
+    size_t total;
+
+    if (PROF_UNLIKELY(__builtin_mul_overflow(n, size, &total))) {
+        errno = ENOMEM;
+        return NULL;
+    }
+    return realloc(p, total);
+}
+
+/* C23; programs use these only where libc has them. */
+void free_sized(void *p, size_t size)
+{
+    free(p);
+}
+
+void free_aligned_sized(void *p, size_t alignment, size_t size)
+{
+    free(p);
+}
