@@ -59,7 +59,7 @@ const char *prof_version(void)
 
 void prof_thread_hide(void)
 {
-    prof__self.busy = 1;
+    prof__self.busy = PROF__HIDDEN;
     prof__self.bytes_left = UINT64_MAX / 2; /* so that the slow path is not taken in vain */
 }
 

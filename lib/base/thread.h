@@ -8,15 +8,12 @@
 #ifndef PROF_BASE_THREAD_H
 #define PROF_BASE_THREAD_H
 
-#include <assert.h>
-#include <signal.h>
-
 #include "base/compiler.h"
 
 struct prof__thread {
-    uint64_t bytes_left;        /* to the next heap sample; an allocation >= this is the one */
-    volatile sig_atomic_t busy; /* in the profiler, or hidden: record nothing. Handlers read it */
-    uint32_t labels;            /* the current label set, an id of labels.h */
+    uint64_t bytes_left;     /* to the next heap sample; an allocation >= this is the one */
+    volatile uintptr_t busy; /* not 0: in the profiler, or hidden, so record nothing */
+    uint32_t labels;         /* the current label set, an id of labels.h */
     uint64_t interval;          /* mean of the gap now running; 0: none has been drawn */
     uint64_t rng;               /* state of random.h; 0: unseeded */
     uint64_t samples;           /* heap samples taken: tells a hook whether an inner one recorded */
@@ -29,15 +26,24 @@ static_assert(sizeof(struct prof__thread) <= 64, "one cache line of a scarce kin
 extern PROF_SHARED _Thread_local struct prof__thread prof__self
     __attribute__((tls_model("initial-exec")));
 
+/* `busy` of a thread that is left out of every profile. */
+#define PROF__HIDDEN UINTPTR_MAX
+
 /*
  * Everything the profiler does that may allocate, lock or be interrupted by its own hooks goes
  * between these two. False: already inside, so leave at once. Context: signal.
+ *
+ * `busy` is where on the stack the profiler was entered. A frame above that place proves that the
+ * entry is history: a signal handler of the program's has jumped out of it with longjmp(), and
+ * without this the thread would be blind for ever.
  */
 static inline bool prof__enter(struct prof__thread *t)
 {
-    if (t->busy)
+    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
+
+    if (t->busy && here < t->busy)
         return false;
-    t->busy = 1;
+    t->busy = here;
     atomic_signal_fence(memory_order_seq_cst);
     return true;
 }
