@@ -142,6 +142,10 @@ int prof__live_add(uintptr_t key, const struct prof__live *live, struct prof__li
 
 bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
 {
+    /* free(NULL) gets here when a block lies on a page with the filter's index of page 0, and the
+     * key of an empty slot is 0. */
+    if (key <= CLAIMED)
+        return false;
     for (unsigned n = 0; n < SEGMENTS; n++) {
         struct segment *s = atomic_load_explicit(&segment[n], memory_order_acquire);
 

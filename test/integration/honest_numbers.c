@@ -49,6 +49,8 @@ struct site {
 static int n_threads;
 static pthread_barrier_t barrier;
 static char **steps;
+/* The first block that is fed shares its page filter entry with NULL, so free(NULL) is looked up.
+ */
 static atomic_ulong next_key = (uintptr_t)1 << 44;
 
 __attribute__((noreturn)) static void fail(const char *what)
@@ -157,6 +159,7 @@ static void run_feed(struct site *s, long count)
     s->feed(s->size, count, atomic_fetch_add(&next_key, (uintptr_t)count * s->size));
     count_alloc(s, count, count * (long long)s->size);
     count_free(s, count / 2, count / 2 * (long long)s->size);
+    free(NULL);
 }
 
 /* --- patterns that a sampler without chance in it falls for ----------------------------------- */

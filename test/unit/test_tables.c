@@ -157,6 +157,7 @@ static void test_stale_block_is_handed_back(void)
     CHECK(!prof__live_remove(0x1234560 | PROF__LIVE_FED, &out), "a fed block is another");
     CHECK(prof__live_remove(0x1234560, &out) && out.bytes == 80, "the new record");
     CHECK(!prof__live_maybe(0x1234560), "filter clear again");
+    CHECK(!prof__live_remove(0, &out), "free(NULL) does not find an empty slot");
 }
 
 static void *pass(void *arg)
