@@ -103,6 +103,31 @@ static int take_snapshot(const struct prof_profile *p, struct prof__snapshot *re
     return r == -ENOMEM ? prof__error_memory("a snapshot") : r;
 }
 
+/* The caller's own sink, which may allocate what the profiles are to show. */
+struct sink {
+    prof_sink_fn *fn;
+    void *arg;
+    uintptr_t busy; /* where the profiler was entered */
+};
+
+static int sink_unhidden(void *arg, const void *data, size_t size)
+{
+    const struct sink *s = arg;
+
+    prof__leave(&prof__self);
+    int r = s->fn(s->arg, data, size);
+    prof__self.busy = s->busy;
+    return r;
+}
+
+static int encode(const struct prof__report *report, int debug, struct prof__arena *arena,
+                  prof_sink_fn *sink, void *arg)
+{
+    return debug > 0 ? prof__encode_text(report, debug, arena, sink, arg)
+                     : prof__encode_pprof(report, arena, sink, arg);
+}
+
+/* What is allocated meanwhile by the libraries we use is not the program's, and stays out. */
 static int write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
                           int64_t duration_ns, const struct prof_write_options *o,
                           prof_sink_fn *sink, void *arg)
@@ -115,10 +140,15 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
     struct prof__arena arena = { 0 };
     struct prof__report report;
 
+    bool entered = prof__enter(&prof__self); /* not when the thread is hidden anyway */
+    struct sink unhidden = { sink, arg, prof__self.busy };
     int r = prof__report_build(p, s, &options, &arena, &report);
-    if (r == 0)
-        r = o->debug > 0 ? prof__encode_text(&report, o->debug, &arena, sink, arg)
-                         : prof__encode_pprof(&report, &arena, sink, arg);
+    if (r == 0 && entered)
+        r = encode(&report, o->debug, &arena, sink_unhidden, &unhidden);
+    else if (r == 0)
+        r = encode(&report, o->debug, &arena, sink, arg);
+    if (entered)
+        prof__leave(&prof__self);
     if (r == -ENOMEM)
         prof__error_memory("writing a profile");
     prof__arena_free(&arena);
