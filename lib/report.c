@@ -440,12 +440,27 @@ static int make_locations(struct builder *b)
     return 0;
 }
 
-/* Any of the operators new, by their mangled names. */
-static bool is_operator_new(const struct prof__location *l)
+/* The doors of an allocator that call its other doors, by their linkage names: operator new in all
+ * its forms, and functions of libc's that are hooked at a deeper level. */
+static bool is_allocator_name(const char *name)
+{
+    static const char *const doors[] = {
+        "aligned_alloc", "calloc",  "malloc",       "memalign", "posix_memalign",
+        "pvalloc",       "realloc", "reallocarray", "valloc",
+    };
+
+    if (strncmp(name, "_Znw", 4) == 0 || strncmp(name, "_Zna", 4) == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
+        if (strcmp(name, doors[i]) == 0)
+            return true;
+    return false;
+}
+
+static bool is_allocator(const struct prof__location *l)
 {
     for (uint32_t i = 0; i < l->n_lines; i++)
-        if (strncmp(l->line[i].function, "_Znw", 4) != 0 &&
-            strncmp(l->line[i].function, "_Zna", 4) != 0)
+        if (!is_allocator_name(l->line[i].function))
             return false;
     return l->n_lines > 0;
 }
@@ -459,7 +474,7 @@ static void resolve_samples(struct builder *b)
         for (uint32_t k = 0; k < s->n_locations; k++)
             location[k] = b->place[location[k]].location - 1;
         while (b->profile->has_sizes && s->n_locations > 1 &&
-               is_operator_new(&b->report->location[s->location[0]])) {
+               is_allocator(&b->report->location[s->location[0]])) {
             s->location++;
             s->n_locations--;
         }

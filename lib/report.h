@@ -16,8 +16,8 @@ struct prof__report_options {
 /*
  * Everything in *ret lives in `a` and in the tables; `s` may go. -ENOMEM.
  *
- * Frames of the allocator's C++ front (operator new) at the leaf of a heap stack are left out, as
- * malloc itself is: the memory belongs to whoever asked for it.
+ * Frames of the allocator itself (operator new, reallocarray) at the leaf of a heap stack are left
+ * out, as malloc is: the memory belongs to whoever asked for it.
  */
 int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
                        const struct prof__report_options *o, struct prof__arena *a,
