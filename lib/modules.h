@@ -18,19 +18,23 @@ struct prof__module {
     uint64_t start, limit; /* page-aligned addresses, [start, limit) */
     uint64_t offset;       /* of `start` in the file */
     uint64_t bias;         /* run-time address - address in the ELF file */
-    const char *path;      /* as mapped, without " (deleted)"; "[vdso]", "[anon]" */
+    uint64_t inode;        /* of the file, as /proc/self/maps has it; 0: unknown or none */
+    const char *path;      /* as mapped, without " (deleted)"; "[vdso]", "[anon]". Valid UTF-8 */
+    const char *file;      /* the same in the kernel's bytes, to open it by */
     uint8_t build_id[PROF__BUILD_ID_MAX];
     uint8_t build_id_size; /* 0: none */
     bool is_main;          /* the program itself: readable as /proc/self/exe */
     bool deleted;          /* its file is gone or replaced */
     bool is_elf;           /* bias is known */
-    uint32_t first_epoch, last_epoch;
+    uint32_t first_epoch;
+    uint32_t last_epoch; /* UINT32_MAX: it is loaded now */
 };
 
 /* All of them, those no longer mapped included; the program first, then by address. */
 struct prof__modules {
     const struct prof__module *module;
     size_t n;
+    uint64_t longest; /* limit - start of the largest; 0: not known */
 };
 
 /* What is loaded now, put together with what was. Memory from `a`. -ENOMEM. Without /proc the

@@ -1,4 +1,471 @@
+/*
+ * symbolize.c - what is known of an address is kept, so that files are read once.
+ *
+ *   lookup -> object (by build id) -> cache of its addresses -> lines, copied out
+ *                                        | the missing ones, sorted
+ *                                        v
+ *                 elf_find -> elf_symbols, dwarf_lookup -> into the cache
+ *
+ * A profile asks for the same addresses again and again, scrape after scrape: the second time no
+ * file is opened. Results are all that is kept; files, handles and what libdw allocates go at the
+ * end of each request. Objects are forgotten, longest unused first, when together they pass
+ * CACHE_MAX. Answers found without the object's file are not kept: it may be back next time.
+ *
+ * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
+ * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
+ */
 #include "symbolize.h"
-int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n, struct prof__symbols *ret) { for (size_t i = 0; i < n; i++) ret[i].n = 0; return 0; }
-size_t prof__symbolize_cached(void) { return 0; }
-void prof__symbolize_fork_child(void) {}
+
+#include <errno.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/random.h"
+#include "base/thread.h"
+#include "dwarf_lookup.h"
+#include "elf_find.h"
+#include "elf_symbols.h"
+#include "utf8.h"
+
+#define CACHE_MAX   ((size_t)32 << 20) /* bytes */
+#define DEADLINE_NS 4000000000         /* for DWARF in one request; then symbol tables only */
+
+/* A string stored once for each object, and where the request at work has its copy. */
+struct text {
+    struct text *next; /* in its hash chain */
+    uint64_t request;
+    const char *copy;
+    char bytes[];
+};
+
+struct cached_line {
+    struct text *function, *file; /* NULL: unknown */
+    uint32_t line, start_line;
+};
+
+/* What is known of one address; n_lines 0: that nothing is. */
+struct answer {
+    uint64_t address; /* in the file; 0: a free slot */
+    struct cached_line *line;
+    uint32_t n_lines;
+};
+
+enum { TEXT_HEADS = 1024, ANSWERS_FIRST = 256 };
+
+/* All that is kept of one file. */
+struct object {
+    struct object *next; /* most recently used first */
+    struct prof__arena arena;
+    size_t bytes;
+    uint8_t build_id[PROF__BUILD_ID_MAX];
+    uint8_t build_id_size;
+    uint64_t inode; /* with the path, where there is no build id */
+    const char *path;
+    uint64_t request; /* the last one that used it */
+    bool forget;      /* at the end of this request */
+    struct answer *answer;
+    size_t n_answers, n_slots; /* slots: a power of two */
+    struct text *head[TEXT_HEADS];
+};
+
+/* A lookup whose answer is not in the cache. */
+struct missing {
+    struct object *object;
+    uint64_t address; /* in the file */
+    uint32_t index;   /* in lookup[] */
+};
+
+/* One call. */
+struct request {
+    struct prof__arena *out;
+    uint64_t number;
+    int64_t deadline_ns;
+    const struct prof__lookup *lookup;
+    struct prof__symbols *symbols;
+    const struct prof__module *last_module;
+    struct object *last_object;
+};
+
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_SYMBOLIZE);
+static struct object *objects; /* guarded by lock, as is all they hold */
+static uint64_t requests;
+static _Atomic size_t cached_bytes;
+
+/* --- objects
+ * -------------------------------------------------------------------------------------- */
+
+static void *object_alloc(struct object *o, size_t size)
+{
+    void *p = prof__arena_alloc(&o->arena, size);
+
+    if (p) {
+        o->bytes += size;
+        atomic_fetch_add_explicit(&cached_bytes, size, memory_order_relaxed);
+    }
+    return p;
+}
+
+static void object_free(struct object *o)
+{
+    struct prof__arena arena = o->arena; /* it holds the object itself */
+
+    atomic_fetch_sub_explicit(&cached_bytes, o->bytes, memory_order_relaxed);
+    prof__arena_free(&arena);
+}
+
+static bool is_object_of(const struct object *o, const struct prof__module *m)
+{
+    if (o->build_id_size != m->build_id_size ||
+        memcmp(o->build_id, m->build_id, m->build_id_size) != 0)
+        return false;
+    return m->build_id_size || (o->inode == m->inode && strcmp(o->path, m->file) == 0);
+}
+
+static struct object *object_new(const struct prof__module *m)
+{
+    struct prof__arena arena = { 0 };
+    struct object *o = prof__arena_alloc(&arena, sizeof(*o));
+
+    if (!o)
+        return NULL;
+    o->arena = arena;
+    o->build_id_size = m->build_id_size;
+    memcpy(o->build_id, m->build_id, m->build_id_size);
+    o->inode = m->inode;
+    o->n_slots = ANSWERS_FIRST;
+    o->answer = object_alloc(o, o->n_slots * sizeof(*o->answer));
+    char *path = object_alloc(o, strlen(m->file) + 1);
+    if (!o->answer || !path) {
+        object_free(o);
+        return NULL;
+    }
+    o->path = strcpy(path, m->file);
+    o->bytes += sizeof(*o);
+    atomic_fetch_add_explicit(&cached_bytes, sizeof(*o), memory_order_relaxed);
+    return o;
+}
+
+/* The object of a module, moved to the front. */
+static struct object *object_get(struct request *rq, const struct prof__module *m)
+{
+    struct object **at, *o;
+
+    if (m == rq->last_module)
+        return rq->last_object;
+    for (at = &objects; (o = *at) != NULL; at = &o->next)
+        if (is_object_of(o, m))
+            break;
+    if (o)
+        *at = o->next;
+    else
+        o = object_new(m);
+    if (!o)
+        return NULL;
+    o->next = objects;
+    objects = o;
+    o->request = rq->number;
+    rq->last_module = m;
+    rq->last_object = o;
+    return o;
+}
+
+/* Forget what must be forgotten, and the longest unused beyond the bound. */
+static void objects_trim(void)
+{
+    size_t total = 0;
+
+    for (struct object **at = &objects, *o; (o = *at) != NULL;) {
+        total += o->bytes;
+        if (o->forget || total > CACHE_MAX) {
+            total -= o->bytes;
+            *at = o->next;
+            object_free(o);
+        } else {
+            at = &o->next;
+        }
+    }
+}
+
+/* --- answers
+ * -------------------------------------------------------------------------------------- */
+
+static struct answer *answer_slot(struct answer *table, size_t n_slots, uint64_t address)
+{
+    size_t i = prof__mix64(address) & (n_slots - 1);
+
+    while (table[i].address && table[i].address != address)
+        i = (i + 1) & (n_slots - 1);
+    return &table[i];
+}
+
+static bool answers_grow(struct object *o)
+{
+    size_t n_slots = o->n_slots * 2;
+    struct answer *table = object_alloc(o, n_slots * sizeof(*table));
+
+    if (!table)
+        return false;
+    for (size_t i = 0; i < o->n_slots; i++)
+        if (o->answer[i].address)
+            *answer_slot(table, n_slots, o->answer[i].address) = o->answer[i];
+    o->answer = table;
+    o->n_slots = n_slots;
+    return true;
+}
+
+/* NULL for no text: *ret stays NULL. False: out of memory. */
+static bool intern(struct object *o, struct prof__arena *a, const char *text, struct text **ret)
+{
+    const char *clean = text ? prof__utf8_clean(a, text) : NULL;
+
+    if (!text)
+        return true;
+    if (!clean)
+        return false;
+    size_t size = strlen(clean) + 1;
+    uint64_t hash = size;
+    for (size_t i = 0; i + 1 < size; i++)
+        hash = (hash ^ (unsigned char)clean[i]) * 0x100000001b3u;
+    struct text **head = &o->head[prof__mix64(hash) % TEXT_HEADS];
+    for (struct text *t = *head; t; t = t->next)
+        if (strcmp(t->bytes, clean) == 0) {
+            *ret = t;
+            return true;
+        }
+    struct text *t = object_alloc(o, sizeof(*t) + size);
+    if (!t)
+        return false;
+    memcpy(t->bytes, clean, size);
+    t->next = *head;
+    *head = t;
+    *ret = t;
+    return true;
+}
+
+/* Keep what was found for one address. */
+static int answer_keep(struct object *o, struct prof__arena *a, const struct prof__query *q)
+{
+    struct prof__line by_symbol = { .function = q->symbol };
+    const struct prof__line *line = q->n_lines ? q->line : &by_symbol;
+    size_t n = q->n_lines ? q->n_lines : q->symbol != NULL;
+
+    if (o->n_answers * 2 >= o->n_slots && !answers_grow(o))
+        return -ENOMEM;
+    struct answer *answer = answer_slot(o->answer, o->n_slots, q->address);
+    struct cached_line *kept = n ? object_alloc(o, n * sizeof(*kept)) : NULL;
+    if (n && !kept)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const char *function = line[i].function;
+
+        if (i + 1 == n && !function)
+            function = q->symbol;
+        if (!intern(o, a, function, &kept[i].function) ||
+            !intern(o, a, line[i].file, &kept[i].file))
+            return -ENOMEM;
+        kept[i].line = line[i].line;
+        kept[i].start_line = line[i].start_line;
+    }
+    o->n_answers += answer->address == 0;
+    *answer = (struct answer) { .address = q->address, .line = kept, .n_lines = (uint32_t)n };
+    return 0;
+}
+
+static int copy_text(struct request *rq, struct text *t, const char **ret_text)
+{
+    *ret_text = NULL;
+    if (!t)
+        return 0;
+    if (t->request != rq->number) {
+        t->copy = prof__arena_strdup(rq->out, t->bytes);
+        if (!t->copy)
+            return -ENOMEM;
+        t->request = rq->number;
+    }
+    *ret_text = t->copy;
+    return 0;
+}
+
+/* Copy an answer to where the caller will look for it. */
+static int answer_copy(struct request *rq, const struct answer *answer, size_t index)
+{
+    struct prof__line *line = prof__arena_array(rq->out, answer->n_lines, sizeof(*line));
+
+    if (!line)
+        return -ENOMEM;
+    for (size_t i = 0; i < answer->n_lines; i++) {
+        if (copy_text(rq, answer->line[i].function, &line[i].function) < 0 ||
+            copy_text(rq, answer->line[i].file, &line[i].file) < 0)
+            return -ENOMEM;
+        line[i].line = answer->line[i].line;
+        line[i].start_line = answer->line[i].start_line;
+    }
+    rq->symbols[index].line = line;
+    rq->symbols[index].n = answer->n_lines;
+    return 0;
+}
+
+/* --- one object's missing addresses
+ * --------------------------------------------------------------- */
+
+/* Look n sorted queries up in the module's files. *ret_found: its own file or debug file was read,
+ * so that the answers are the best there are. */
+static int read_files(const struct prof__module *m, struct prof__arena *a, int64_t deadline_ns,
+                      struct prof__query *q, size_t n, bool *ret_found)
+{
+    struct prof__elf own = { .fd = -1 }, debug = { .fd = -1 }, alternate = { .fd = -1 };
+    const struct prof__elf *dwarf = NULL;
+    int r = prof__elf_find(m, a, &own), s = 0;
+    bool has_own = r == 0, has_debug = false;
+
+    if (r == -ENOMEM)
+        goto out;
+    if (has_own && prof__elf_section(&own, ".debug_info")) {
+        dwarf = &own;
+    } else {
+        r = prof__elf_find_debug(m, has_own ? &own : NULL, a, &debug);
+        if (r == -ENOMEM)
+            goto out;
+        has_debug = r == 0;
+        if (has_debug && prof__elf_section(&debug, ".debug_info"))
+            dwarf = &debug;
+    }
+
+    s = -ENOENT;
+    if (has_debug && prof__elf_section(&debug, ".symtab"))
+        s = prof__elf_symbols(&debug, a, q, n);
+    if (s == -ENOENT && has_own)
+        s = prof__elf_symbols(&own, a, q, n);
+    if (s == -ENOENT && !has_own && m->last_epoch == UINT32_MAX)
+        s = prof__loaded_symbols(m->bias, a, q, n);
+    r = s == -ENOMEM ? s : 0;
+    if (r < 0 || !dwarf)
+        goto out;
+
+    bool has_alternate = prof__elf_find_alternate(m, dwarf, a, &alternate) == 0;
+    /* Too little memory for the debug information leaves the names of symbols. */
+    prof__dwarf_lookup(dwarf, has_alternate ? &alternate : NULL, a, deadline_ns, q, n);
+out:
+    prof__elf_close(&own);
+    prof__elf_close(&debug);
+    prof__elf_close(&alternate);
+    *ret_found = has_own || has_debug || strcmp(m->path, "[vdso]") == 0;
+    return r;
+}
+
+/* missing[0..n): of one object, sorted by address. */
+static int resolve(struct request *rq, const struct missing *missing, size_t n)
+{
+    const struct prof__module *m = rq->lookup[missing[0].index].module;
+    struct object *o = missing[0].object;
+    struct prof__arena a = { 0 };
+    struct prof__query *q = prof__arena_array(&a, n, sizeof(*q));
+    size_t n_queries = 0;
+    bool found = false;
+    int r = q ? 0 : -ENOMEM;
+
+    if (r < 0)
+        goto out;
+    for (size_t i = 0; i < n; i++)
+        if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
+            q[n_queries++].address = missing[i].address;
+    r = read_files(m, &a, rq->deadline_ns, q, n_queries, &found);
+    if (!found)
+        o->forget = true;
+    for (size_t i = 0, j = 0; i < n_queries && r == 0; i++) {
+        r = answer_keep(o, &a, &q[i]);
+        const struct answer *answer = answer_slot(o->answer, o->n_slots, q[i].address);
+        for (; j < n && missing[j].address == q[i].address && r == 0; j++)
+            r = answer_copy(rq, answer, missing[j].index);
+        if (q[i].unfinished)
+            o->forget = true;
+    }
+out:
+    prof__arena_free(&a);
+    return r;
+}
+
+static int missing_order(const void *a, const void *b)
+{
+    const struct missing *x = a, *y = b;
+
+    if (x->object != y->object)
+        return x->object < y->object ? -1 : 1;
+    return (x->address > y->address) - (x->address < y->address);
+}
+
+/* What is cached is copied at once; the rest is collected. */
+static int answer_all(struct request *rq, size_t n)
+{
+    struct prof__arena a = { 0 };
+    struct missing *missing = prof__arena_array(&a, n, sizeof(*missing));
+    size_t n_missing = 0;
+    int r = missing ? 0 : -ENOMEM;
+
+    for (size_t i = 0; i < n && r == 0; i++) {
+        const struct prof__module *m = rq->lookup[i].module;
+
+        if (!m || !m->is_elf || rq->lookup[i].address == m->bias)
+            continue;
+        struct object *o = object_get(rq, m);
+        uint64_t address = rq->lookup[i].address - m->bias;
+        const struct answer *answer = o ? answer_slot(o->answer, o->n_slots, address) : NULL;
+
+        if (!o)
+            r = -ENOMEM;
+        else if (answer->address)
+            r = answer_copy(rq, answer, i);
+        else
+            missing[n_missing++] =
+                (struct missing) { .object = o, .address = address, .index = (uint32_t)i };
+    }
+    if (r == 0)
+        qsort(missing, n_missing, sizeof(*missing), missing_order);
+    for (size_t i = 0, end; i < n_missing && r == 0; i = end) {
+        for (end = i + 1; end < n_missing && missing[end].object == missing[i].object; end++)
+            ;
+        r = resolve(rq, &missing[i], end - i);
+    }
+    prof__arena_free(&a);
+    return r;
+}
+
+/* --- entry
+ * ---------------------------------------------------------------------------------------- */
+
+int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                    struct prof__symbols *ret_symbols)
+{
+    struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols };
+    bool entered = prof__enter(&prof__self); /* not when it was in the profiler already */
+    int cancel, r;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    memset(ret_symbols, 0, n * sizeof(*ret_symbols));
+    prof__lock(&lock);
+    rq.number = ++requests;
+    rq.deadline_ns = prof__monotonic_ns() + DEADLINE_NS;
+    r = answer_all(&rq, n);
+    objects_trim();
+    prof__unlock(&lock);
+    pthread_setcancelstate(cancel, NULL);
+    if (entered)
+        prof__leave(&prof__self);
+    return r;
+}
+
+size_t prof__symbolize_cached(void)
+{
+    return atomic_load_explicit(&cached_bytes, memory_order_relaxed);
+}
+
+/* The objects cannot be walked to give them back: the list may be half-changed. */
+void prof__symbolize_fork_child(void)
+{
+    prof__lock_reset(&lock);
+    objects = NULL;
+    atomic_store_explicit(&cached_bytes, 0, memory_order_relaxed);
+}

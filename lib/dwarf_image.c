@@ -1,0 +1,231 @@
+/*
+ * dwarf_image.c - what stands between libdw and the file.
+ *
+ * Given a file, libdw takes in all its debug sections, wanted or not: hundreds of megabytes for
+ * a large program, from malloc, or mapped, and then a file that shrinks is a SIGBUS. So it gets an
+ * ELF file of our making, with only the sections that names and inlining need:
+ *
+ *   page 0: headers | .debug_info | 0 | .debug_abbrev | 0 | ... each section followed by zeros
+ *
+ * The large sections take address space only; pages are read when prof__dwarf_image_need() says
+ * that they are about to be looked at. Zeros behind each section end whatever libdw might read past
+ * the end of a damaged one. Without .gnu_debugaltlink it never opens files of its own accord.
+ */
+#include "dwarf_image.h"
+
+#include <errno.h>
+#include <stddef.h>
+#include <string.h>
+#include <sys/mman.h>
+
+#define PAGE ((uint64_t)4096)
+
+/* Bytes: all sections together; those read whole; one that is compressed. */
+#define IMAGE_MAX      ((uint64_t)16 << 30)
+#define WHOLE_MAX      ((uint64_t)256 << 20)
+#define COMPRESSED_MAX ((uint64_t)256 << 20)
+
+static const struct {
+    const char *name;
+    bool by_need; /* else read whole */
+} parts[PROF__DWARF_SECTIONS] = {
+    [PROF__DWARF_INFO] = { ".debug_info", true },
+    [PROF__DWARF_ABBREV] = { ".debug_abbrev", false },
+    [PROF__DWARF_LINE] = { ".debug_line", true },
+    [PROF__DWARF_LINE_STR] = { ".debug_line_str", true },
+    [PROF__DWARF_STR] = { ".debug_str", true },
+    [PROF__DWARF_RANGES] = { ".debug_ranges", false },
+    [PROF__DWARF_RNGLISTS] = { ".debug_rnglists", false },
+    [PROF__DWARF_ADDR] = { ".debug_addr", false },
+    [PROF__DWARF_STR_OFFSETS] = { ".debug_str_offsets", false },
+};
+
+/* What page 0 holds. */
+struct head {
+    Elf64_Ehdr elf;
+    Elf64_Shdr section[PROF__DWARF_SECTIONS + 2]; /* none, parts, names */
+    char names[256];
+};
+static_assert(sizeof(struct head) <= PAGE, "headers fit in one page");
+
+static uint64_t pages(uint64_t size)
+{
+    return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+static void fill_head(struct prof__dwarf_image *im)
+{
+    struct head *h = (struct head *)im->base;
+    size_t name = 1, n = 1;
+
+    memcpy(h->elf.e_ident, ELFMAG, SELFMAG);
+    h->elf.e_ident[EI_CLASS] = ELFCLASS64;
+    h->elf.e_ident[EI_DATA] = ELFDATA2LSB;
+    h->elf.e_ident[EI_VERSION] = EV_CURRENT;
+    h->elf.e_type = ET_EXEC;
+    h->elf.e_machine = EM_X86_64;
+    h->elf.e_version = EV_CURRENT;
+    h->elf.e_ehsize = sizeof(h->elf);
+    h->elf.e_shoff = offsetof(struct head, section);
+    h->elf.e_shentsize = sizeof(h->section[0]);
+    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
+        Elf64_Shdr *s = &h->section[n];
+
+        if (im->part[i].size == 0)
+            continue;
+        s->sh_name = (Elf64_Word)name;
+        s->sh_type = SHT_PROGBITS;
+        s->sh_offset = (uint64_t)(im->part[i].data - im->base);
+        s->sh_size = im->part[i].size;
+        s->sh_addralign = 1;
+        memcpy(h->names + name, parts[i].name, strlen(parts[i].name));
+        name += strlen(parts[i].name) + 1;
+        n++;
+    }
+    static const char own[] = ".shstrtab";
+    Elf64_Shdr *s = &h->section[n];
+    s->sh_name = (Elf64_Word)name;
+    s->sh_type = SHT_STRTAB;
+    s->sh_offset = offsetof(struct head, names);
+    s->sh_size = name + sizeof(own);
+    s->sh_addralign = 1;
+    memcpy(h->names + name, own, sizeof(own));
+    h->elf.e_shstrndx = (Elf64_Half)n;
+    h->elf.e_shnum = (Elf64_Half)(n + 1);
+}
+
+static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i, bool compressed)
+{
+    struct prof__dwarf_part *p = &im->part[i];
+
+    if (compressed)
+        return prof__elf_section_inflate(im->elf, a, p->header, p->data, p->size);
+    if (!parts[i].by_need)
+        return prof__elf_read(im->elf, p->header->sh_offset, p->data, p->size) ? 0 : -EINVAL;
+    p->loaded = prof__arena_alloc(a, pages(p->size) / PAGE / 8 + 1);
+    if (!p->loaded)
+        return -ENOMEM;
+    /* libdw looks for the end of the last string when it opens the section. */
+    prof__dwarf_image_need(im, i, p->size - 1, 1);
+    return 0;
+}
+
+int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
+                           const struct prof__elf *e)
+{
+    uint64_t total = PAGE, whole = 0, at = PAGE;
+    bool compressed[PROF__DWARF_SECTIONS] = { false };
+    int r = 0;
+
+    memset(im, 0, sizeof(*im));
+    im->elf = e;
+    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
+        struct prof__dwarf_part *p = &im->part[i];
+        const Elf64_Shdr *s = prof__elf_section(e, parts[i].name);
+        uint64_t size;
+
+        if (!s || prof__elf_section_size(e, s, &size, &compressed[i]) < 0 || size == 0)
+            continue;
+        if (compressed[i] && size > COMPRESSED_MAX)
+            return -ENOENT;
+        p->header = s;
+        p->size = size;
+        total += pages(size) + PAGE;
+        if (compressed[i] || !parts[i].by_need)
+            whole += size;
+        if (total > IMAGE_MAX || whole > WHOLE_MAX)
+            return -ENOENT;
+    }
+    if (im->part[PROF__DWARF_INFO].size == 0 || im->part[PROF__DWARF_ABBREV].size == 0)
+        return -ENOENT;
+    im->base = prof__pages_map(total);
+    if (!im->base)
+        return -ENOMEM;
+    im->size = total;
+    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
+        struct prof__dwarf_part *p = &im->part[i];
+
+        if (p->size == 0)
+            continue;
+        p->data = im->base + at;
+        at += pages(p->size) + PAGE;
+        r = load(im, a, i, compressed[i]);
+        if (r < 0) {
+            prof__dwarf_image_close(im);
+            return r == -ENOMEM ? r : -ENOENT;
+        }
+    }
+    fill_head(im);
+    return 0;
+}
+
+void prof__dwarf_image_close(struct prof__dwarf_image *im)
+{
+    prof__pages_unmap(im->base, im->size);
+    im->base = NULL;
+}
+
+static bool is_loaded(const struct prof__dwarf_part *p, uint64_t page)
+{
+    return p->loaded[page / 8] >> page % 8 & 1;
+}
+
+void prof__dwarf_image_need(struct prof__dwarf_image *im, enum prof__dwarf_section section,
+                            uint64_t offset, uint64_t n)
+{
+    struct prof__dwarf_part *p = &im->part[section];
+
+    if (!p->loaded || offset >= p->size || n == 0)
+        return;
+    uint64_t end = pages(offset + PROF_MIN(n, p->size - offset)) / PAGE;
+    for (uint64_t page = offset / PAGE; page < end;) {
+        uint64_t first = page;
+
+        while (page < end && !is_loaded(p, page)) {
+            p->loaded[page / 8] |= (uint8_t)(1 << page % 8);
+            page++;
+        }
+        if (page == first) {
+            page++;
+            continue;
+        }
+        uint64_t size = PROF_MIN(page * PAGE, p->size) - first * PAGE;
+        /* Cut short meanwhile: the rest reads as zeros. */
+        prof__elf_read(im->elf, p->header->sh_offset + first * PAGE, p->data + first * PAGE, size);
+        im->loaded_bytes += size;
+    }
+}
+
+void prof__dwarf_image_drop(struct prof__dwarf_image *im)
+{
+    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
+        struct prof__dwarf_part *p = &im->part[i];
+
+        if (!p->loaded)
+            continue;
+        madvise(p->data, pages(p->size), MADV_DONTNEED);
+        memset(p->loaded, 0, pages(p->size) / PAGE / 8 + 1);
+        prof__dwarf_image_need(im, i, p->size - 1, 1);
+    }
+    im->loaded_bytes = 0;
+}
+
+const char *prof__dwarf_image_string(struct prof__dwarf_image *im, const char *text)
+{
+    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
+        struct prof__dwarf_part *p = &im->part[i];
+
+        if (p->size == 0 || text < p->data || text >= p->data + p->size)
+            continue;
+        for (uint64_t at = (uint64_t)(text - p->data); at < p->size;) {
+            uint64_t next = PROF_MIN((at / PAGE + 1) * PAGE, p->size);
+
+            prof__dwarf_image_need(im, i, at, next - at);
+            if (memchr(p->data + at, 0, next - at))
+                return text;
+            at = next;
+        }
+        return text; /* unterminated: the zeros behind the section end it */
+    }
+    return NULL;
+}

@@ -1,0 +1,55 @@
+/*
+ * elf_file.h - an ELF file read with pread(2): sections, segments, build id.
+ */
+#ifndef PROF_ELF_FILE_H
+#define PROF_ELF_FILE_H
+
+#include <elf.h>
+
+#include "base/arena.h"
+#include "base/compiler.h"
+#include "modules.h"
+
+/* An open file. Tables live in the arena it was opened with. */
+struct prof__elf {
+    int fd;
+    uint64_t size; /* bytes in the file when it was opened */
+    uint64_t device, inode;
+    const Elf64_Shdr *section;
+    size_t n_sections;
+    const char *names; /* of sections; ends in NUL */
+    size_t names_size;
+    const Elf64_Phdr *segment;
+    size_t n_segments;
+    uint8_t build_id[PROF__BUILD_ID_MAX];
+    uint8_t build_id_size; /* 0: none */
+};
+
+/*
+ * Open a regular file that is x86-64 ELF. Never waits (a FIFO is refused). -errno of open(2),
+ * -ENOEXEC for what is no such file, -ENOMEM. Close it also after an error.
+ */
+int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path);
+void prof__elf_close(struct prof__elf *e);
+
+/* Bytes [offset, offset + n) into buf; false if the file has not got them all. */
+bool prof__elf_read(const struct prof__elf *e, uint64_t offset, void *buf, size_t n);
+
+/* The section of that name that has contents within the file, or NULL. */
+const Elf64_Shdr *prof__elf_section(const struct prof__elf *e, const char *name);
+
+/* Bytes of its contents when decompressed. -ENOTSUP: compressed in a way not understood, -EINVAL:
+ * damaged. *ret_compressed tells which of the two calls below to use. */
+int prof__elf_section_size(const struct prof__elf *e, const Elf64_Shdr *s, uint64_t *ret_size,
+                           bool *ret_compressed);
+
+/* Contents of a compressed section, `size` bytes as prof__elf_section_size() has it, into dst. On
+ * damage what could be had is there and the rest is zero. -EINVAL, -ENOMEM. */
+int prof__elf_section_inflate(const struct prof__elf *e, struct prof__arena *a, const Elf64_Shdr *s,
+                              void *dst, uint64_t size);
+
+/* The GNU build id among ELF notes; its size, or 0. `align` is that of the segment or section. */
+uint8_t prof__elf_note_build_id(const char *notes, size_t size, uint64_t align,
+                                uint8_t ret_id[PROF__BUILD_ID_MAX]);
+
+#endif

@@ -1,0 +1,28 @@
+/*
+ * loader.h - the dynamic linker's list of objects.
+ */
+#ifndef PROF_LOADER_H
+#define PROF_LOADER_H
+
+#include "modules.h"
+
+/* How often objects have come and gone; changes whenever the list does. */
+struct prof__loader_state {
+    uint64_t added, removed;
+};
+
+struct prof__loader_list {
+    struct prof__loader_state state;
+    struct prof__module *module; /* one for each executable segment; epochs are not set */
+    size_t n;
+};
+
+/* Take care: these take the loader's lock. Hold none that somebody may want who has it: a program's
+ * constructors and dl_iterate_phdr() callbacks may call anything. */
+void prof__loader_state(struct prof__loader_state *ret_state);
+
+/* The list, build ids from memory. Names are as the linker has them: "" for the program, and
+ * relative for what was opened so. -ENOMEM. */
+int prof__loader_list(struct prof__arena *a, struct prof__loader_list *ret_list);
+
+#endif

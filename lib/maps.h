@@ -1,0 +1,18 @@
+/*
+ * maps.h - /proc/self/maps: what is mapped executable.
+ */
+#ifndef PROF_MAPS_H
+#define PROF_MAPS_H
+
+#include "base/arena.h"
+#include "base/compiler.h"
+
+struct prof__map {
+    uint64_t start, limit, offset, inode;
+    const char *path; /* the kernel's bytes; "" for none. May end in " (deleted)" */
+};
+
+/* In order of address, in memory from `a`. -errno of open(2) or read(2), -ENOMEM. */
+int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
+
+#endif

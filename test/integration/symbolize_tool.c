@@ -1,0 +1,78 @@
+/*
+ * symbolize_tool.c - `addr2line -i -f` with libprof's symbolizer, for symbolize.py to compare.
+ *
+ *     symbolize_tool FILE < addresses      addresses in the file, in hexadecimal, one a line
+ *
+ * For each: "0xADDRESS", then two lines a frame, FUNCTION and FILE:LINE, innermost first.
+ */
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "elf_file.h"
+#include "symbolize.h"
+
+enum { ADDRESSES_MAX = 100000 };
+
+static uint64_t address[ADDRESSES_MAX];
+static struct prof__lookup lookup[ADDRESSES_MAX];
+static struct prof__symbols symbols[ADDRESSES_MAX];
+
+/* As if FILE were loaded at 0. */
+static int open_module(const char *file, struct prof__arena *a, struct prof__module *m)
+{
+    struct prof__elf e;
+    int r = prof__elf_open(&e, a, file);
+
+    if (r == 0) {
+        *m = (struct prof__module) { .limit = UINT64_MAX,
+                                     .path = file,
+                                     .file = file,
+                                     .inode = e.inode,
+                                     .build_id_size = e.build_id_size,
+                                     .is_elf = true };
+        memcpy(m->build_id, e.build_id, e.build_id_size);
+    }
+    prof__elf_close(&e);
+    return r;
+}
+
+int main(int argc, char **argv)
+{
+    struct prof__arena a = { 0 };
+    struct prof__module m;
+    size_t n = 0;
+
+    char *file = argc == 2 ? realpath(argv[1], NULL) : NULL;
+
+    if (!file || open_module(file, &a, &m) < 0) {
+        fprintf(stderr, "usage: symbolize_tool ELF-FILE < addresses\n");
+        return 2;
+    }
+    while (n < ADDRESSES_MAX && scanf("%" SCNx64, &address[n]) == 1) {
+        lookup[n] = (struct prof__lookup) { .module = &m, .address = address[n] };
+        n++;
+    }
+    if (prof__symbolize(&a, lookup, n, symbols) < 0) {
+        fprintf(stderr, "out of memory\n");
+        return 1;
+    }
+    for (size_t i = 0; i < n; i++) {
+        const struct prof__line *line = symbols[i].line;
+
+        printf("0x%016" PRIx64 "\n", address[i]);
+        for (size_t j = 0; j < symbols[i].n; j++) {
+            printf("%s\n%s:", line[j].function ? line[j].function : "??",
+                   line[j].file ? line[j].file : "??");
+            if (line[j].line)
+                printf("%u\n", line[j].line);
+            else
+                printf("?\n");
+        }
+        if (symbols[i].n == 0)
+            printf("??\n??:?\n");
+    }
+    prof__arena_free(&a);
+    return 0;
+}
