@@ -87,7 +87,7 @@ struct prof__loop {
 
     struct conn conns; /* head of a ring; the one connected first comes first */
     unsigned count, max_connections;
-    unsigned long long accepted;
+    unsigned long long accepted, closed;
     struct pollfd *polls; /* max_connections + 2 of each */
     struct conn **polled;
 
@@ -225,6 +225,7 @@ static void close_conn(struct conn *c)
     c->prev->next = c->next;
     c->next->prev = c->prev;
     c->loop->count--;
+    c->loop->closed++;
     prof__exchange_close(&c->exchange);
     free(c->raw_target);
     free(c);
@@ -534,6 +535,18 @@ static void pause_a_little(void)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 }
 
+/* A connection that ends may make room for one that could not be accepted, which libmicrohttpd
+ * sees only on its next turn, and nothing would wake us for that. */
+static void run_mhd(struct prof__loop *loop)
+{
+    unsigned long long closed;
+
+    do {
+        closed = loop->closed;
+        MHD_run(loop->daemon);
+    } while (loop->closed != closed);
+}
+
 void prof__loop_run(struct prof__loop *loop)
 {
     for (;;) {
@@ -549,7 +562,7 @@ void prof__loop_run(struct prof__loop *loop)
             if (loop->polls[i].revents)
                 end_wait(loop->polled[i], "the client has left");
         expire(loop);
-        MHD_run(loop->daemon);
+        run_mhd(loop);
         if (events > 0 && loop->count == 0 && loop->accepted == accepted)
             pause_a_little();
     }
@@ -566,7 +579,7 @@ static void say_farewell(struct prof__loop *loop)
     for (;;) {
         bool busy = false;
 
-        MHD_run(loop->daemon);
+        run_mhd(loop);
         for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
             busy |= c->phase == READY || c->phase == SENDING;
         uint64_t now = now_ns();
