@@ -78,6 +78,23 @@ enum prof__hooks {
     PROF__HOOKS_BYPASSED, /* another malloc comes first in the process, or they came too late */
 };
 
+/*
+ * One copy of the hooks. There may be two in a process: that of libprof-hooks, linked, and that of
+ * libprof-preload. The one that comes first goes straight to what stands behind the other.
+ */
+struct prof__hooks_copy {
+    void *(*malloc)(size_t size);    /* its own */
+    void *(*real)(const char *name); /* the function that its hook of this name ends up in */
+};
+
+/* Defined by those two libraries, if they are there. */
+extern PROF_SHARED const struct prof__hooks_copy prof__hooks_linked __attribute__((weak));
+extern PROF_SHARED const struct prof__hooks_copy prof__hooks_preloaded __attribute__((weak));
+
+/* Both, or NULL. Here, because an executable that holds a copy cannot itself name a symbol that may
+ * be missing; and asking dlsym() for one leaves an error behind for the program. */
+extern PROF_SHARED const struct prof__hooks_copy *const prof__hooks_copies[2];
+
 /* The hooks are in this process, and how they fare. */
 PROF_SHARED void prof__hooks_present(enum prof__hooks how);
 

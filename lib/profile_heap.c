@@ -10,6 +10,11 @@
 
 static _Atomic enum prof__hooks hooks;
 
+const struct prof__hooks_copy *const prof__hooks_copies[2] = {
+    &prof__hooks_linked,
+    &prof__hooks_preloaded,
+};
+
 /* Nearest whole number. */
 static int64_t fixed_round(int64_t v, int shift)
 {

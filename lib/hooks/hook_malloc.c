@@ -79,6 +79,8 @@ PROF_SHARED void *malloc(size_t size)
     return prof__real.malloc(size);
 }
 
+extern __typeof__(malloc) prof__hooks_malloc __attribute__((alias("malloc"), visibility("hidden")));
+
 static PROF_COLD void free_sampled(void *p)
 {
     prof__heap_forget(p);

@@ -4,7 +4,9 @@
  * Entries of the table first point at functions that look everything up and then forward, so no
  * hook ever tests for "ready", and a call works however early it comes: from an IFUNC resolver,
  * from a constructor that runs before ours, from the dynamic loader. "Real" is whatever comes after
- * us in the lookup order: another allocator, another interposer, libc.
+ * us in the lookup order: another allocator, another interposer, libc. Should that be another copy
+ * of these hooks, as when a program linked with libprof-hooks is also preloaded, then its targets
+ * are used instead of it, so that nothing is counted twice.
  *
  * Looking up takes no lock, since another thread may hold the loader's while it waits for us. Any
  * number of threads may do it at once; they find the same. Only one is let into dlsym() while it
@@ -25,8 +27,6 @@
 #include "collect.h"
 
 bool prof__hooks_aside;
-
-typedef void *find_fn(const char *name);
 
 static const struct {
     const char *name;
@@ -49,17 +49,33 @@ static void **entry(size_t i)
     return (void **)((char *)&prof__real + doors[i].at);
 }
 
+/* The other copy of the hooks, if it is what comes after us. */
+static const struct prof__hooks_copy *next_copy(void)
+{
+    void *next = dlsym(RTLD_NEXT, "malloc");
+
+    for (size_t i = 0; i < ARRAY_LEN(prof__hooks_copies); i++) {
+        const struct prof__hooks_copy *c = prof__hooks_copies[i];
+
+        if (c && (void *)(uintptr_t)c->malloc == next)
+            return c;
+    }
+    return NULL;
+}
+
 /*
- * Fill the table; what is not found stays as it is. dlsym() goes by its caller's address, so it is
- * called here, where it cannot become a jump.
+ * Fill the table; what is not found stays as it is. All is found in glibc, and that matters: a
+ * dlsym() that fails leaves a message behind, and the next call frees it, through a free() of the
+ * program's that may itself be on its way to dlsym(). It goes by its caller's address, too, so it
+ * must not be called by a jump.
  */
 static void look_up(void)
 {
-    find_fn *other = (find_fn *)(uintptr_t)dlsym(RTLD_NEXT, "prof__hooks_real");
-    bool missing = !other;
+    const struct prof__hooks_copy *other = next_copy();
+    bool missing = false;
 
     for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-        void *f = other ? other(doors[i].name) : dlsym(RTLD_NEXT, doors[i].name);
+        void *f = other ? other->real(doors[i].name) : dlsym(RTLD_NEXT, doors[i].name);
 
         if (f)
             __atomic_store_n(entry(i), f, __ATOMIC_RELAXED);
@@ -205,7 +221,7 @@ static int first_dlclose(void *handle)
 struct prof__real prof__real = FIRST;
 static const struct prof__real first = FIRST;
 
-void *prof__hooks_real(const char *name)
+static void *real(const char *name)
 {
     for (size_t i = 0; i < ARRAY_LEN(doors); i++)
         if (strcmp(doors[i].name, name) == 0) {
@@ -215,3 +231,5 @@ void *prof__hooks_real(const char *name)
         }
     return NULL;
 }
+
+const struct prof__hooks_copy PROF__HOOKS_SELF = { prof__hooks_malloc, real };

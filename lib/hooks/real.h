@@ -29,11 +29,7 @@ extern struct prof__real prof__real __attribute__((visibility("hidden")));
 /* A sanitizer owns malloc here: forward, record nothing. Set before main, and never again. */
 extern bool prof__hooks_aside __attribute__((visibility("hidden")));
 
-/*
- * The function that a hook of this name ends up in, or NULL. Exported for another copy of the hooks
- * that comes earlier in the process, as when a program linked with libprof-hooks is also
- * preloaded: it uses our targets instead of us, so that nothing is counted twice.
- */
-PROF_SHARED void *prof__hooks_real(const char *name);
+/* Our malloc() itself, whichever comes first in the process. */
+extern __typeof__(void *(size_t)) prof__hooks_malloc __attribute__((visibility("hidden")));
 
 #endif
