@@ -31,6 +31,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -83,7 +84,6 @@ struct prof__loop {
     struct prof__address address;
     int epoll_fd;
     atomic_bool stopping;
-    bool lost; /* the program has closed our descriptors: their numbers are not ours any more */
 
     struct conn conns; /* head of a ring; the one connected first comes first */
     unsigned count, max_connections;
@@ -95,6 +95,7 @@ struct prof__loop {
      * one goes on. NULL when the table is our own. */
     _Atomic int *visible_fds;
     unsigned visible_count;
+    ino_t listening_ino; /* to know our listening socket again */
 };
 
 static uint64_t now_ns(void)
@@ -125,6 +126,16 @@ void prof__loop_forked(struct prof__loop *loop)
         if (fd >= 0)
             close(fd);
     }
+}
+
+/* The program has closed every descriptor, ours with them, and may have given their numbers to
+ * files of its own. libmicrohttpd would abort the process on that. */
+static bool is_lost(const struct prof__loop *loop)
+{
+    struct stat st;
+
+    return loop->visible_fds &&
+           (fstat(loop->listener.fd, &st) < 0 || st.st_ino != loop->listening_ino);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -273,6 +284,9 @@ static void add_headers(struct MHD_Response *response, const struct prof__reply 
                                 "Basic realm=\"libprof\", charset=\"UTF-8\"");
         MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"libprof\"");
     }
+    /* Or libmicrohttpd would send an empty last chunk, even to HEAD. */
+    if (reply->size_unknown)
+        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
     if (reply->status == 503)
         MHD_add_response_header(response, "Connection", "close");
 }
@@ -554,10 +568,8 @@ void prof__loop_run(struct prof__loop *loop)
         nfds_t n;
         int events = wait_for_events(loop, &n);
 
-        if (n && loop->polls[0].revents & POLLNVAL) {
-            loop->lost = true;
+        if (is_lost(loop))
             return;
-        }
         for (nfds_t i = 1; i < n; i++)
             if (loop->polls[i].revents)
                 end_wait(loop->polled[i], "the client has left");
@@ -653,6 +665,7 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
                     char *reason, size_t size)
 {
     struct prof__loop *loop = calloc(1, sizeof(*loop));
+    struct stat st;
     int r;
 
     if (!loop || (r = allocate(loop, setup)) < 0) {
@@ -679,6 +692,8 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
         free_loop(loop);
         return r;
     }
+    if (fstat(loop->listener.fd, &st) == 0)
+        loop->listening_ino = st.st_ino;
     replace_visible_fd(loop, -1, loop->listener.fd);
     replace_visible_fd(loop, -1, loop->epoll_fd);
     *ret_loop = loop;
@@ -699,7 +714,7 @@ void prof__loop_stop_soon(struct prof__loop *loop)
 void prof__loop_close(struct prof__loop *loop)
 {
     prof__loop_stop_soon(loop);
-    if (loop->lost) { /* closing those numbers could hit the program's files: leave it all */
+    if (is_lost(loop)) { /* closing those numbers could hit the program's files: leave it all */
         prof__socket_file_remove(&loop->listener.file);
         return;
     }

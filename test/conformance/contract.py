@@ -1,0 +1,444 @@
+#!/usr/bin/env python3
+"""contract.py - what clients of Go's net/http/pprof rely on, one row a check.
+
+    contract.py DEMO                 server_demo.c with libprof-http
+    contract.py --go URL             a server with Go's own package (goserver/main.go)
+
+Rows that Go's server does not pass are marked OURS and skipped with --go: decisions of our own,
+where Go's behaviour is undefined, newer than the Go at hand, or about threads instead of goroutines.
+"""
+import gzip
+import os
+import re
+import subprocess
+import sys
+import time
+import zlib
+
+import harness
+from harness import Connection, ask, check, equal
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import pprof  # noqa: E402
+
+ROOT = "/debug/pprof/"
+TEXT = "text/plain; charset=utf-8"
+HTML = "text/html; charset=utf-8"
+BINARY = "application/octet-stream"
+POSITIVE = b'invalid value for "seconds" - must be a positive integer\n'
+
+
+class Suite:
+    def __init__(self, where, demo=None, arguments=None):
+        self.where = where
+        self.demo = demo           # None: not our server
+        self.arguments = arguments
+        self.ours = demo is not None
+
+    def get(self, name, method="GET", **options):
+        return ask(self.where, ROOT + name, method, **options)
+
+
+# --- rows: (request, what must be seen) ----------------------------------------------------------
+
+def attachment(name):
+    return 'attachment; filename="%s"' % name
+
+
+def is_gzip(a):
+    return a.body[:2] == b"\x1f\x8b" and a.header("Content-Encoding") is None
+
+
+# name, target below ROOT, options of the request, predicate or wanted values, OURS
+OURS = True
+ROWS = [
+    ("a profile is gzipped protobuf to save under its name", "heap", {},
+     dict(status=200, type=BINARY, disposition=attachment("heap"), test=is_gzip)),
+    ("allocs likewise", "allocs", {},
+     dict(status=200, type=BINARY, disposition=attachment("allocs"), test=is_gzip)),
+    ("a custom profile likewise", "my.custom", {},
+     dict(status=200, type=BINARY, disposition=attachment("my.custom"), test=is_gzip)),
+    ("an empty debug is 0", "heap?debug=", {}, dict(status=200, type=BINARY)),
+    ("debug=0", "heap?debug=0", {}, dict(status=200, type=BINARY, test=is_gzip)),
+    ("debug that is no number is 0", "heap?debug=abc", {},
+     dict(status=200, type=BINARY, disposition=attachment("heap"), test=is_gzip)),
+    ("debug=1 is text to look at", "heap?debug=1", {},
+     dict(status=200, type=TEXT, disposition=None,
+          test=lambda a: re.match(rb"heap profile: \d+: \d+ \[\d+: \d+\] @ heap/\d+\n", a.body))),
+    ("debug=2 is text", "heap?debug=2", {}, dict(status=200, type=TEXT)),
+    ("debug=-1 is 0, header and body agree", "heap?debug=-1", {},
+     dict(status=200, type=BINARY, test=is_gzip), OURS),
+    ("a huge debug is text", "heap?debug=99999999999999999999", {}, dict(status=200, type=TEXT)),
+    ("allocs as text says heap profile too", "allocs?debug=1", {},
+     dict(status=200, type=TEXT, test=lambda a: a.body.startswith(b"heap profile: "))),
+    ("a custom profile as text", "my.custom?debug=1", {},
+     dict(status=200, type=TEXT, test=lambda a: a.body.startswith(b"my.custom profile: total 1\n"))),
+    ("the first of two values counts", "heap?debug=1&debug=0", {}, dict(status=200, type=TEXT)),
+    ("parameters may be encoded", "heap?%64ebug=%31", {}, dict(status=200, type=TEXT)),
+    ("unknown parameters are ignored", "heap?debug=1&colour=blue&&=&x", {},
+     dict(status=200, type=TEXT)),
+    ("a pair with a broken escape is passed over", "heap?x=%zz&debug=1", {},
+     dict(status=200, type=TEXT)),
+    ("a pair with a semicolon is passed over", "heap?debug=0;a=b&debug=1", {},
+     dict(status=200, type=TEXT)),
+    ("gc=1", "heap?gc=1", {}, dict(status=200, type=BINARY)),
+    ("gc=0", "heap?gc=0", {}, dict(status=200, type=BINARY)),
+    ("gc that is no number", "heap?gc=x", {}, dict(status=200, type=BINARY)),
+    ("gc where it means nothing", "my.custom?gc=1", {}, dict(status=200, type=BINARY)),
+
+    ("the path is percent-decoded", "%68eap?debug=1", {}, dict(status=200, type=TEXT)),
+    ("also its slashes", "../%64ebug%2fpprof%2fheap", dict(exact="/debug%2Fpprof%2Fheap?debug=1"),
+     dict(status=200, type=TEXT)),
+    ("an unknown profile", "nosuch", {},
+     dict(status=404, error=b"Unknown profile\n")),
+    ("and its name is never repeated", "<script>alert(1)</script>", {},
+     dict(status=404, error=b"Unknown profile\n")),
+    ("names are case-sensitive", "Heap", {}, dict(status=404, error=b"Unknown profile\n")),
+    ("a slash more is another name", "heap/", {}, dict(status=404, error=b"Unknown profile\n")),
+    ("an unknown profile is told before odd seconds", "nosuch?seconds=abc", {},
+     dict(status=404, error=b"Unknown profile\n")),
+    ("no goroutineleak", "goroutineleak", {}, dict(status=404, error=b"Unknown profile\n")),
+    ("no trace", "trace", {}, dict(status=404, error=b"Unknown profile\n"), OURS),
+    ("a broken escape in the path", "%zz", {}, dict(status=400)),
+    ("half an escape in the path", "heap%4", {}, dict(status=400)),
+    ("a NUL in the path", "heap%00", {}, dict(status=400), OURS),
+    ("no file is reached by ..", "../../etc/passwd", {}, dict(status=404), OURS),
+    ("nor by encoded ones", "%2e%2e/%2e%2e/%2e%2e/etc/passwd", {}, dict(status=404), OURS),
+    ("nor by a second slash", "", dict(exact="//debug/pprof/heap"), dict(status=404), OURS),
+    ("a path elsewhere", "", dict(exact="/nothing/here"), dict(status=404)),
+    ("a target in absolute form", "", dict(exact="http://localhost/debug/pprof/heap?debug=1"),
+     dict(status=200, type=TEXT)),
+
+    ("seconds=0", "heap?seconds=0", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=-1", "heap?seconds=-1", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=1.5", "heap?seconds=1.5", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=abc", "heap?seconds=abc", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=0x5", "heap?seconds=0x5", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=+5 is a blank and 5", "heap?seconds=+5", {}, dict(status=400, error=POSITIVE)),
+    ("seconds=1s", "heap?seconds=1s", {}, dict(status=400, error=POSITIVE)),
+    ("seconds beyond 64 bits", "heap?seconds=99999999999999999999", {}, dict(status=400)),
+    ("seconds beyond what a duration holds", "heap?seconds=1000000000000", {},
+     dict(status=400), OURS),
+    ("an empty seconds is none", "heap?seconds=", {}, dict(status=200,
+                                                           disposition=attachment("heap"))),
+    ("seconds and debug", "heap?seconds=1&debug=1", {},
+     dict(status=400, error=b"seconds and debug params are incompatible\n", below_s=0.5)),
+    ("odd seconds are told before debug", "heap?seconds=x&debug=1", {},
+     dict(status=400, error=POSITIVE)),
+    ("seconds of a custom profile", "my.custom?seconds=1", {},
+     dict(status=400, error=b'"seconds" parameter is not supported for this profile type\n')),
+    ("odd seconds are told before that", "my.custom?seconds=0", {},
+     dict(status=400, error=POSITIVE)),
+
+    ("symbol says that it has symbols", "symbol", {},
+     dict(status=200, type=TEXT, test=lambda a: a.body == b"num_symbols: 1\n")),
+    ("symbol passes over what is no address", "symbol?zzz+0x1+0+-+0xfffffffffffffffff+", {},
+     dict(status=200, type=TEXT, test=lambda a: a.body == b"num_symbols: 1\n")),
+    ("symbol does not decode its query", "symbol?0%78401000", {},
+     dict(status=200, type=TEXT, test=lambda a: a.body == b"num_symbols: 1\n")),
+
+    ("a missing slash", "", dict(exact="/debug/pprof"),
+     dict(status=301, test=lambda a: a.header("Location").endswith("/debug/pprof/"))),
+    ("the root leads to the index", "", dict(exact="/"),
+     dict(status=302, test=lambda a: a.header("Location") == ROOT), OURS),
+    ("DELETE", "heap", dict(method="DELETE"),
+     dict(status=405, test=lambda a: a.header("Allow") == "GET, HEAD"
+          and a.header("X-Go-Pprof") == "1"), OURS),
+    ("PUT", "", dict(method="PUT"), dict(status=405), OURS),
+    ("OPTIONS", "heap", dict(method="OPTIONS"), dict(status=405), OURS),
+    ("a method of nobody's", "heap", dict(method="FROB"), dict(status=405), OURS),
+    ("POST of a profile", "heap", dict(method="POST", body=b""), dict(status=405), OURS),
+    ("DELETE of symbol", "symbol", dict(method="DELETE"),
+     dict(status=405, test=lambda a: a.header("Allow") == "GET, HEAD, POST"), OURS),
+    ("a GET with a body", "heap?debug=1", dict(body=b"x" * 1000), dict(status=200, type=TEXT)),
+    ("no Host at all, HTTP/1.0", "heap?debug=1", dict(host=None, version="1.0"),
+     dict(status=200, type=TEXT)),
+    ("no Host at all, HTTP/1.1", "heap?debug=1", dict(host=None), dict(status=400)),
+]
+
+
+def test_rows(s):
+    for name, target, options, want, *ours in ROWS:
+        if ours and not s.ours:
+            continue
+        options = dict(options)
+        exact = options.pop("exact", ROOT + target)
+        a = ask(s.where, exact, options.pop("method", "GET"), **options)
+        if not check(a is not None, name + ": an answer"):
+            continue
+        what = "%s (%s)" % (name, exact)
+        equal(a.status, want["status"], what + ": status")
+        check(a.complete, what + ": as long as it says")
+        if "type" in want:
+            equal(a.header("Content-Type"), want["type"], what + ": Content-Type")
+        if "disposition" in want:
+            equal(a.header("Content-Disposition"), want["disposition"], what + ": disposition")
+        if "error" in want:
+            equal(a.body, want["error"], what + ": message")
+            # Only with these two does pprof show the message to its user.
+            equal(a.header("X-Go-Pprof"), "1", what + ": X-Go-Pprof")
+            equal(a.header("Content-Type"), TEXT, what + ": Content-Type of the error")
+            equal(a.header("Content-Disposition"), None, what + ": nothing to save")
+        if "test" in want:
+            check(want["test"](a), "%s: %r" % (what, a))
+        if "below_s" in want:
+            check(a.seconds < want["below_s"] + 2, what + ": at once, not after the wait")
+        if "type" in want or "error" in want:
+            equal(a.header("X-Content-Type-Options"), "nosniff", what + ": nosniff")
+
+
+def test_every_answer_is_guarded(s):
+    for target in ["", "heap", "heap?debug=1", "nosuch", "heap?seconds=0", "cmdline", "symbol"]:
+        a = s.get(target)
+        equal(a.header("X-Content-Type-Options"), "nosniff", target + ": nosniff")
+        equal(a.header("Access-Control-Allow-Origin"), None, target + ": for no other site")
+        equal(a.header("Content-Encoding"), None, target + ": nothing for transports to undo")
+        if s.ours:
+            check(a.header("Content-Length") is not None, target + ": its length is known")
+
+
+def test_index(s):
+    a = s.get("")
+    equal(a.status, 200, "index: status")
+    equal(a.header("Content-Type"), HTML, "index: type")
+    page = a.body.decode()
+    check("Types of profiles available:" in page, "index: the words that Go's tests look for")
+    if not s.ours: # 1.19 writes its rows over several lines
+        return
+    rows = re.findall(r"<tr><td>(\d+)</td><td><a href='([^']*)'>([^<]*)</a></td></tr>", page)
+    names = [name for _, _, name in rows]
+    equal(names, sorted(names), "index: rows sorted by name")
+    for name in ["allocs", "cmdline", "heap", "my.custom", "profile", "symbol"]:
+        equal(names.count(name), 1, "index: one row for " + name)
+    for count, href, name in rows:
+        equal(href, name + "?debug=1", "index: link of " + name)
+    equal(dict((n, c) for c, _, n in rows)["my.custom"], "1", "index: count")
+    for name in names:
+        if name not in ("profile",):
+            equal(s.get(name + "?debug=1").status, 200, "index: the link to " + name)
+    check("<script" not in page, "index: no script")
+    check(not re.search(r"(src|href)='?\"?https?:", page), "index: nothing from elsewhere")
+    check("default-src 'none'" in a.header("Content-Security-Policy"), "index: policy")
+    check("width=device-width" in page and "color-scheme" in page, "index: phones, and the dark")
+    check(page.count("<dt>") == len(names), "index: a description for each")
+
+
+def test_head(s):
+    for target in ["", "heap", "heap?debug=1", "cmdline", "symbol", "nosuch", "heap?seconds=x"]:
+        head, get = s.get(target, "HEAD"), s.get(target)
+        equal(head.status, get.status, "HEAD %s: status" % target)
+        equal(head.header("Content-Type"), get.header("Content-Type"), "HEAD %s: type" % target)
+        with Connection(s.where) as c:
+            c.request(ROOT + target, "HEAD", headers=[("Connection", "close")])
+            c.answer(head_only=True)
+            equal(c.data, b"", "HEAD %s: no body" % target)
+            check(c.ended(5), "HEAD %s: and the end" % target)
+    if s.ours:
+        with Connection(s.where, 5) as c:
+            c.request(ROOT + "heap?seconds=60", "HEAD")
+            equal(c.answer(head_only=True).status, 200, "HEAD waits for nothing")
+            check(c.data == b"" and c.ended(5), "HEAD of what would wait: nothing follows")
+        check(s.get("profile", "HEAD", timeout_s=5).status in (200, 501), "HEAD profile at once")
+
+
+def test_delta(s):
+    if s.ours:
+        s.demo.tell("feed", "10", "1000")
+    begin = time.monotonic()
+    with Connection(s.where) as c:
+        c.request(ROOT + "heap?seconds=1")
+        if s.ours:
+            time.sleep(0.3) # well inside the window: it opens when the request is read
+            s.demo.tell("feed", "7", "1024")
+        a = c.answer()
+    took = time.monotonic() - begin
+    equal(a.status, 200, "delta: status")
+    check(1 <= took, "delta: after a second, got %.2f s" % took)
+    equal(a.header("Content-Disposition"), attachment("heap-delta"), "delta: file name")
+    equal(a.header("Content-Type"), BINARY, "delta: type")
+    p = pprof.parse(a.body)
+    check(0.8e9 <= p.duration_nanos <= 20e9, "delta: duration %d" % p.duration_nanos)
+    check(abs(p.time_nanos - time.time_ns()) < 30e9, "delta: time")
+    equal([t for t, _ in p.types()], ["alloc_objects", "alloc_space", "inuse_objects",
+                                      "inuse_space"], "delta: types")
+    if s.ours:
+        totals = [sum(values[i] for _, values, _ in p.stacks()) for i in range(4)]
+        equal(totals[0] >= 7 and totals[1] >= 7 * 1024, True, "delta: what was fed meanwhile")
+        equal((totals[0], totals[1]) < (17, 17 * 1024), True, "delta: and not what was before")
+
+
+def test_deltas_at_once(s):
+    begin = time.monotonic()
+    connections = [Connection(s.where) for _ in range(8)]
+    for i, c in enumerate(connections):
+        c.request(ROOT + ("heap" if i % 2 else "allocs") + "?seconds=1")
+    quick = s.get("heap?debug=1")
+    equal(quick.status, 200, "others are served while some wait")
+    for i, c in enumerate(connections):
+        a = c.answer()
+        equal((a.status, is_gzip(a)), (200, True), "delta %d of 8 at once" % i)
+        c.close()
+    check(time.monotonic() - begin < 8, "8 deltas wait side by side, not in turn")
+
+
+def test_cmdline(s):
+    if not s.ours:
+        equal(s.get("cmdline").status, 200, "cmdline")
+        return
+    a = s.get("cmdline")
+    equal(a.body, b"\0".join(x.encode() for x in s.arguments), "cmdline: exact bytes")
+    equal(a.header("Content-Type"), TEXT, "cmdline: type")
+    s.demo.tell("write-title")
+    equal(s.get("cmdline").body, a.body, "cmdline: as it was at the start")
+
+
+def test_symbol(s):
+    if not s.ours:
+        a = s.get("symbol", "POST", body=b"0x1+0x2")
+        equal(a.status, 200, "POST symbol")
+        return
+    words = s.demo.tell("symbols").split()
+    known, static = words[0], words[2]
+    lines = "num_symbols: 1\n%s known_function\n" % known
+    equal(s.get("symbol?" + known).body.decode(), lines, "symbol: GET")
+    equal(s.get("symbol?%s+zzz+0x1" % known).body.decode(), lines, "symbol: only what has a name")
+    equal(s.get("symbol?%d" % int(known, 16)).body.decode(), lines, "symbol: decimal")
+    equal(s.get("symbol?0%o" % int(known, 16)).body.decode(), lines, "symbol: octal")
+    equal(s.get("symbol?" + known.upper().replace("X", "x")).body.decode(), lines,
+          "symbol: figures in capitals")
+    both = lines + "%s static_function\n" % static
+    body = ("%s+%s" % (known, static)).encode()
+    for type_ in ["application/octet-stream", "application/x-www-form-urlencoded"]:
+        a = s.get("symbol", "POST", body=body, headers=[("Content-Type", type_)])
+        equal(a.body.decode(), both, "symbol: POST as " + type_)
+        equal(a.header("Content-Type"), TEXT, "symbol: type")
+    equal(s.get("symbol", "POST", body=(known + "+" + known).encode()).body.decode().count("\n"), 3,
+          "symbol: the same address twice is answered twice")
+    equal(s.get("symbol", "POST", body=b"").body, b"num_symbols: 1\n", "symbol: empty POST")
+    with Connection(s.where) as c:
+        c.send("POST %ssymbol HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+               % ROOT)
+        half = len(known) // 2
+        for piece in (known[:half], known[half:]):
+            c.send("%x\r\n%s\r\n" % (len(piece), piece))
+        c.send("0\r\n\r\n")
+        equal(c.answer().body.decode(), lines, "symbol: POST in chunks that split an address")
+        c.request(ROOT + "symbol", "POST", body=body)
+        equal(c.answer().body.decode(), both, "symbol: and again on the same connection")
+    many = "+".join([known, static] * 1000).encode()
+    a = s.get("symbol", "POST", body=many)
+    equal((a.status, a.body.count(b"\n")), (200, 2001), "symbol: %d KiB" % (len(many) >> 10))
+    too_many = b"0x1+" * (300 * 1024)
+    equal(s.get("symbol", "POST", body=too_many).status, 413, "symbol: above 1 MiB")
+    with Connection(s.where) as c:
+        c.send("POST %ssymbol HTTP/1.1\r\nHost: localhost\r\nTransfer-Encoding: chunked\r\n\r\n"
+               % ROOT)
+        for _ in range(20):
+            c.send(b"10000\r\n" + b"0x1+" * 0x4000 + b"\r\n")
+        c.send("0\r\n\r\n")
+        equal(c.answer().status, 413, "symbol: above 1 MiB, in chunks")
+    with Connection(s.where) as c:
+        c.send("POST %ssymbol HTTP/1.1\r\nHost: localhost\r\nExpect: 100-continue\r\n"
+               "Content-Length: %d\r\n\r\n" % (ROOT, len(body)))
+        equal(c.answer(head_only=True).status, 100, "symbol: who asks first may go on")
+        c.send(body)
+        equal(c.answer().body.decode(), both, "symbol: and is answered")
+
+
+def test_keep_alive(s):
+    with Connection(s.where) as c:
+        for target in ["heap?debug=1", "nosuch", "heap", "heap?seconds=0", "cmdline", "symbol"]:
+            c.request(ROOT + target)
+            a = c.answer()
+            check(a is not None and a.complete, "one connection, many requests: " + target)
+    with Connection(s.where) as c:
+        c.send(b"".join(b"GET /debug/pprof/symbol?%d HTTP/1.1\r\nHost: localhost\r\n\r\n" % i
+                        for i in range(20)))
+        equal([c.answer().status for _ in range(20)], [200] * 20, "20 requests sent ahead")
+
+
+def test_bodies_are_valid(s):
+    names = ["allocs", "heap", "my.custom"] + ([] if s.ours else ["mutex", "block", "goroutine"])
+    for name in names:
+        a = s.get(name)
+        p = pprof.parse(a.body)
+        check(len(p.types()) >= 1, name + ": has sample types")
+        if s.ours:
+            problems = pprof.check(p, raw=a.body, content_type=a.header("Content-Type"))
+            equal([str(x) for x in problems], [], name + ": obeys every reader's rules")
+    if s.ours:
+        p = pprof.parse(s.get("heap?symbolize=0").body)
+        equal(len(p.function), 0, "symbolize=0: no names")
+        p = pprof.parse(s.get("my.custom").body)
+        check(len(p.function) > 0, "names by default")
+
+
+def test_answers_do_not_mix(s):
+    """Two clients at once, many times, each sees its own answers only."""
+    with Connection(s.where) as a, Connection(s.where) as b:
+        for i in range(100):
+            a.request(ROOT + "symbol?0x%x" % i)
+            b.request(ROOT + "heap?debug=1")
+            first, second = a.answer(), b.answer()
+            if not (first.body == b"num_symbols: 1\n" and second.complete
+                    and second.body.startswith(b"heap profile")):
+                check(False, "round %d: %r, %r" % (i, first, second))
+                return
+    check(True, "")
+
+
+def test_go_tool_pprof(s):
+    """The real client, where there is one."""
+    url = "http://%s:%d%s" % (s.where[0], s.where[1], ROOT)
+
+    def pprof_tool(*arguments):
+        env = dict(os.environ, PPROF_TMPDIR="/nonexistent", GOFLAGS="", GOTOOLCHAIN="local")
+        return subprocess.run(["go", "tool", "pprof", "-symbolize=none"] + list(arguments),
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=env, timeout=60)
+
+    try:
+        subprocess.run(["go", "version"], stdout=subprocess.DEVNULL, check=True)
+    except (OSError, subprocess.CalledProcessError):
+        print("skipped: go is not here, so the rows with go tool pprof")
+        return
+    r = pprof_tool("-top", url + "heap")
+    equal(r.returncode, 0, "go tool pprof -top heap: %s" % r.stderr.decode()[-300:])
+    check(b"Type: inuse_space" in r.stdout, "go tool pprof: type")
+    r = pprof_tool("-top", "-seconds", "1", url + "heap")
+    equal(r.returncode, 0, "go tool pprof -seconds 1 heap: %s" % r.stderr.decode()[-300:])
+    check(b"heap?seconds=1" in r.stderr, "go tool pprof asks for the delta")
+    r = pprof_tool("-top", url + "nosuch")
+    check(r.returncode != 0 and b"Unknown profile" in r.stderr, "go tool pprof shows our sentence")
+    if s.ours:
+        r = pprof_tool("-raw", url + "heap?debug=1")
+        equal(r.returncode, 0, "go tool pprof reads the text: %s" % r.stderr.decode()[-300:])
+
+
+def test_two_members_or_trailing_bytes(s):
+    d = zlib.decompressobj(31)
+    body = s.get("heap").body
+    d.decompress(body)
+    check(d.eof and not d.unused_data, "one gzip member and nothing after it")
+    check(len(gzip.decompress(body)) > 0, "never empty")
+
+
+def run(suite):
+    for name, test in sorted(globals().items()):
+        if name.startswith("test_"):
+            test(suite)
+
+
+def main(argv):
+    harness.limit_time()
+    if argv[1] == "--go":
+        run(Suite(harness.place(argv[2].replace("http://", "").rstrip("/"))))
+        return harness.report()
+    arguments = [argv[1], "an argument", "", "--flag=\xe9", "", ""]
+    with harness.Demo(*arguments) as demo:
+        equal(demo.start(), "0", "start")
+        run(Suite(demo.where, demo, arguments))
+    return harness.report()
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv))

@@ -1,0 +1,336 @@
+/*
+ * server_demo.c - a program that does what the conformance tests tell it, with libprof-http.
+ *
+ * One command a line on standard input, one line of answer on standard output:
+ *
+ *   start ADDR [TOKEN]    0, or the errno and the reason
+ *   stop                  0, or the errno and the reason
+ *   address               where it listens, or the errno
+ *   restart N             start and stop on one port, N times; how often both went well
+ *   contend N             two threads start and stop, N times each; 0, or the first odd errno
+ *   options SIZE          start with options that claim SIZE bytes, all beyond the known ones set
+ *   symbols               addresses of two functions, and of their names
+ *   add N                 N more keys in the profile my.custom
+ *   feed N SIZE           N blocks fed to the heap profile
+ *   fork                  a child that serves an address of its own; where, once it does
+ *   fork-idle             a child that just lives; its pid
+ *   reap                  end that child; its exit status
+ *   umask OCTAL           0
+ *   close FROM            close every descriptor from FROM on; 0
+ *   open N                open N descriptors; 0
+ *   listen                make a listening socket; its number and its port
+ *   deny-close-range      let close_range() fail from now on, as an old kernel or a filter does
+ *   limit-files N         RLIMIT_NOFILE; 0
+ *   write-title           overwrite argv, as programs do that set their title for ps; 0
+ *
+ * At the end of input it returns from main(), still serving if it was.
+ */
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <netinet/in.h>
+#include <prof/http.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+static struct prof_profile *custom;
+static pid_t child;
+static int child_pipe[2] = { -1, -1 }; /* the child lives until this is closed */
+
+__attribute__((noinline)) extern int known_function(int x);
+
+int known_function(int x)
+{
+    return x * 3 + 1;
+}
+
+__attribute__((noinline)) static int static_function(int x)
+{
+    return x * 5 + 1;
+}
+
+static void answer(int r)
+{
+    if (r < 0)
+        printf("%d %s\n", r, prof_last_error());
+    else
+        printf("%d\n", r);
+}
+
+static int start(const char *addr, const char *token)
+{
+    struct prof_http_options opts = PROF_HTTP_OPTIONS_INIT;
+
+    if (!token)
+        return prof_http_start(strcmp(addr, "NULL") == 0 ? NULL : addr);
+    opts.token = token;
+    return prof_http_start_options(addr, &opts);
+}
+
+static int restart(int n)
+{
+    char addr[64];
+    int good = 0;
+
+    if (prof_http_start("127.0.0.1:0") < 0)
+        return 0;
+    prof_http_address(addr, sizeof(addr));
+    for (int i = 0; i < n; i++)
+        good += prof_http_stop() == 0 && prof_http_start(addr) == 0;
+    prof_http_stop();
+    return good;
+}
+
+static void *contend(void *arg)
+{
+    for (long i = 0; i < (long)arg; i++) {
+        int r = i % 2 ? prof_http_stop() : prof_http_start("127.0.0.1:0");
+
+        if (r != 0 && r != -EALREADY)
+            return (void *)(long)r;
+    }
+    return NULL;
+}
+
+static long contend_all(long n)
+{
+    pthread_t threads[2];
+    long first = 0;
+
+    for (int i = 0; i < 2; i++)
+        pthread_create(&threads[i], NULL, contend, (void *)n);
+    for (int i = 0; i < 2; i++) {
+        void *r;
+
+        pthread_join(threads[i], &r);
+        first = first ? first : (long)r;
+    }
+    prof_http_stop();
+    return first;
+}
+
+static int start_with_options(size_t size)
+{
+    unsigned char bytes[256] = { 0 };
+    struct prof_http_options known = PROF_HTTP_OPTIONS_INIT;
+
+    memcpy(bytes, &known, sizeof(known));
+    memset(bytes + sizeof(known), 1, sizeof(bytes) - sizeof(known));
+    memcpy(bytes, &size, sizeof(size));
+    return prof_http_start_options("127.0.0.1:0", (const struct prof_http_options *)bytes);
+}
+
+/* The child writes its address, or an errno, into `ready`, and lives until its pipe closes. */
+__attribute__((noreturn)) static void live_as_child(int ready, const char *addr)
+{
+    char line[128], byte;
+    int r = 0;
+
+    close(child_pipe[1]);
+    if (addr) {
+        if (prof_http_address(line, sizeof(line)) != -ENOTCONN)
+            _exit(2); /* the parent's server is not ours */
+        r = prof_http_start(addr);
+        if (r < 0)
+            snprintf(line, sizeof(line), "%d %s", r, prof_last_error());
+        else
+            prof_http_address(line, sizeof(line));
+        dprintf(ready, "%s\n", line);
+    }
+    close(ready);
+    while (read(child_pipe[0], &byte, 1) < 0 && errno == EINTR)
+        ;
+    if (addr && r == 0)
+        r = prof_http_stop();
+    exit(r < 0);
+}
+
+static void make_child(const char *addr)
+{
+    int ready[2];
+    char line[256] = "the child said nothing\n";
+
+    if (pipe2(ready, O_CLOEXEC) < 0 || pipe2(child_pipe, O_CLOEXEC) < 0) {
+        printf("%d no pipe\n", -errno);
+        return;
+    }
+    fflush(stdout);
+    child = fork();
+    if (child == 0) {
+        close(ready[0]);
+        live_as_child(ready[1], addr);
+    }
+    close(ready[1]);
+    close(child_pipe[0]);
+    if (addr) {
+        ssize_t n = read(ready[0], line, sizeof(line) - 1);
+        if (n > 0)
+            line[n] = '\0';
+        fputs(line, stdout);
+    } else {
+        printf("%d\n", (int)child);
+    }
+    close(ready[0]);
+}
+
+static int reap(void)
+{
+    int status = 0;
+
+    close(child_pipe[1]);
+    waitpid(child, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+}
+
+static int make_listener(void)
+{
+    struct sockaddr_in addr = { .sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK) };
+    socklen_t size = sizeof(addr);
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    if (fd < 0 || bind(fd, (struct sockaddr *)&addr, size) < 0 || listen(fd, 16) < 0 ||
+        getsockname(fd, (struct sockaddr *)&addr, &size) < 0)
+        return -errno;
+    printf("%d %d\n", fd, ntohs(addr.sin_port));
+    return 0;
+}
+
+static int deny_close_range(void)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
+        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
+        return -errno;
+    return 0;
+}
+
+static int feed(long n, size_t size)
+{
+    static char blocks[65536]; /* only their addresses matter */
+    static size_t used;
+
+    for (long i = 0; i < n && used < sizeof(blocks); i++)
+        if (prof_heap_alloc(&blocks[used++], size) < 0)
+            return -1;
+    return 0;
+}
+
+static int add_keys(long n)
+{
+    static char keys[65536];
+    static size_t used;
+
+    for (long i = 0; i < n && used < sizeof(keys); i++)
+        if (prof_profile_add(custom, &keys[used++], 0) < 0)
+            return -1;
+    return 0;
+}
+
+static int limit_files(rlim_t n)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = n;
+    return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
+}
+
+static void obey(const char *command, const char *a, const char *b, char **argv)
+{
+    char address[512];
+    long n = a ? strtol(a, NULL, 0) : 0;
+
+    if (strcmp(command, "start") == 0 && a) {
+        answer(start(a, b));
+    } else if (strcmp(command, "stop") == 0) {
+        answer(prof_http_stop());
+    } else if (strcmp(command, "address") == 0) {
+        int r = prof_http_address(address, sizeof(address));
+        printf(r < 0 ? "%d\n" : "%.0d%s\n", r < 0 ? r : 0, address);
+    } else if (strcmp(command, "restart") == 0) {
+        answer(restart((int)n));
+    } else if (strcmp(command, "contend") == 0) {
+        printf("%ld\n", contend_all(n));
+    } else if (strcmp(command, "options") == 0) {
+        answer(start_with_options((size_t)n));
+    } else if (strcmp(command, "symbols") == 0) {
+        printf("%#lx known_function %#lx static_function\n", (unsigned long)known_function,
+               (unsigned long)static_function);
+    } else if (strcmp(command, "add") == 0) {
+        answer(add_keys(n));
+    } else if (strcmp(command, "feed") == 0 && b) {
+        answer(feed(n, strtoul(b, NULL, 0)));
+    } else if (strcmp(command, "fork") == 0) {
+        make_child("127.0.0.1:0");
+    } else if (strcmp(command, "fork-idle") == 0) {
+        make_child(NULL);
+    } else if (strcmp(command, "reap") == 0) {
+        printf("%d\n", reap());
+    } else if (strcmp(command, "umask") == 0 && a) {
+        umask((mode_t)strtol(a, NULL, 8));
+        answer(0);
+    } else if (strcmp(command, "close") == 0) {
+        for (int fd = (int)n; fd < 1024; fd++)
+            close(fd);
+        answer(0);
+    } else if (strcmp(command, "open") == 0) {
+        for (long i = 0; i < n; i++)
+            (void)!open("/dev/null", O_RDONLY | O_CLOEXEC);
+        answer(0);
+    } else if (strcmp(command, "listen") == 0) {
+        int r = make_listener();
+        if (r < 0)
+            answer(r);
+    } else if (strcmp(command, "deny-close-range") == 0) {
+        answer(deny_close_range());
+    } else if (strcmp(command, "limit-files") == 0) {
+        answer(limit_files((rlim_t)n));
+    } else if (strcmp(command, "write-title") == 0) {
+        memset(argv[0], 'X', strlen(argv[0]));
+        answer(0);
+    } else {
+        printf("unknown command\n");
+    }
+    fflush(stdout);
+}
+
+int main(int argc, char **argv)
+{
+    char line[2048];
+
+    signal(SIGPIPE, SIG_IGN); /* a test that ended early is no crash of ours */
+    prof_set_heap_rate(1);
+    if (prof_profile_new("my.custom", &custom) < 0 || add_keys(1) < 0)
+        return 1;
+    while (fgets(line, sizeof(line), stdin)) {
+        char *rest = line;
+        const char *command = strsep(&rest, " \n");
+        const char *a = rest ? strsep(&rest, " \n") : NULL;
+        const char *b = rest ? strsep(&rest, " \n") : NULL;
+
+        obey(command, a && *a ? a : NULL, b && *b ? b : NULL, argv);
+    }
+    return known_function(argc) + static_function(argc) == 0;
+}
