@@ -10,8 +10,11 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
-say() { printf '%s\n' "$*"; }
-die() { printf '%s: %s\n' "${0##*/}" "$*" >&2; exit 1; }
+say() { printf '%s\n' "${@-}"; }
+die() {
+    printf '%s/%s: %s\n' "$(basename "$(dirname "$0")")" "${0##*/}" "$*" >&2
+    exit 1
+}
 
 # The packages of some sections, one a line.
 packages_of() {
@@ -124,10 +127,9 @@ configure() {
     local dir=$1
 
     shift
-    if [ -f "$dir/build.ninja" ] && "$MESON" setup --reconfigure "$@" "$dir" "$root"; then
-        return 0
-    elif [ -d "$dir/meson-private" ]; then # half configured, or the tree has moved
-        "$MESON" setup --wipe "$@" "$dir" "$root"
+    if [ -f "$dir/build.ninja" ]; then
+        "$MESON" setup --reconfigure "$@" "$dir" "$root" ||
+            "$MESON" setup --wipe "$@" "$dir" "$root" # the tree has moved, or the compiler
     else
         "$MESON" setup "$@" "$dir" "$root"
     fi
@@ -136,12 +138,14 @@ configure() {
 # Quiet unless it fails. A directory that was built before is configured again, so that it follows
 # the options given now.
 setup_build() {
-    local dir=$1 log=$1/setup.log
+    local dir=$1 log=$1/setup.log why
 
     mkdir -p "$dir" || return
-    if ! { configure "$@" && "$MESON" compile -C "$dir"; } >"$log" 2>&1; then
-        grep -E -A8 'error:|ERROR|FAILED|undefined reference' "$log" | head -n 60 >&2
-        say "the build failed; all it said is in $log" >&2
-        return 1
+    if { configure "$@" && "$MESON" compile -C "$dir"; } >"$log" 2>&1; then
+        return 0
     fi
+    why=$(grep -E -A8 'error:|ERROR|FAILED|undefined reference' "$log" | head -n 60)
+    [ -n "$why" ] || why=$(tail -n 20 "$log")
+    say "$why" "the build failed; all it said is in $log" >&2
+    return 1
 }
