@@ -14,7 +14,7 @@
  * A `?seconds=N` request is suspended, costs no thread, and is finished by its deadline. While it
  * is suspended libmicrohttpd does not look at its socket, so we do.
  *
- * What bounds it: max_connections, where a newcomer displaces whoever has been idle longest;
+ * What bounds it: max_connections, where a newcomer displaces whoever has been silent longest;
  * 32 KiB of memory a connection while headers come in; 1 MiB of body where one is allowed; the
  * deadlines; and answers are as large as profiles are.
  */
@@ -42,6 +42,7 @@
 #define NEVER     UINT64_MAX
 
 #define REQUEST_NS       (10 * SECOND_NS) /* from connecting, or the first line, to all headers */
+#define GRACE_NS         (SECOND_NS / 10) /* nobody is shown the door before that */
 #define UPLOAD_NS        (30 * SECOND_NS) /* for the body of a request */
 #define IDLE_NS          (75 * SECOND_NS) /* between requests: scrapers come once a minute */
 #define SEND_NS          (60 * SECOND_NS) /* for an answer, and more for a large one: */
@@ -104,6 +105,11 @@ static uint64_t now_ns(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
+}
+
+static uint64_t earlier(uint64_t a, uint64_t b)
+{
+    return a < b ? a : b;
 }
 
 /* --- descriptors that a fork copies ----------------------------------------------------------- */
@@ -183,6 +189,12 @@ static bool is_foreign_user(int fd)
     return peer.uid != geteuid() && peer.uid != 0;
 }
 
+/* There is one place more than max_connections, for whom room is made. */
+static bool is_full(const struct prof__loop *loop)
+{
+    return loop->count > loop->max_connections;
+}
+
 /* End a connection; libmicrohttpd then sees its end and cleans up. */
 static void cut(struct conn *c)
 {
@@ -190,15 +202,25 @@ static void cut(struct conn *c)
     set_phase(c, CLOSING, NEVER);
 }
 
-/* The house is full: whoever has asked for nothing for the longest time makes room. */
-static void make_room(struct prof__loop *loop, const struct conn *newcomer)
+/* From when on a connection may be ended to make room for another. */
+static uint64_t dispensable_ns(const struct conn *c)
+{
+    if (c->phase == FRESH)
+        return c->deadline_ns - REQUEST_NS + GRACE_NS; /* its request may be on the way */
+    return c->phase == IDLE ? c->deadline_ns - IDLE_NS : NEVER;
+}
+
+/* The house is full: whoever has been silent for the longest time makes room. */
+static void make_room(struct prof__loop *loop, uint64_t now)
 {
     struct conn *longest = NULL;
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-        if (c != newcomer && (c->phase == FRESH || c->phase == IDLE) &&
-            (!longest || c->deadline_ns < longest->deadline_ns))
+    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next) {
+        if (c->phase == CLOSING)
+            return; /* one is leaving already, and one is all it takes */
+        if (dispensable_ns(c) <= now && (!longest || dispensable_ns(c) < dispensable_ns(longest)))
             longest = c;
+    }
     if (longest)
         cut(longest);
 }
@@ -226,8 +248,7 @@ static void open_conn(struct prof__loop *loop, struct MHD_Connection *mhd, void 
     c->prev->next = c->next->prev = c;
     replace_visible_fd(loop, -1, c->fd);
     *socket_context = c;
-    if (++loop->count > loop->max_connections)
-        make_room(loop, c);
+    loop->count++;
 }
 
 static void close_conn(struct conn *c)
@@ -498,35 +519,58 @@ static void expire(struct prof__loop *loop)
         else
             cut(c);
     }
+    if (is_full(loop))
+        make_room(loop, now);
 }
 
 /* Milliseconds to the nearest deadline, rounded up; -1: there is none. */
 static int timeout_ms(struct prof__loop *loop)
 {
     MHD_UNSIGNED_LONG_LONG mhd_ms;
-    uint64_t now = now_ns(), ms = UINT64_MAX;
+    uint64_t now = now_ns(), next = NEVER, ms = UINT64_MAX;
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-        if (c->deadline_ns != NEVER) {
-            uint64_t left = c->deadline_ns > now ? c->deadline_ns - now : 0;
-            uint64_t left_ms = left / 1000000 + (left % 1000000 != 0);
-            ms = left_ms < ms ? left_ms : ms;
-        }
+    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next) {
+        next = earlier(next, c->deadline_ns);
+        if (is_full(loop))
+            next = earlier(next, dispensable_ns(c));
+    }
+    if (next != NEVER)
+        ms = next > now ? (next - now + 999999) / 1000000 : 0;
     if (MHD_get_timeout(loop->daemon, &mhd_ms) == MHD_YES && mhd_ms < ms)
         ms = mhd_ms;
     return ms == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
+/* The client has closed its side, or all. As in Go, that ends a wait. Any other request can still
+ * be complete: in the socket, or read already if libmicrohttpd has more to do. */
+static void client_left(struct conn *c, bool more_to_do)
+{
+    char byte;
+
+    if (c->phase == WAITING)
+        end_wait(c, "the client has left");
+    else if (!more_to_do && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
+        cut(c);
+}
+
+/* A client that leaves in the middle of things. libmicrohttpd does not look at the socket while a
+ * request is suspended, and it misses an end that comes together with a part of a request. */
+static bool is_watched(const struct conn *c)
+{
+    return c->phase != READY && c->phase != SENDING && c->phase != CLOSING;
+}
+
 /* Wait for something to do. This is the one place where the thread can be cancelled, which is how
- * it is told to stop: no other thread has a descriptor of its table to write to. */
-static int wait_for_events(struct prof__loop *loop, nfds_t *ret_count)
+ * it is told to stop: no other thread has a descriptor of its table to write to. Returns the number
+ * of events. */
+static int wait_for_events(struct prof__loop *loop)
 {
     nfds_t n = 0;
     int state, r;
 
     loop->polls[n++] = (struct pollfd) { .fd = loop->epoll_fd, .events = POLLIN };
     for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-        if (c->phase == WAITING) {
+        if (is_watched(c)) {
             loop->polled[n] = c;
             loop->polls[n++] = (struct pollfd) { .fd = c->fd, .events = POLLRDHUP };
         }
@@ -534,7 +578,11 @@ static int wait_for_events(struct prof__loop *loop, nfds_t *ret_count)
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
     r = poll(loop->polls, n, ms);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
-    *ret_count = r > 0 ? n : 0;
+    if (r <= 0 || is_lost(loop))
+        return r;
+    for (nfds_t i = 1; i < n; i++)
+        if (loop->polls[i].revents)
+            client_left(loop->polled[i], ms == 0);
     return r;
 }
 
@@ -564,18 +612,14 @@ static void run_mhd(struct prof__loop *loop)
 void prof__loop_run(struct prof__loop *loop)
 {
     for (;;) {
-        unsigned long long accepted = loop->accepted;
-        nfds_t n;
-        int events = wait_for_events(loop, &n);
+        unsigned long long accepted = loop->accepted, closed = loop->closed;
+        int events = wait_for_events(loop);
 
         if (is_lost(loop))
             return;
-        for (nfds_t i = 1; i < n; i++)
-            if (loop->polls[i].revents)
-                end_wait(loop->polled[i], "the client has left");
         expire(loop);
         run_mhd(loop);
-        if (events > 0 && loop->count == 0 && loop->accepted == accepted)
+        if (events > 0 && loop->count == 0 && loop->accepted == accepted && loop->closed == closed)
             pause_a_little();
     }
 }
@@ -584,6 +628,7 @@ void prof__loop_run(struct prof__loop *loop)
 static void say_farewell(struct prof__loop *loop)
 {
     uint64_t end = now_ns() + FAREWELL_NS;
+    MHD_UNSIGNED_LONG_LONG mhd_ms;
 
     for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
         if (c->phase == WAITING)
@@ -598,7 +643,10 @@ static void say_farewell(struct prof__loop *loop)
         if (!busy || now >= end)
             return;
         struct pollfd p = { .fd = loop->epoll_fd, .events = POLLIN };
-        poll(&p, 1, (int)((end - now) / 1000000) + 1);
+        uint64_t left_ms = (end - now) / 1000000 + 1;
+        if (MHD_get_timeout(loop->daemon, &mhd_ms) == MHD_YES)
+            left_ms = earlier(left_ms, mhd_ms);
+        poll(&p, 1, (int)left_ms);
     }
 }
 
