@@ -46,12 +46,12 @@ static void put_addresses(struct text *t, const struct prof__report_sample *s)
 {
     uint32_t n = PROF_MIN(s->n_locations, (uint32_t)ADDRESSES_MAX);
 
-    prof__textout_printf(t->out, " @");
+    prof__textout_word(t->out, " @");
     for (uint32_t i = 0; i < n; i++)
         prof__textout_hex(t->out, " 0x", t->report->location[s->location[i]].address + 1);
     if (n == 0)
-        prof__textout_printf(t->out, " 0x1"); /* a row without an address makes pprof fail */
-    prof__textout_printf(t->out, "\n");
+        prof__textout_word(t->out, " 0x1"); /* a row without an address makes pprof fail */
+    prof__textout_word(t->out, "\n");
 }
 
 /* The text labels, by key, the last of equal keys, as Go prints them. */
@@ -71,16 +71,16 @@ static void put_labels(struct text *t, const struct prof__report_sample *s)
         }
         if (!next) {
             if (n > 0)
-                prof__textout_printf(t->out, "}\n");
+                prof__textout_word(t->out, "}\n");
             return;
         }
-        prof__textout_printf(t->out, n == 0 ? "# labels: {" : ", ");
+        prof__textout_word(t->out, n == 0 ? "# labels: {" : ", ");
         prof__textout_quoted(t->out, next->key, LABEL_SIZE);
-        prof__textout_printf(t->out, ":");
+        prof__textout_word(t->out, ":");
         prof__textout_quoted(t->out, next->value, LABEL_SIZE);
         previous = next->key;
     }
-    prof__textout_printf(t->out, ", ...}\n");
+    prof__textout_word(t->out, ", ...}\n");
 }
 
 /* Tabs from a cell of `width` to the next column, when the widest cell has `widest`. */
@@ -89,7 +89,7 @@ static void put_tabs(struct text *t, size_t width, size_t widest)
     size_t column = PROF_MIN(widest, (size_t)ALIGN_MAX) / 8 + 1;
 
     for (size_t at = width / 8; at < PROF_MAX(column, width / 8 + 1); at++)
-        prof__textout_printf(t->out, "\t");
+        prof__textout_word(t->out, "\t");
 }
 
 static size_t hex_width(uint64_t v)
@@ -108,9 +108,9 @@ static void put_frame(struct text *t, const struct prof__location *l, uint32_t l
     if (file && file[0]) {
         put_tabs(t, strlen(function), widest_name);
         prof__textout_string(t->out, file, NAME_SIZE);
-        prof__textout_printf(t->out, ":%u", l->line[line].line);
+        prof__textout_decimal(t->out, ":", l->line[line].line);
     }
-    prof__textout_printf(t->out, "\n");
+    prof__textout_word(t->out, "\n");
 }
 
 /* Innermost first, inlined functions with the address of the frame that they are part of. */
@@ -127,15 +127,16 @@ static void put_frames(struct text *t, const struct prof__report_sample *s)
             for (uint32_t j = 0; j < PROF_MAX(l->n_lines, 1u); j++) {
                 uint32_t f = t->functions.line[t->functions.first[index] + j];
                 const char *name = t->functions.function[f].name;
+                size_t width = strlen(name);
 
                 if (print)
                     put_frame(t, l, j, name, widest_address, widest_name);
                 else
-                    widest_name = PROF_MAX(widest_name, strlen(name));
+                    widest_name = PROF_MAX(widest_name, width);
             }
         }
     }
-    prof__textout_printf(t->out, "\n");
+    prof__textout_word(t->out, "\n");
 }
 
 static void put_row_tail(struct text *t, const struct prof__report_sample *s)
@@ -152,9 +153,9 @@ static void put_comment(struct text *t, const char *comment)
     while (*comment) {
         const char *end = strchrnul(comment, '\n');
 
-        prof__textout_printf(t->out, "# ");
+        prof__textout_word(t->out, "# ");
         prof__textout_string_n(t->out, comment, (size_t)(end - comment), COMMENT_SIZE);
-        prof__textout_printf(t->out, "\n");
+        prof__textout_word(t->out, "\n");
         comment = *end ? end + 1 : end;
     }
 }
@@ -169,7 +170,7 @@ static void put_summary(struct text *t)
 /* As lines of /proc/self/maps; the device and inode are not known and not used. */
 static void put_memory_map(struct text *t)
 {
-    prof__textout_printf(t->out, "\n--- Memory map: ---\n");
+    prof__textout_word(t->out, "\n--- Memory map: ---\n");
     for (size_t i = 0; i < t->report->n_mappings; i++) {
         const struct prof__report_mapping *m = &t->report->mapping[i];
 
@@ -177,13 +178,21 @@ static void put_memory_map(struct text *t)
                              (unsigned long long)m->start, (unsigned long long)m->limit,
                              (unsigned long long)m->offset);
         prof__textout_string(t->out, m->file, NAME_SIZE);
-        prof__textout_printf(t->out, "\n");
+        prof__textout_word(t->out, "\n");
     }
 }
 
 /* --- heap ------------------------------------------------------------------------------------ */
 
 enum { ALLOC_OBJECTS, ALLOC_BYTES, USED_OBJECTS, USED_BYTES, HEAP_VALUES };
+
+/* No address space is as large; below it, the estimator's doubles fit their integers. */
+#define HEAP_VALUE_MAX ((int64_t)1 << 62)
+
+static int64_t clamp(int64_t v)
+{
+    return PROF_MAX(PROF_MIN(v, HEAP_VALUE_MAX), -HEAP_VALUE_MAX);
+}
 
 /* What to print for `objects` blocks of `bytes` in all, so that a reader who scales up for
  * `interval` gets them back. Never no objects of some bytes, which the parser takes for an error.
@@ -194,8 +203,8 @@ static void unscale(int64_t objects, int64_t bytes, int64_t interval, int64_t *r
     /* Of a difference both may be negative; the estimator knows only what is there. */
     int64_t sign = objects < 0 && bytes < 0 ? -1 : 1;
 
-    prof__sampler_unscale(sign * PROF_MAX(objects, -INT64_MAX), sign * PROF_MAX(bytes, -INT64_MAX),
-                          (uint64_t)interval, ret_objects, ret_bytes);
+    prof__sampler_unscale(sign * clamp(objects), sign * clamp(bytes), (uint64_t)interval,
+                          ret_objects, ret_bytes);
     *ret_objects *= sign;
     *ret_bytes *= sign;
     if (*ret_objects == 0 && *ret_bytes != 0)
@@ -303,7 +312,7 @@ static void put_heap(struct text *t)
     while (!shows_four_columns(total))
         total[ALLOC_BYTES] += total[ALLOC_BYTES] < INT64_MAX ? 1 : -1;
 
-    prof__textout_printf(t->out, "heap profile: ");
+    prof__textout_word(t->out, "heap profile: ");
     put_heap_values(t, total);
     prof__textout_printf(t->out, " @ heap/%lld\n", (long long)interval * 2);
     if (interval != r->period)

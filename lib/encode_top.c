@@ -186,7 +186,7 @@ void prof__functions_print_top(const struct prof__functions *f, const struct pro
 
         for (size_t j = 0; j < r->n_samples; j++)
             sum = prof__add_saturate(sum, r->sample[j].value[i]);
-        prof__textout_printf(out, i ? ", " : "# ");
+        prof__textout_word(out, i ? ", " : "# ");
         prof__textout_string(out, r->value_type[i].type, NAME_MAX_SHOWN);
         prof__textout_printf(out, " %s", prof__human(flat, sum, r->value_type[i].unit));
     }
@@ -195,7 +195,7 @@ void prof__functions_print_top(const struct prof__functions *f, const struct pro
     if (n > 0) {
         prof__textout_printf(out, "#\n# %11s  flat%% %11s   cum%%  function, by ", "flat", "cum");
         prof__textout_string(out, r->value_type[v].type, NAME_MAX_SHOWN);
-        prof__textout_printf(out, "\n");
+        prof__textout_word(out, "\n");
     }
     for (size_t i = 0; i < n; i++) {
         prof__textout_printf(
@@ -203,7 +203,7 @@ void prof__functions_print_top(const struct prof__functions *f, const struct pro
             100 * (double)top[i]->flat / whole, prof__human(cum, top[i]->cum, unit),
             100 * (double)top[i]->cum / whole);
         prof__textout_string(out, top[i]->name, NAME_MAX_SHOWN);
-        prof__textout_printf(out, "\n");
+        prof__textout_word(out, "\n");
     }
-    prof__textout_printf(out, "\n");
+    prof__textout_word(out, "\n");
 }

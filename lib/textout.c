@@ -46,16 +46,33 @@ void prof__textout_printf(struct prof__textout *o, const char *format, ...)
         put(o, line, PROF_MIN((size_t)n, sizeof(line) - 1));
 }
 
-void prof__textout_hex(struct prof__textout *o, const char *prefix, uint64_t v)
+void prof__textout_word(struct prof__textout *o, const char *s)
 {
-    char digits[16], *p = digits + sizeof(digits);
+    put(o, s, strlen(s));
+}
+
+/* Inline, so that the division is by a constant. */
+static inline void put_number(struct prof__textout *o, const char *prefix, uint64_t v,
+                              unsigned base)
+{
+    char digits[20], *p = digits + sizeof(digits); /* of 2^64 - 1 in base 10 */
 
     do {
-        *--p = "0123456789abcdef"[v & 15];
-        v >>= 4;
+        *--p = "0123456789abcdef"[v % base];
+        v /= base;
     } while (v);
     put(o, prefix, strlen(prefix));
     put(o, p, (size_t)(digits + sizeof(digits) - p));
+}
+
+void prof__textout_hex(struct prof__textout *o, const char *prefix, uint64_t v)
+{
+    put_number(o, prefix, v, 16);
+}
+
+void prof__textout_decimal(struct prof__textout *o, const char *prefix, uint64_t v)
+{
+    put_number(o, prefix, v, 10);
 }
 
 /* U+0080 to U+009F are control characters too. */
@@ -67,11 +84,13 @@ static bool is_control(const char *s, size_t n)
                   : n == 2 && first == 0xc2 && (unsigned char)s[1] < 0xa0;
 }
 
-/* How many of the first bytes can be copied as they are. */
+/* How many of the first bytes can be copied as they are, at once. */
 static size_t plain_prefix(const char *s, const char *end, const char *escaped)
 {
     const char *p = s;
 
+    if (end - s > PIECE_MAX)
+        end = s + PIECE_MAX;
     while (p < end && *p >= 0x20 && *p < 0x7f && *p != escaped[0] && *p != escaped[1])
         p++;
     return (size_t)(p - s);
@@ -84,7 +103,7 @@ static void put_clean(struct prof__textout *o, const char *s, size_t size, size_
     const char *end = s + PROF_MIN(size, max);
 
     while (s < end) {
-        size_t plain = PROF_MIN(plain_prefix(s, end, escaped), (size_t)PIECE_MAX);
+        size_t plain = plain_prefix(s, end, escaped);
         size_t n = prof__utf8_next(s);
 
         if (plain > 0) {

@@ -16,6 +16,9 @@ struct prof__textout {
     char buf[8 * 1024];
 };
 
+/* A fixed word, at most some hundred bytes. */
+void prof__textout_word(struct prof__textout *o, const char *s);
+
 /* Numbers and fixed words, at most some hundred bytes. */
 void prof__textout_printf(struct prof__textout *o, const char *format, ...) PROF_PRINTF(2, 3);
 
@@ -31,8 +34,9 @@ void prof__textout_string_n(struct prof__textout *o, const char *s, size_t size,
 /* The same in double quotes, with '"' and '\' escaped. */
 void prof__textout_quoted(struct prof__textout *o, const char *s, size_t max);
 
-/* `prefix` and v in lower-case hex: rows have many addresses, and printf is slow at them. */
+/* `prefix` and v: rows have many numbers, and printf is slow at them. */
 void prof__textout_hex(struct prof__textout *o, const char *prefix, uint64_t v);
+void prof__textout_decimal(struct prof__textout *o, const char *prefix, uint64_t v);
 
 /* What is still in the buffer. 0, or what the sink returned. */
 int prof__textout_flush(struct prof__textout *o);
