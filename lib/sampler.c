@@ -53,7 +53,9 @@ void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval, in
     double n = fmax(round((double)objects / weight(size, interval)), 1);
     double raw = size * n;
 
-    if (size > r / 8) { /* by bisection: scaled(raw) rises with raw, and lies above it */
+    /* A unit lost from either value costs about one in the result at size^2 = 2r; below, the ratio
+     * is the better guide, above, the bytes. */
+    if (size * size > 2 * r) { /* by bisection: scaled(raw) rises with raw, and lies above it */
         double low = 1, high = (double)bytes;
 
         for (int i = 0; i < 64 && high - low > 0.25; i++) {
