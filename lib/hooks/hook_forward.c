@@ -12,6 +12,7 @@
 #include <stdlib.h>
 
 #include "base/compiler.h"
+#include "real.h"
 
 PROF_SHARED void *reallocarray(void *p, size_t n, size_t size);
 PROF_SHARED void free_sized(void *p, size_t size);
@@ -26,6 +27,11 @@ void *reallocarray(void *p, size_t n, size_t size)
         return NULL;
     }
     return realloc(p, total);
+}
+
+void prof__hooks_process_free(void *p)
+{
+    free(p);
 }
 
 /* C23; programs use these only where libc has them. */

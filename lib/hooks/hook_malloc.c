@@ -17,7 +17,6 @@
  * left. Nothing of ours is held across a real function, and none of this is a cancellation point.
  * Context: hook.
  */
-#include <dlfcn.h>
 #include <errno.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,10 +35,11 @@ PROF_SHARED void *pvalloc(size_t size);
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-/* A block that is due. */
+/* A block that is due. No block is larger than PTRDIFF_MAX, but some allocators forget to check
+ * what rounding up does to such a size, and return a small one. */
 static PROF_COLD void *sample(void *p, size_t size, const void *caller)
 {
-    if (prof__hooks_aside)
+    if (prof__hooks_aside || size > PTRDIFF_MAX)
         prof__heap_undo(size);
     else
         prof__heap_sample(p, size, caller);
@@ -79,7 +79,8 @@ PROF_SHARED void *malloc(size_t size)
     return prof__real.malloc(size);
 }
 
-extern __typeof__(malloc) prof__hooks_malloc __attribute__((alias("malloc"), visibility("hidden")));
+extern void *prof__hooks_malloc(size_t size)
+    __attribute__((alias("malloc"), visibility("hidden"), malloc, alloc_size(1), nothrow, leaf));
 
 static PROF_COLD void free_sampled(void *p)
 {
@@ -208,12 +209,11 @@ extern void __tsan_init(void) __attribute__((weak));
  * program did not ask for it. */
 static bool reached(void)
 {
-    void (*process_free)(void *) = (void (*)(void *))(uintptr_t)dlsym(RTLD_DEFAULT, "free");
     const uint64_t far = UINT64_MAX / 2;
     uint64_t left = prof__self.bytes_left;
 
     prof__self.bytes_left = far;
-    process_free(strdup("libprof")); /* a free() spelled here would be ours, come what may */
+    prof__hooks_process_free(strdup("libprof")); /* free() here would be ours, come what may */
     bool charged = prof__self.bytes_left != far;
     prof__self.bytes_left = left;
     return charged;

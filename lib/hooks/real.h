@@ -29,7 +29,10 @@ extern struct prof__real prof__real __attribute__((visibility("hidden")));
 /* A sanitizer owns malloc here: forward, record nothing. Set before main, and never again. */
 extern bool prof__hooks_aside __attribute__((visibility("hidden")));
 
+/* The free() that the process uses, ours or not. */
+void prof__hooks_process_free(void *p) __attribute__((visibility("hidden")));
+
 /* Our malloc() itself, whichever comes first in the process. */
-extern __typeof__(void *(size_t)) prof__hooks_malloc __attribute__((visibility("hidden")));
+extern void *prof__hooks_malloc(size_t size) __attribute__((visibility("hidden")));
 
 #endif

@@ -1,0 +1,104 @@
+/*
+ * doors_cpp.cc - the 8 forms of new and the 12 of delete: each seen, once, and forgotten again.
+ */
+#include <initializer_list>
+#include <new>
+
+#include <cstddef>
+#include <cstdint>
+
+extern "C" {
+#include "check.h"
+#include "totals.h"
+}
+
+namespace
+{
+
+const std::align_val_t wide { 256 };
+
+void *volatile kept;
+
+struct form {
+    const char *name;
+    void *(*make)(std::size_t n);
+    void (*drop)(void *p, std::size_t n);
+};
+
+/* Operators are called by name: the compiler may leave out pairs of new and delete expressions. */
+const form forms[] = {
+    { "new, delete", [](std::size_t n) { return ::operator new(n); },
+      [](void *p, std::size_t) { ::operator delete(p); } },
+    { "new, sized delete", [](std::size_t n) { return ::operator new(n); },
+      [](void *p, std::size_t n) { ::operator delete(p, n); } },
+    { "new[], delete[]", [](std::size_t n) { return ::operator new[](n); },
+      [](void *p, std::size_t) { ::operator delete[](p); } },
+    { "new[], sized delete[]", [](std::size_t n) { return ::operator new[](n); },
+      [](void *p, std::size_t n) { ::operator delete[](p, n); } },
+    { "nothrow new, delete", [](std::size_t n) { return ::operator new(n, std::nothrow); },
+      [](void *p, std::size_t) { ::operator delete(p, std::nothrow); } },
+    { "nothrow new[], delete[]", [](std::size_t n) { return ::operator new[](n, std::nothrow); },
+      [](void *p, std::size_t) { ::operator delete[](p, std::nothrow); } },
+    { "aligned new, delete", [](std::size_t n) { return ::operator new(n, wide); },
+      [](void *p, std::size_t) { ::operator delete(p, wide); } },
+    { "aligned new, sized delete", [](std::size_t n) { return ::operator new(n, wide); },
+      [](void *p, std::size_t n) { ::operator delete(p, n, wide); } },
+    { "aligned new[], delete[]", [](std::size_t n) { return ::operator new[](n, wide); },
+      [](void *p, std::size_t) { ::operator delete[](p, wide); } },
+    { "aligned new[], sized delete[]", [](std::size_t n) { return ::operator new[](n, wide); },
+      [](void *p, std::size_t n) { ::operator delete[](p, n, wide); } },
+    { "aligned nothrow new, delete",
+      [](std::size_t n) { return ::operator new(n, wide, std::nothrow); },
+      [](void *p, std::size_t) { ::operator delete(p, wide, std::nothrow); } },
+    { "aligned nothrow new[], delete[]",
+      [](std::size_t n) { return ::operator new[](n, wide, std::nothrow); },
+      [](void *p, std::size_t) { ::operator delete[](p, wide, std::nothrow); } },
+};
+
+void test_each_form()
+{
+    for (const form &f : forms)
+        for (std::size_t size : { std::size_t(1), std::size_t(512), std::size_t(1) << 18 }) {
+            totals before = totals_now();
+            kept = f.make(size);
+            totals live = totals_now();
+            f.drop(kept, size);
+            totals after = totals_now();
+
+            CHECK_INT(live.inuse_objects - before.inuse_objects, 1, f.name);
+            /* libstdc++ rounds an aligned size up, as aligned_alloc() wants it */
+            CHECK_BETWEEN(live.inuse_bytes - before.inuse_bytes, size,
+                          f.name[0] == 'a' ? (size + 255) & ~std::size_t(255) : size, f.name);
+            CHECK_INT(live.alloc_objects - before.alloc_objects, 1, f.name);
+            CHECK_INT(after.inuse_objects, before.inuse_objects, f.name);
+            CHECK_INT(after.inuse_bytes, before.inuse_bytes, f.name);
+        }
+}
+
+void test_a_failed_new_leaves_nothing()
+{
+    totals before = totals_now();
+    bool thrown = false;
+
+    try {
+        kept = ::operator new(PTRDIFF_MAX);
+    } catch (const std::bad_alloc &) {
+        thrown = true;
+    }
+    CHECK(thrown, "bad_alloc");
+    CHECK(::operator new(PTRDIFF_MAX, std::nothrow) == nullptr, "nothrow");
+    totals after = totals_now();
+    CHECK_INT(after.inuse_objects, before.inuse_objects, "nothing is left in use");
+    CHECK_INT(after.inuse_bytes, before.inuse_bytes, "not a byte");
+}
+
+} // namespace
+
+int main()
+{
+    setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
+    free(malloc(1));
+    test_each_form();
+    test_a_failed_new_leaves_nothing();
+    return check_report();
+}
