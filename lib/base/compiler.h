@@ -20,7 +20,7 @@
 
 /* Code that reads stacks and other memory the sanitizers do not know to be ours. */
 #define PROF_NO_SANITIZE \
-    __attribute__((no_sanitize_address, no_sanitize_thread, no_sanitize_undefined))
+    __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))
 
 #define ARRAY_LEN(a) (sizeof(a) / sizeof((a)[0]))
 

@@ -1,2 +1,434 @@
-/* placeholder */
-typedef int prof__placeholder;
+/*
+ * compile.c - libunwind reads the unwind tables, and what it does is written down as a rule.
+ *
+ * libunwind is given an address space of its own, which is no process but a questioner. It steps
+ * once, from a frame whose registers hold not values but tags: numbers far apart from each other,
+ * one for each register. What it then computes shows how: a new stack pointer a little above the
+ * tag of rbp was made by adding to rbp; a word it asks for near a tag is a word of the stack, and
+ * is answered with another tag. Addresses inside the object are real and read for it: these are the
+ * tables.
+ *
+ * This way none of libunwind's own means of looking around are used, which a profiler cannot
+ * afford: it does not iterate over loaded objects (a lock of the loader's), map files, open pipes
+ * or keep caches. The unwind table comes from objects.h. What remains is a lock of its own around
+ * its pools of memory, uncontended since it is entered only under our lock.
+ *
+ * Signals are masked while the lock is held, so that no handler meets it taken by the thread it
+ * interrupted; a thread that finds it taken spins for some microseconds and then gives up, so
+ * nothing ever waits for it. libunwind's own masking lets the two signals of libc through that
+ * sigprocmask() cannot block, one of which cancels threads: hence cancellation is put off too.
+ *
+ * Tables may be damaged. libunwind reads only through here: a page that is not there is refused,
+ * and an expression that loops runs out of reads.
+ */
+#include "unwind/compile.h"
+
+#include <errno.h>
+#include <libunwind.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <string.h>
+
+#include "base/lock.h"
+#include "unwind/bounds.h"
+#include "unwind/rawmask.h"
+#include "unwind/stack.h"
+
+/* Exported by libunwind for its tools, and declared in none of its headers. */
+extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t, unw_word_t, unw_dyn_info_t *,
+                                              unw_proc_info_t *, int, void *);
+
+#define WORD sizeof(uintptr_t)
+
+enum {
+    SPINS = 400,         /* of some 40 ns each, between two yields */
+    YIELDS = 4,          /* the holder may not be running */
+    READS_MAX = 1 << 17, /* words of tables for one rule */
+    LOADS_MAX = 8,       /* words of the stack for one rule */
+    PAGES = 16,          /* remembered as readable */
+    TAG_SHIFT = 56,      /* tag n is n << 56; no address of a program is so large */
+    TAG_REGISTERS = 1,   /* tags of registers */
+    TAG_LOADS = TAG_REGISTERS + PROF__REGISTERS, /* tags of words loaded from the stack */
+    TAG_END = TAG_LOADS + LOADS_MAX,
+};
+
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_COMPILE);
+
+enum { SPACE_NONE, SPACE_IN_THE_MAKING, SPACE_READY };
+static _Atomic int space_state;
+static unw_addr_space_t space;
+
+/* Everything below is guarded by `lock`. Not on the stack, of which a signal handler on an
+ * alternate stack, or a coroutine, may have little. */
+static uint64_t saved_mask;
+static int saved_cancel;
+static struct job {
+    uintptr_t pc; /* looked up: inside the instruction, so return address - 1 */
+    const struct prof__object *object;
+    bool info_found;
+    unsigned n_reads, n_loads;
+    uintptr_t load[LOADS_MAX]; /* addresses of words of the stack, in tags */
+    uintptr_t page[PAGES];     /* known to be readable; a direct-mapped cache */
+    unw_cursor_t cursor;
+} job;
+
+/* --- tags ----------------------------------------------------------------------------------- */
+
+static uintptr_t tag(unsigned n)
+{
+    return (uintptr_t)n << TAG_SHIFT;
+}
+
+/* Which tag is near, and how far it is; 0: none. */
+static unsigned near_tag(uintptr_t value, int64_t *ret_distance)
+{
+    unsigned n = (unsigned)((value + ((uintptr_t)1 << (TAG_SHIFT - 1))) >> TAG_SHIFT);
+
+    *ret_distance = (int64_t)(value - tag(n));
+    return n < TAG_END ? n : 0;
+}
+
+/* --- what libunwind asks -------------------------------------------------------------------- */
+
+PROF_NO_SANITIZE
+static bool read_object(uintptr_t at, uintptr_t *ret)
+{
+    typedef uintptr_t word __attribute__((may_alias, aligned(1)));
+    const struct prof__object *o = job.object;
+
+    if (at - o->start >= o->size || o->size - (at - o->start) < WORD || job.n_reads >= READS_MAX)
+        return false;
+    job.n_reads++;
+    for (uintptr_t page = at >> 12; page <= (at + WORD - 1) >> 12; page++) {
+        uintptr_t *known = &job.page[page % PAGES];
+
+        if (*known != page) {
+            if (!prof__page_readable(page << 12))
+                return false;
+            *known = page;
+        }
+    }
+    *ret = *(const word *)at;
+    return true;
+}
+
+static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int write, void *arg)
+{
+    int64_t distance;
+
+    if (write)
+        return -UNW_EINVAL;
+    if (read_object(at, value))
+        return 0;
+    if (near_tag(at, &distance) == 0 || job.n_loads == LOADS_MAX)
+        return -UNW_EINVAL;
+    *value = tag(TAG_LOADS + job.n_loads);
+    job.load[job.n_loads++] = at;
+    return 0;
+}
+
+static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *value, int write,
+                      void *arg)
+{
+    if (write || reg < 0 || reg > UNW_X86_64_RIP)
+        return -UNW_EBADREG;
+    *value = reg == UNW_X86_64_RIP ? job.pc : tag(TAG_REGISTERS + (unsigned)reg);
+    return 0;
+}
+
+/* Let libunwind search the object's table, whose layout the Linux Standard Base gives under
+ * ".eh_frame_hdr": version, three encodings, then offset of .eh_frame, count, and pairs of 32-bit
+ * offsets (function, FDE) from the start of the header. */
+static int find_proc_info(unw_addr_space_t as, unw_word_t pc, unw_proc_info_t *pi, int need_info,
+                          void *arg)
+{
+    const struct prof__object *o = job.object;
+    uintptr_t hdr = o->eh_frame_hdr, word, count;
+    unw_dyn_info_t di;
+    int r;
+
+    if (hdr == 0 || !read_object(hdr, &word) || !read_object(hdr + 8, &count))
+        return -UNW_ENOINFO;
+    count &= UINT32_MAX;
+    if ((word & 0xff) != 1 ||          /* version */
+        (word >> 8 & 0xff) != 0x1b ||  /* .eh_frame: 32 bits from here */
+        (word >> 16 & 0xff) != 0x03 || /* count: 32 bits */
+        (word >> 24 & 0xff) != 0x3b || /* pairs: 32 bits from the header */
+        count * 8 > o->size)
+        return -UNW_ENOINFO;
+    memset(&di, 0, sizeof(di));
+    di.start_ip = o->start;
+    di.end_ip = o->start + o->size;
+    di.format = UNW_INFO_FORMAT_REMOTE_TABLE;
+    di.u.rti.segbase = hdr;
+    di.u.rti.table_data = hdr + 12;
+    di.u.rti.table_len = count * 8 / WORD; /* in words */
+    r = UNW_OBJ(dwarf_search_unwind_table)(as, pc, &di, pi, need_info, arg);
+    if (r >= 0)
+        job.info_found = true;
+    return r;
+}
+
+static void put_unwind_info(unw_addr_space_t as, unw_proc_info_t *pi, void *arg)
+{
+}
+
+static int get_dyn_info_list_addr(unw_addr_space_t as, unw_word_t *ret, void *arg)
+{
+    return -UNW_ENOINFO;
+}
+
+static int access_fpreg(unw_addr_space_t as, unw_regnum_t reg, unw_fpreg_t *value, int write,
+                        void *arg)
+{
+    return -UNW_EBADREG;
+}
+
+static int resume(unw_addr_space_t as, unw_cursor_t *cursor, void *arg)
+{
+    return -UNW_EINVAL;
+}
+
+static int get_proc_name(unw_addr_space_t as, unw_word_t pc, char *buf, size_t size,
+                         unw_word_t *ret_offset, void *arg)
+{
+    return -UNW_ENOINFO;
+}
+
+/* --- from what it did to a rule ------------------------------------------------------------- */
+
+static uint64_t kind(enum prof__rule_kind k)
+{
+    return (uint64_t)k << 48 | (uint64_t)PROF__SAVE_NONE << 32;
+}
+
+/* Where the step left `reg`, as 12 bits. `deref_base`: the tag that saves are relative to, or 0
+ * when that is the CFA. */
+static uint64_t save_of(int reg, uintptr_t cfa, uintptr_t deref_base)
+{
+    unw_save_loc_t loc;
+
+    if (unw_get_save_loc(&job.cursor, reg, &loc) < 0)
+        return PROF__SAVE_LOST;
+    if (loc.type == UNW_SLT_REG)
+        return loc.u.regnum == reg ? PROF__SAVE_NONE : PROF__SAVE_LOST;
+    if (loc.type != UNW_SLT_MEMORY)
+        return PROF__SAVE_LOST;
+    int64_t bytes = (int64_t)(deref_base ? loc.u.addr - deref_base : cfa - loc.u.addr);
+    int64_t words = bytes / (int64_t)WORD + (deref_base ? PROF__SAVE_BIAS : 0);
+
+    if (bytes % (int64_t)WORD != 0 || words <= PROF__SAVE_NONE || words >= PROF__SAVE_LOST)
+        return PROF__SAVE_LOST;
+    return (uint64_t)words;
+}
+
+static bool return_address_is_below(uintptr_t cfa)
+{
+    for (unsigned i = 0; i < job.n_loads; i++)
+        if (job.load[i] == cfa - WORD)
+            return true;
+    return false;
+}
+
+/* The first half of a rule from the CFA; PROF__RULE_LOST if a rule cannot say it. */
+static uint64_t step_of(uintptr_t cfa, uintptr_t *ret_deref_base)
+{
+    int64_t offset, more = 0;
+    unsigned n = near_tag(cfa, &offset);
+    enum prof__rule_kind k = PROF__RULE_BASE;
+
+    *ret_deref_base = 0;
+    if (n >= TAG_LOADS && n - TAG_LOADS < job.n_loads) {
+        more = offset;
+        n = near_tag(job.load[n - TAG_LOADS], &offset);
+        if (n >= TAG_LOADS || more < -2048 || more > 2047)
+            return kind(PROF__RULE_LOST);
+        *ret_deref_base = tag(n);
+        k = PROF__RULE_DEREF;
+    }
+    if (n < TAG_REGISTERS || n >= TAG_LOADS || offset != (int32_t)offset ||
+        !return_address_is_below(cfa))
+        return kind(PROF__RULE_LOST);
+
+    unsigned base = n - TAG_REGISTERS;
+    if (k == PROF__RULE_BASE && base == PROF__RSP && offset > 0)
+        k = PROF__RULE_RSP;
+    else if (k == PROF__RULE_BASE && base == PROF__RBP && offset > 0)
+        k = PROF__RULE_RBP;
+    return (uint32_t)offset | (uint64_t)base << 44 | (uint64_t)k << 48 | (uint64_t)more << 52;
+}
+
+static void rule_of(struct prof__rule *ret)
+{
+    static const int saved[] = { UNW_X86_64_RBX, UNW_X86_64_R12, UNW_X86_64_R13, UNW_X86_64_R14,
+                                 UNW_X86_64_R15 };
+    uintptr_t cfa, deref_base;
+
+    if (unw_get_reg(&job.cursor, UNW_REG_SP, &cfa) < 0) {
+        ret->step = kind(PROF__RULE_LOST);
+        return;
+    }
+    ret->step = step_of(cfa, &deref_base);
+    if (prof__rule_kind(ret->step) == PROF__RULE_LOST)
+        return;
+    uint64_t rbp = save_of(UNW_X86_64_RBP, cfa, deref_base);
+
+    ret->step |= rbp << 32;
+    if (rbp == PROF__SAVE_LOST && prof__rule_kind(ret->step) < PROF__RULE_BASE)
+        ret->step = (ret->step & ~((uint64_t)15 << 48)) | (uint64_t)PROF__RULE_BASE << 48;
+    for (unsigned i = 0; i < ARRAY_LEN(saved); i++)
+        ret->saves |= save_of(saved[i], cfa, deref_base) << 12 * i;
+}
+
+/* Is this the code that returns from a signal handler? The kernel's interface asks every libc for
+ * the same two instructions: mov $15 (rt_sigreturn) to eax or rax, and syscall. */
+static bool is_sigreturn(uintptr_t at)
+{
+    uintptr_t a, b;
+
+    if (!read_object(at, &a) || !read_object(at + 1, &b))
+        return false;
+    return (a == 0x0f0000000fc0c748u && b >> 56 == 0x05) ||
+           (a & 0xffffffffffffffu) == 0x050f0000000fb8u;
+}
+
+/* A stub that jumps through the table of imported functions, before it has pushed anything? Some
+ * linkers leave stubs out of the unwind tables. */
+static bool is_plt_stub(uintptr_t at)
+{
+    uintptr_t code;
+
+    if (!read_object(at, &code))
+        return false;
+    if ((code & 0xffffffffu) == 0xfa1e0ff3u) /* endbr64 */
+        code >>= 32;
+    if ((code & 0xff) == 0xf2) /* bnd */
+        code >>= 8;
+    return (code & 0xffff) == 0x25ff ||                            /* jmp *offset(%rip) */
+           ((code & 0xff) == 0x68 && (code >> 40 & 0xff) == 0xe9); /* push $n; jmp first stub */
+}
+
+static void rule_without_info(uintptr_t pc, bool exact, struct prof__rule *ret)
+{
+    if (exact && is_plt_stub(pc))
+        ret->step = kind(PROF__RULE_RSP) | (uint64_t)PROF__RSP << 44 | WORD;
+    else
+        ret->step = kind(PROF__RULE_NO_INFO);
+}
+
+void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o, struct prof__rule *ret)
+{
+    static const uint64_t nothing_saved = 0x001001001001001u; /* PROF__SAVE_NONE five times */
+    int saved = errno;
+
+    /* The cursor is libunwind's to initialize. */
+    memset(&job, 0, offsetof(struct job, cursor));
+    job.pc = exact ? pc : pc - 1;
+    job.object = o;
+    ret->saves = 0;
+    if (is_sigreturn(pc) || (exact && (is_sigreturn(pc - 7) || is_sigreturn(pc - 5)))) {
+        ret->step = kind(PROF__RULE_SIGNAL);
+    } else if (unw_init_remote(&job.cursor, space, NULL) < 0) {
+        ret->step = kind(PROF__RULE_LOST);
+    } else {
+        int r = unw_step(&job.cursor);
+
+        if (!job.info_found)
+            rule_without_info(pc, exact, ret);
+        else if (r == 0)
+            ret->step = kind(PROF__RULE_END);
+        else if (r < 0)
+            ret->step = kind(PROF__RULE_LOST);
+        else
+            rule_of(ret);
+    }
+    if (ret->saves == 0)
+        ret->saves = nothing_saved;
+    errno = saved;
+}
+
+/* --- entering and leaving ------------------------------------------------------------------- */
+
+/* libunwind has malloc make its address space, once. */
+static bool space_ready(bool may_init)
+{
+    static unw_accessors_t accessors = {
+        .find_proc_info = find_proc_info,
+        .put_unwind_info = put_unwind_info,
+        .get_dyn_info_list_addr = get_dyn_info_list_addr,
+        .access_mem = access_mem,
+        .access_reg = access_reg,
+        .access_fpreg = access_fpreg,
+        .resume = resume,
+        .get_proc_name = get_proc_name,
+    };
+    /* Acquire: pairs with the release below, so `space` is there. */
+    int state = atomic_load_explicit(&space_state, memory_order_acquire);
+
+    if (state == SPACE_READY)
+        return true;
+    if (!may_init || state == SPACE_IN_THE_MAKING ||
+        !atomic_compare_exchange_strong_explicit(&space_state, &state, SPACE_IN_THE_MAKING,
+                                                 memory_order_relaxed, memory_order_relaxed))
+        return false;
+    space = unw_create_addr_space(&accessors, 0);
+    if (space)
+        unw_set_caching_policy(space, UNW_CACHE_NONE);
+    atomic_store_explicit(&space_state, space ? SPACE_READY : SPACE_NONE, memory_order_release);
+    return space != NULL;
+}
+
+static bool take_lock(void)
+{
+    for (int yields = 0; yields < YIELDS; yields++) {
+        for (int spins = 0; spins < SPINS; spins++) {
+            /* Looking first keeps the line shared while somebody else holds the lock. */
+            if (atomic_load_explicit(&lock.state, memory_order_relaxed) == 0 &&
+                prof__trylock(&lock))
+                return true;
+            __builtin_ia32_pause();
+        }
+        sched_yield();
+    }
+    return false;
+}
+
+uintptr_t prof__compile_enter(bool may_init)
+{
+    uint64_t all = ~(uint64_t)0, mask;
+    int cancel;
+
+    if (!space_ready(may_init))
+        return PROF__PC_BUSY;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    prof__raw_sigmask(SIG_SETMASK, &all, &mask);
+    if (take_lock()) {
+        saved_mask = mask;
+        saved_cancel = cancel;
+        return 0;
+    }
+    prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
+    pthread_setcancelstate(cancel, NULL);
+    return PROF__PC_BUSY;
+}
+
+void prof__compile_leave(void)
+{
+    uint64_t mask = saved_mask;
+    int cancel = saved_cancel;
+
+    prof__unlock(&lock);
+    prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
+    pthread_setcancelstate(cancel, NULL);
+}
+
+void prof__stack_fork_prepare(void)
+{
+    prof__lock(&lock);
+}
+
+void prof__stack_fork_done(void)
+{
+    prof__unlock(&lock);
+}

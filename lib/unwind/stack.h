@@ -27,6 +27,9 @@ enum prof__pseudo {
     PROF__PC_BUSY,          /* [unwinder busy] */
     PROF__PC_OTHER,         /* [other: below the export limit] */
     PROF__PC_SKIPPED,       /* [skip past the end of the stack] */
+    PROF__PC_PROFILER,      /* [libprof at work] */
+    PROF__PC_NO_ANSWER,     /* [no answer] */
+    PROF__PC_NO_STACK,      /* [no stack] */
     PROF__PC_PSEUDO_END,
 };
 
@@ -47,6 +50,18 @@ size_t prof__stack_here(const void *return_address, uintptr_t *pcs, size_t max);
  * Context: signal. */
 size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max);
 
+/*
+ * The stack of a thread that stands still in a system call, from a copy of its stack: `size` bytes
+ * from `sp` up. Of its registers only these two are known, so the walk ends in a pseudo frame where
+ * another is needed that no inner frame has saved. Context: signal.
+ */
+struct prof__stack_copy {
+    uintptr_t pc, sp;
+    const void *bytes;
+    size_t size;
+};
+size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, size_t max);
+
 /* What went wrong while walking, since the start of the process. Context: signal. */
 struct prof__stack_stats {
     _Atomic uint64_t truncated;  /* deeper than the limit */
@@ -59,8 +74,16 @@ extern struct prof__stack_stats prof__stack_stats;
 /* Get the rule compiler ready early, while nothing else runs; walking works without it. */
 void prof__stack_init(void);
 
+/* Once, before the first signal: libunwind has malloc make what it needs. Without it the first
+ * prof__stack_here() does it, and prof__stack_interrupted() answers [unwinder busy] until then. */
+void prof__stack_init(void);
+
 /* Code may have been unloaded: forget rules that could be stale. Context: normal. */
 void prof__stack_code_unloaded(void);
+
+/* Code may have been loaded. Does something only where the dynamic linker has no
+ * _dl_find_object(), and objects loaded since have no unwind info until then. Context: normal. */
+void prof__stack_code_loaded(void);
 
 /* Around fork(): no thread may be inside the rule compiler. Context: atfork handlers. */
 void prof__stack_fork_prepare(void);

@@ -1,0 +1,39 @@
+/*
+ * bounds.h - which memory a walk may read.
+ *
+ * A window [low, high) that is known to be readable: this thread's own stack, from the innermost
+ * frame up, as a rule. On any other stack (a coroutine's, an alternate signal stack) it is a page
+ * or two around the current frame, probed as the walk goes up.
+ */
+#ifndef PROF_UNWIND_BOUNDS_H
+#define PROF_UNWIND_BOUNDS_H
+
+#include "base/thread.h"
+
+struct prof__bounds {
+    uintptr_t low, high;
+    uintptr_t shift; /* added to an address before it is read: a copy lies elsewhere */
+    bool closed;     /* nothing outside the window can be had */
+};
+
+PROF_COLD void prof__bounds_locate(struct prof__bounds *b, uintptr_t sp);
+
+/* The window for a walk that starts at `sp`. Never fails: it may be empty. Context: signal. */
+static inline void prof__bounds_start(struct prof__bounds *b, uintptr_t sp)
+{
+    b->low = sp;
+    b->high = prof__self.stack_high;
+    b->shift = 0;
+    b->closed = true;
+    if (PROF_UNLIKELY(sp < prof__self.stack_low || sp >= b->high))
+        prof__bounds_locate(b, sp);
+}
+
+/* Read the word at `at` of a frame whose innermost word is at `sp`, moving the window if need be.
+ * False: not readable, or too far away to be of that frame. Context: signal. */
+bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintptr_t *ret);
+
+/* Can the page of `at` be read? One system call. Context: signal. */
+bool prof__page_readable(uintptr_t at);
+
+#endif

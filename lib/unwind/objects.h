@@ -1,0 +1,31 @@
+/*
+ * objects.h - which loaded object covers an address, and where its unwind table is.
+ *
+ * The dynamic linker answers: _dl_find_object() takes no lock, and may be asked from a signal
+ * handler at any moment. A glibc before 2.35 has none; built without it (PROF__NO_FIND_OBJECT) a
+ * list of our own stands in, made in normal context, so that an object loaded since the last
+ * refresh is unknown until the next one.
+ */
+#ifndef PROF_UNWIND_OBJECTS_H
+#define PROF_UNWIND_OBJECTS_H
+
+#include "base/compiler.h"
+
+/* Zero covers nothing. */
+struct prof__object {
+    uintptr_t start, size;  /* of all its mappings, gaps between them included */
+    uintptr_t eh_frame_hdr; /* the binary search table of .eh_frame; 0: none */
+    uint64_t identity;      /* another object at the same address has another one */
+};
+
+/* False: no object covers `pc`. Context: signal. */
+bool prof__object_find(uintptr_t pc, struct prof__object *ret);
+
+/* From now on objects have other identities: code may have been replaced unnoticed. */
+void prof__objects_renew(void);
+
+/* Look again at what is loaded; nothing to do where the dynamic linker answers. Does not wait: if
+ * another thread is at it, that one goes round once more. */
+void prof__objects_refresh(void);
+
+#endif
