@@ -9,6 +9,11 @@
 #include "registry.h"
 
 extern struct prof_profile prof__profile_allocs, prof__profile_heap;
+extern struct prof_profile prof__profile_threads, prof__profile_goroutine;
+extern struct prof_profile prof__profile_threadcreate;
+
+/* Not in the list: prof_lookup() does not find it, as in Go. */
+extern struct prof_profile prof__profile_cpu;
 
 /* Ends with NULL. */
 extern struct prof_profile *const prof__builtin[];

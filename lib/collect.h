@@ -62,6 +62,16 @@ PROF_SHARED PROF_COLD void prof__heap_take(const void *p, struct prof__live *ret
 PROF_SHARED PROF_COLD void prof__heap_put_back(const void *p, const struct prof__live *live);
 PROF_SHARED PROF_COLD void prof__heap_count_free(const struct prof__live *live);
 
+/* --- threads -------------------------------------------------------------------------------- */
+
+/* The caller has made a thread. */
+PROF_SHARED void prof__thread_created(const void *return_address);
+
+/* Has a thread that the caller is about to make anything to take over? Then it calls
+ * prof__thread_started() first, with the caller's prof__self.labels. */
+PROF_SHARED bool prof__thread_wants_start(void);
+PROF_SHARED void prof__thread_started(uint32_t labels);
+
 /* --- code ----------------------------------------------------------------------------------- */
 
 /* Around a dlclose(): what was at an address must not be confused with what comes there next.

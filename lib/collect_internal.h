@@ -17,4 +17,39 @@ uint64_t prof__heap_rate_set(uint64_t interval);
 uint64_t prof__heap_lost(void);
 uint64_t prof__heap_foreign_frees(void);
 
+/* --- CPU -------------------------------------------------------------------------------------- */
+
+/* A reader comes, and goes. Opening arms the timers, or finds them armed; -EBUSY when the program
+ * uses SIGPROF, -EAGAIN, -EPERM, ... when no timer can be had; the sentence set. */
+int prof__cpu_open(void);
+void prof__cpu_close(void);
+
+/* CPU time between two samples of the windows open now, else of the last or the next. */
+uint64_t prof__cpu_period_ns(void);
+
+/* Samples a second that the next first window asks for. */
+int prof__cpu_rate(void);
+
+/* What makes the windows now open incomplete. */
+struct prof__cpu_state {
+    bool taken_over, no_controller, no_proc;
+    unsigned blocked, refused; /* threads that block SIGPROF, or have no timer because of `error` */
+    int error;
+};
+void prof__cpu_state(struct prof__cpu_state *ret);
+
+/* Not 0: a window is open, so new threads want a timer. */
+extern _Atomic uint32_t prof__cpu_watching;
+
+/* The calling thread is new. */
+void prof__cpu_thread_started(void);
+
+/* In a forked child: no timers, no readers. */
+void prof__cpu_fork_child(void);
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+/* Are there hooks that tell of new threads? */
+bool prof__hooks_here(void);
+
 #endif

@@ -11,11 +11,16 @@
 
 #include <pthread.h>
 
+#include "base/slot.h"
+#include "collect_internal.h"
 #include "custom.h"
 #include "modules.h"
 #include "registry.h"
 #include "symbolize.h"
+#include "thread_stacks.h"
 #include "unwind/stack.h"
+
+unsigned prof__fork_count;
 
 static void prepare(void)
 {
@@ -34,6 +39,10 @@ static void in_parent(void)
 static void in_child(void)
 {
     prof__stack_fork_done();
+    prof__slots_fork_child();
+    prof__cpu_fork_child();
+    prof__threads_fork_child();
+    prof__fork_count++;
     prof__custom_fork_child();
     prof__registry_fork_child();
     prof__symbolize_fork_child();

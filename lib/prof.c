@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/rawlog.h"
+#include "base/slot.h"
 #include "base/thread.h"
 #include "builtin.h"
 #include "collect.h"
@@ -59,6 +60,10 @@ const char *prof_version(void)
 
 void prof_thread_hide(void)
 {
+    struct prof__slot *s = prof__slot_mine();
+
+    if (s)
+        atomic_store_explicit(&s->hidden, true, memory_order_relaxed);
     prof__self.busy = PROF__HIDDEN;
     prof__self.bytes_left = UINT64_MAX / 2; /* so that the slow path is not taken in vain */
 }
@@ -155,6 +160,20 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
     return r;
 }
 
+static int write_detail(const struct prof_profile *p, const struct prof_write_options *o,
+                        prof_sink_fn *sink, void *arg)
+{
+    struct prof__report_options options = { .no_symbols = o->no_symbols != 0 };
+    bool entered = prof__enter(&prof__self);
+    struct sink unhidden = { sink, arg, prof__self.busy };
+    int r = entered ? p->write_detail(p, &options, sink_unhidden, &unhidden)
+                    : p->write_detail(p, &options, sink, arg);
+
+    if (entered)
+        prof__leave(&prof__self);
+    return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
+}
+
 int prof_profile_write(struct prof_profile *p, const struct prof_write_options *opts,
                        prof_sink_fn *sink, void *arg)
 {
@@ -167,6 +186,8 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
+    if (o.debug >= 2 && p->write_detail)
+        return write_detail(p, &o, sink, arg);
     r = take_snapshot(p, &s);
     if (r == 0)
         r = write_snapshot(p, &s, 0, &o, sink, arg);
@@ -215,6 +236,7 @@ int prof_write_heap(const char *path)
 struct prof_window {
     const struct prof_profile *profile;
     struct prof__snapshot before; /* owns this struct too */
+    unsigned fork_count;          /* of the process that opened it */
 };
 
 int prof_window_open(const char *name, struct prof_window **ret_window)
@@ -224,7 +246,8 @@ int prof_window_open(const char *name, struct prof_window **ret_window)
     if (!name || !ret_window)
         return prof_set_last_error(-EINVAL, "prof_window_open() takes a name and a place for the "
                                             "window");
-    const struct prof_profile *p = prof_lookup(name);
+    const struct prof_profile *p =
+        strcmp(name, prof__profile_cpu.name) == 0 ? &prof__profile_cpu : prof_lookup(name);
     if (!p)
         return prof_set_last_error(-ENOENT, "there is no profile \"%.60s\"", name);
     if (p->no_window)
@@ -245,6 +268,7 @@ int prof_window_open(const char *name, struct prof_window **ret_window)
     }
     w->profile = p;
     w->before = before;
+    w->fork_count = prof__fork_count;
     *ret_window = w;
     return 0;
 }
@@ -264,6 +288,8 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
     r = take_snapshot(w->profile, &now);
     if (r == 0) {
         prof__snapshot_subtract(&now, &w->before);
+        if (w->profile->time_is_start)
+            now.wall_ns = w->before.wall_ns;
         r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),
                            &o, sink, arg);
     }
@@ -275,7 +301,7 @@ void prof_window_close(struct prof_window *w)
 {
     if (!w)
         return;
-    if (w->profile->close)
+    if (w->profile->close && w->fork_count == prof__fork_count)
         w->profile->close();
     prof__snapshot_free(&w->before);
 }

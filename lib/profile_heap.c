@@ -94,6 +94,11 @@ struct prof_profile prof__profile_allocs = {
     HEAP_TABLE,
 };
 
+bool prof__hooks_here(void)
+{
+    return atomic_load_explicit(&hooks, memory_order_relaxed) != PROF__HOOKS_NONE;
+}
+
 void prof__hooks_present(enum prof__hooks how)
 {
     atomic_store_explicit(&hooks, how, memory_order_relaxed);

@@ -10,6 +10,7 @@
 #include "rows.h"
 
 struct prof__snapshot;
+struct prof__report_options;
 
 /* A profile's definition: constant, and filled in by prof.c for the built-in ones. */
 struct prof_profile {
@@ -23,6 +24,7 @@ struct prof_profile {
     struct prof__value_type period_type;
     bool has_sizes;          /* samples carry the numeric label "bytes" */
     bool no_window;          /* prof_window_open() is refused: custom profiles, as in Go */
+    bool time_is_start;      /* a window's time is that of its opening, as for Go's CPU profile */
     int64_t (*period)(void); /* NULL: 1 */
 
     /* What prof_profile_count() answers; NULL: the number of rows. */
@@ -38,6 +40,10 @@ struct prof_profile {
      * `open` may refuse with a negative errno, its sentence set. NULL: nothing to do. */
     int (*open)(void);
     void (*close)(void);
+
+    /* What debug=2 writes; NULL: the same as debug=1. */
+    int (*write_detail)(const struct prof_profile *p, const struct prof__report_options *o,
+                        prof_sink_fn *sink, void *arg);
 
     /* A newline-ended sentence for each thing that makes it empty or incomplete. */
     int (*status)(char *buf, size_t size);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/random.h"
+#include "labels.h"
 #include "modules.h"
 #include "unwind/stack.h"
 
@@ -30,6 +31,9 @@ static const char *const pseudo_name[] = {
     [PROF__PC_BUSY - PROF__PC_LOST] = "[unwinder busy]",
     [PROF__PC_OTHER - PROF__PC_LOST] = "[other: below the export limit]",
     [PROF__PC_SKIPPED - PROF__PC_LOST] = "[skip past the end of the stack]",
+    [PROF__PC_PROFILER - PROF__PC_LOST] = "[libprof at work]",
+    [PROF__PC_NO_ANSWER - PROF__PC_LOST] = "[no answer]",
+    [PROF__PC_NO_STACK - PROF__PC_LOST] = "[no stack]",
 };
 
 static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");
@@ -86,23 +90,38 @@ static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t 
     }
 }
 
-static int add_label_size(struct builder *b, struct prof__report_sample *out)
+/* The average size of a row's blocks. */
+static struct prof__label label_size(const struct prof__report_sample *out)
 {
-    /* Average size of the row's blocks; where none was allocated in a window, of those freed. */
+    /* Where none was allocated in a window, of those freed. */
     int64_t objects = out->value[0] ? out->value[0] : out->value[2];
     int64_t bytes = out->value[0] ? out->value[1] : out->value[3];
 
-    struct prof__label *label = prof__arena_alloc(b->arena, sizeof(*label));
+    return (struct prof__label) { .key = "bytes", .number = objects ? bytes / objects : 0 };
+}
+
+static int add_labels(struct builder *b, struct prof__report_sample *out, uint32_t labels,
+                      bool has_size)
+{
+    struct prof__label_pair pair[PROF__LABELS_MAX];
+    size_t n = prof__labels_get(labels, pair, ARRAY_LEN(pair));
+    struct prof__label *label;
+
+    if (n + has_size == 0)
+        return 0;
+    label = prof__arena_array(b->arena, n + 1, sizeof(*label));
     if (!label)
         return -ENOMEM;
-    label->key = "bytes";
-    label->number = objects ? bytes / objects : 0;
+    for (size_t i = 0; i < n; i++)
+        label[i] = (struct prof__label) { .key = pair[i].key, .value = pair[i].value };
+    if (has_size)
+        label[n++] = label_size(out);
     out->label = label;
-    out->n_labels = 1;
+    out->n_labels = (uint32_t)n;
     return 0;
 }
 
-static int add_sample(struct builder *b, const struct prof__stack *stack,
+static int add_sample(struct builder *b, const struct prof__stack *stack, uint32_t labels,
                       const int64_t value[PROF__VALUES_MAX], bool has_size)
 {
     struct prof__report_sample *out = &b->sample[b->n_samples];
@@ -115,7 +134,7 @@ static int add_sample(struct builder *b, const struct prof__stack *stack,
     out->location = location;
     out->n_locations = stack->n;
     memcpy(out->value, value, sizeof(out->value));
-    if (has_size && add_label_size(b, out) < 0)
+    if (add_labels(b, out, labels, has_size) < 0)
         return -ENOMEM;
     b->n_samples++;
     return 0;
@@ -208,7 +227,8 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
             n_other++;
             continue;
         }
-        int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), value, p->has_sizes);
+        int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), s->sample[i].labels, value,
+                           p->has_sizes);
         if (r < 0)
             return r;
     }
@@ -222,7 +242,7 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
         b->comment[b->report->n_comments++] =
             prof__arena_printf(b->arena, "%zu samples, the smallest, are folded into %s", n_other,
                                pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
-        return add_sample(b, &one.stack, other, false);
+        return add_sample(b, &one.stack, 0, other, false);
     }
     return 0;
 }

@@ -65,6 +65,16 @@ PROF_API int prof_set_last_error(int error, const char *format, ...)
  */
 PROF_API int64_t prof_set_heap_rate(int64_t bytes);
 
+/**
+ * Samples per second of CPU time of each thread, 1 to 250, the default is 100. A negative value
+ * only reads. Takes effect when a CPU profile begins and no other is under way, so that one profile
+ * has one rate.
+ *
+ * Returns: the previous rate, or -EINVAL.
+ * Environment: LIBPROF_CPU_RATE sets the rate at start.
+ */
+PROF_API int prof_set_cpu_rate(int hz);
+
 /* --- the registry --------------------------------------------------------------------------- */
 
 /** A named profile. Lives until the process ends. */
@@ -185,6 +195,47 @@ PROF_API int prof_window_write(struct prof_window *w, const struct prof_write_op
 
 /** Give the window up. NULL is allowed. */
 PROF_API void prof_window_close(struct prof_window *w);
+
+/* --- the CPU profile -------------------------------------------------------------------------- */
+
+/**
+ * Profile the CPU from now until prof_cpu_stop(), which then writes gzipped pprof protobuf to
+ * `sink`. The same as a window on "profile", of which there can be any number at the same time;
+ * this is one that the whole process shares, as Go's StartCPUProfile.
+ *
+ * Values:  samples, and nanoseconds of CPU time, user and system. Every thread of the process is
+ *          sampled on its own CPU clock but those that block SIGPROF; what is missing is told in
+ *          the profile's comments.
+ * Signals: a SIGPROF handler is installed and stays. It restarts the system calls that it
+ *          interrupts. If the program has one of its own it is left alone.
+ * Returns: 0, -EBUSY when one is under way or the program uses SIGPROF, -EAGAIN when the kernel
+ *          has no timers left (RLIMIT_SIGPENDING), -EPERM and the like when it refuses them.
+ */
+PROF_API int prof_cpu_start(prof_sink_fn *sink, void *arg);
+
+/** Ends it. Returns 0, -EALREADY when none is under way, or what the sink returned. */
+PROF_API int prof_cpu_stop(void);
+
+/* --- labels ----------------------------------------------------------------------------------- */
+
+/**
+ * From now on what the calling thread does carries the label `key` = `value`, in the profiles of
+ * CPU, threads and heap, until prof_labels_pop(). Pushing a key again overrides its value until the
+ * pop. A thread created meanwhile begins with its creator's labels, if libprof-hooks is there.
+ *
+ * Strings are copied: a key up to 128 bytes, a value up to 512, longer ones are cut. Distinct
+ * values are kept for ever, 4 MiB of them, so use names of which there are hundreds: a tenant, a
+ * kind of request, not its number.
+ *
+ * Each push wants its pop, whatever it returned.
+ * Returns: 0, -EINVAL for NULL, an empty key, and keys that begin with "pprof::", which are
+ *          reserved; -E2BIG below 32 others; -ENOSPC when there is no room for a new value, which
+ *          is then shown as "[other]".
+ */
+PROF_API int prof_labels_push(const char *key, const char *value);
+
+/** Back to before the last push. Returns 0, or -EINVAL when there was none in this thread. */
+PROF_API int prof_labels_pop(void);
 
 /* --- feeding the heap profile from your own allocator ---------------------------------------- */
 

@@ -42,6 +42,8 @@ static const struct {
     { "valloc", offsetof(struct prof__real, valloc) },
     { "pvalloc", offsetof(struct prof__real, pvalloc) },
     { "dlclose", offsetof(struct prof__real, dlclose) },
+    { "pthread_create", offsetof(struct prof__real, pthread_create) },
+    { "thrd_create", offsetof(struct prof__real, thrd_create) },
 };
 
 static void **entry(size_t i)
@@ -210,12 +212,30 @@ static int first_dlclose(void *handle)
     return prof__real.dlclose != first.dlclose ? prof__real.dlclose(handle) : -1;
 }
 
+static int first_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
+                                void *(*start)(void *arg), void *arg)
+{
+    look_up();
+    return prof__real.pthread_create != first.pthread_create
+               ? prof__real.pthread_create(thread, attr, start, arg)
+               : ENOSYS;
+}
+
+static int first_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
+{
+    look_up();
+    return prof__real.thrd_create != first.thrd_create
+               ? prof__real.thrd_create(thread, start, arg)
+               : thrd_error;
+}
+
 #define FIRST                                                                                     \
     {                                                                                             \
         .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
         .realloc = first_realloc, .posix_memalign = first_posix_memalign,                         \
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
-        .pvalloc = first_pvalloc, .dlclose = first_dlclose,                                       \
+        .pvalloc = first_pvalloc, .dlclose = first_dlclose, \
+        .pthread_create = first_pthread_create, .thrd_create = first_thrd_create, \
     }
 
 struct prof__real prof__real = FIRST;

@@ -7,6 +7,9 @@
 #ifndef PROF_HOOKS_REAL_H
 #define PROF_HOOKS_REAL_H
 
+#include <pthread.h>
+#include <threads.h>
+
 #include "base/compiler.h"
 
 struct prof__real {
@@ -20,6 +23,9 @@ struct prof__real {
     void *(*valloc)(size_t size);
     void *(*pvalloc)(size_t size);
     int (*dlclose)(void *handle);
+    int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg),
+                          void *arg);
+    int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
 };
 
 /* Not atomic, so that a hook can jump through it: entries are aligned words, each written with the

@@ -1,0 +1,46 @@
+/*
+ * slot.h - what other threads may have to know of a thread: its labels, and that it is hidden.
+ *
+ * prof__self is the thread's own; nobody else can find it. The few threads that have something to
+ * tell take a slot in a table, by thread id, and give it back when they end, whichever way.
+ */
+#ifndef PROF_BASE_SLOT_H
+#define PROF_BASE_SLOT_H
+
+#include <sys/types.h>
+
+#include "base/compiler.h"
+
+/* Most labels pushed one upon the other. */
+enum { PROF__SLOT_LEVELS = 32 };
+
+struct prof__slot {
+    _Atomic uint32_t tid;    /* 0: free */
+    _Atomic uint32_t labels; /* as prof__self.labels */
+    _Atomic bool hidden;     /* prof_thread_hide() */
+
+    /* The rest is touched by the thread itself only. */
+    void (*at_exit)(pid_t tid);        /* called once when the thread ends; NULL: nothing to do */
+    uint32_t depth, skipped;           /* levels in use, and levels above them that were not kept */
+    uint32_t level[PROF__SLOT_LEVELS]; /* the labels before each push */
+};
+
+/* The calling thread's slot, taken if need be. NULL when there are no more. Context: normal. */
+struct prof__slot *prof__slot_mine(void);
+
+/* The same, but NULL if it has none. */
+struct prof__slot *prof__slot_mine_if_any(void);
+
+/* The slot of that thread, or NULL. */
+const struct prof__slot *prof__slot_of(pid_t tid);
+
+/* Is that thread hidden? */
+static inline bool prof__slot_hidden(const struct prof__slot *s)
+{
+    return s && atomic_load_explicit(&s->hidden, memory_order_relaxed);
+}
+
+/* In a forked child only the calling thread is left, under a new id. */
+void prof__slots_fork_child(void);
+
+#endif

@@ -1,0 +1,260 @@
+/*
+ * task.c - reading /proc/self/task.
+ *
+ * The formats are those of proc(5). A line is parsed from where its fixed part begins: a thread's
+ * name may hold any byte, parentheses and newlines included.
+ */
+#include "base/task.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <sys/uio.h>
+#include <unistd.h>
+
+enum { PROBE_NUMBERS = 8192 };
+
+/* As getdents64(2) fills them. */
+struct entry {
+    uint64_t inode;
+    int64_t offset;
+    uint16_t size;
+    uint8_t type;
+    char name[];
+};
+
+pid_t prof__gettid(void)
+{
+    return (pid_t)syscall(SYS_gettid);
+}
+
+static int open_path(const char *path, int flags)
+{
+    int fd;
+
+    do
+        fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC);
+    while (fd < 0 && errno == EINTR);
+    return fd < 0 ? -errno : fd;
+}
+
+/* read(2) and close(2) are points of cancellation; the system calls are not. */
+static ssize_t read_fd(int fd, void *buf, size_t size)
+{
+    ssize_t n;
+
+    do
+        n = syscall(SYS_read, fd, buf, size);
+    while (n < 0 && errno == EINTR);
+    return n < 0 ? -errno : n;
+}
+
+static pid_t number(const char *s)
+{
+    long n = 0;
+
+    for (; *s >= '0' && *s <= '9' && n < 1L << 30; s++)
+        n = n * 10 + (*s - '0');
+    return *s ? 0 : (pid_t)n;
+}
+
+static int each_entry(const char *buf, size_t size, int (*each)(pid_t tid, void *arg), void *arg)
+{
+    int r = 0;
+
+    for (size_t at = 0; at < size && r == 0;) {
+        const struct entry *e = (const struct entry *)(buf + at);
+        pid_t tid = number(e->name);
+
+        at += e->size;
+        if (tid > 0)
+            r = each(tid, arg);
+    }
+    return r;
+}
+
+int prof__tasks_each(int (*each)(pid_t tid, void *arg), void *arg)
+{
+    char buf[4096] __attribute__((aligned(8)));
+    int saved = errno;
+    int r = open_path("/proc/self/task", O_DIRECTORY);
+
+    if (r >= 0) {
+        int fd = r;
+        long n;
+
+        r = 0;
+        while (r == 0 && (n = syscall(SYS_getdents64, fd, buf, sizeof(buf))) != 0)
+            r = n < 0 ? -errno : each_entry(buf, (size_t)n, each, arg);
+        syscall(SYS_close, fd);
+    }
+    errno = saved;
+    return r;
+}
+
+int prof__tasks_probe(int (*each)(pid_t tid, void *arg), void *arg)
+{
+    int saved = errno, r = 0;
+    pid_t pid = getpid();
+
+    for (pid_t tid = pid; tid < pid + PROBE_NUMBERS && r == 0; tid++)
+        if (syscall(SYS_tgkill, pid, tid, 0) == 0)
+            r = each(tid, arg);
+    errno = saved;
+    return r;
+}
+
+int prof__task_read(pid_t tid, const char *name, char *buf, size_t size)
+{
+    char path[64];
+    int saved = errno;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)tid, name);
+    int r = open_path(path, 0);
+    if (r >= 0) {
+        int fd = r;
+        ssize_t n = 0;
+
+        r = 0;
+        while ((size_t)r < size - 1 && (n = read_fd(fd, buf + r, size - 1 - (size_t)r)) > 0)
+            r += (int)n;
+        syscall(SYS_close, fd);
+        if (n < 0)
+            r = (int)n;
+        else
+            buf[r] = '\0';
+    }
+    errno = saved;
+    return r;
+}
+
+static uint64_t parse_hex(const char **s)
+{
+    uint64_t n = 0;
+
+    for (;; (*s)++) {
+        char c = **s;
+        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+                         : c >= 'a' && c <= 'f' ? (unsigned)(c - 'a' + 10)
+                                                : 16;
+        if (digit == 16)
+            return n;
+        n = n << 4 | digit;
+    }
+}
+
+/* "running", or "NUMBER ARGUMENT.. 0xSP 0xPC"; without a system call, "-1 0xSP 0xPC". */
+int prof__task_position(pid_t tid, struct prof__position *ret)
+{
+    char line[256];
+    int r = prof__task_read(tid, "syscall", line, sizeof(line));
+    uint64_t last = 0, before = 0;
+    const char *s = line;
+
+    if (r < 0)
+        return r == -ESRCH ? -ENOENT : r;
+    *ret = (struct prof__position) { .running = true, .system_call = -1 };
+    if ((line[0] < '0' || line[0] > '9') && line[0] != '-')
+        return 0;
+    ret->running = false;
+    if (line[0] != '-') {
+        ret->system_call = 0;
+        for (; *s >= '0' && *s <= '9'; s++)
+            ret->system_call = ret->system_call * 10 + (*s - '0');
+    }
+    while ((s = strstr(s, "0x")) != NULL) {
+        s += 2;
+        before = last;
+        last = parse_hex(&s);
+    }
+    ret->sp = before;
+    ret->pc = last;
+    return 0;
+}
+
+int prof__task_state(pid_t tid, struct prof__task_state *ret)
+{
+    char line[512];
+    int r = prof__task_read(tid, "stat", line, sizeof(line));
+    const char *open = r < 0 ? NULL : strchr(line, '(');
+    const char *close = r < 0 ? NULL : strrchr(line, ')');
+
+    if (r < 0)
+        return r == -ESRCH ? -ENOENT : r;
+    if (!open || !close || close < open || close[1] != ' ')
+        return -EPROTO;
+    size_t n = PROF_MIN((size_t)(close - open - 1), sizeof(ret->name) - 1);
+    memcpy(ret->name, open + 1, n);
+    ret->name[n] = '\0';
+    ret->state = close[2];
+    return 0;
+}
+
+/* "TIME-ON-CPU TIME-WAITING TIMES-RUN" */
+uint64_t prof__task_switches(pid_t tid)
+{
+    char line[96];
+    uint64_t hash = 0;
+
+    if (prof__task_read(tid, "schedstat", line, sizeof(line)) <= 0)
+        return 0;
+    for (const char *s = line; *s; s++)
+        hash = hash * 31 + (unsigned char)*s;
+    return hash;
+}
+
+int prof__task_blocked(pid_t tid, uint64_t *ret_mask)
+{
+    char text[2048];
+    int r = prof__task_read(tid, "status", text, sizeof(text));
+
+    if (r < 0)
+        return r;
+    const char *s = strstr(text, "\nSigBlk:\t");
+    if (!s)
+        return -EPROTO;
+    s += strlen("\nSigBlk:\t");
+    *ret_mask = parse_hex(&s);
+    return 0;
+}
+
+static ssize_t read_proc_mem(uintptr_t from, void *to, size_t n)
+{
+    int fd = open_path("/proc/self/mem", 0);
+    ssize_t r;
+
+    if (fd < 0)
+        return fd;
+    do
+        r = syscall(SYS_pread64, fd, to, n, from);
+    while (r < 0 && errno == EINTR);
+    if (r < 0)
+        r = -errno;
+    syscall(SYS_close, fd);
+    return r;
+}
+
+ssize_t prof__memory_read(uintptr_t from, void *to, size_t n)
+{
+    /* Pages one by one, since a transfer that meets a bad page ends with that piece. */
+    struct iovec local = { to, n }, remote[64];
+    size_t pieces = 0, left = n;
+    uintptr_t at = from;
+    int saved = errno;
+
+    for (; left > 0 && pieces < ARRAY_LEN(remote); pieces++) {
+        size_t size = pieces + 1 == ARRAY_LEN(remote) ? left : PROF_MIN(left, 4096 - at % 4096);
+
+        remote[pieces] = (struct iovec) { (void *)at, size };
+        at += size;
+        left -= size;
+    }
+    ssize_t r = syscall(SYS_process_vm_readv, getpid(), &local, 1UL, remote, pieces, 0UL);
+    if (r < 0)
+        r = errno == EFAULT ? -EFAULT : read_proc_mem(from, to, n);
+    errno = saved;
+    return r;
+}

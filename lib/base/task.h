@@ -1,0 +1,54 @@
+/*
+ * task.h - the threads of this process, as the kernel shows them in /proc/self/task.
+ *
+ * Read with plain system calls: no malloc, no stdio, and a descriptor only for the moment, marked
+ * to be closed on exec. Context: normal, and errno is kept.
+ */
+#ifndef PROF_BASE_TASK_H
+#define PROF_BASE_TASK_H
+
+#include <sys/types.h>
+
+#include "base/compiler.h"
+
+pid_t prof__gettid(void);
+
+/* Call `each` for every thread, in the order in which they were made, as a rule. A non-zero return
+ * stops and is returned. Else 0, or what opening the folder gave: -ENOENT without /proc. */
+int prof__tasks_each(int (*each)(pid_t tid, void *arg), void *arg);
+
+/* Where there is no /proc: try the numbers that follow the process's own. Finds most threads of a
+ * process that was not started long ago. Context: normal. */
+int prof__tasks_probe(int (*each)(pid_t tid, void *arg), void *arg);
+
+/* The file `name` of a thread into buf, which gets a NUL. Its length, or a negative errno. */
+int prof__task_read(pid_t tid, const char *name, char *buf, size_t size);
+
+/* Where a thread stands in the kernel. */
+struct prof__position {
+    bool running;     /* on a processor or about to be; nothing else is known then */
+    int system_call;  /* its number; -1: none */
+    uintptr_t sp, pc; /* of the program; 0: it is no more */
+};
+
+/* 0, or a negative errno: -ENOENT when the thread is no more. */
+int prof__task_position(pid_t tid, struct prof__position *ret);
+
+/* What /proc/self/task/TID/stat says first. */
+struct prof__task_state {
+    char name[32]; /* as set with pthread_setname_np() */
+    char state;    /* R, S, D, T, ... as ps shows it */
+};
+int prof__task_state(pid_t tid, struct prof__task_state *ret);
+
+/* How often the thread has run: changes when it has moved. 0 if unknown. */
+uint64_t prof__task_switches(pid_t tid);
+
+/* The signals that the thread blocks, bit 0 for signal 1. */
+int prof__task_blocked(pid_t tid, uint64_t *ret_mask);
+
+/* `n` bytes at `from` of this process, or as many of them as can be read; asked of the kernel, so
+ * that nothing that goes away meanwhile can hurt. How many, or a negative errno. */
+ssize_t prof__memory_read(uintptr_t from, void *to, size_t n);
+
+#endif

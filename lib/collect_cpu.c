@@ -1,0 +1,394 @@
+/*
+ * collect_cpu.c - profile: which code the processors run.
+ *
+ *   a thread's CPU clock -> its timer -> SIGPROF to it -> walk, intern, add to a row
+ *
+ * The handler does all of it, without a lock. A sample weighs 1 + the timer's overruns, since the
+ * kernel looks at the timers only when its clock ticks.
+ *
+ * Timers exist while at least one reader's window is open; each reader takes the difference of the
+ * rows, so any number can. While they exist, a thread of ours looks each second for threads that no
+ * hook has announced, and ten times a second whether SIGPROF still is ours. The handler stays for
+ * good: a signal may still be under way, and by default would end the process.
+ *
+ * A program that uses SIGPROF itself is left alone: then there is no CPU profile, and if it begins
+ * in the middle, the profile ends there and says so.
+ *
+ * One lock guards all this. It is taken with all signals blocked, for threads that start and end
+ * take it too, and must be neither interrupted nor cancelled meanwhile.
+ */
+#include "collect.h"
+#include "collect_internal.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <string.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "base/lock.h"
+#include "base/slot.h"
+#include "base/task.h"
+#include "cpu_timers.h"
+#include "error.h"
+#include "resume.h"
+#include "rows.h"
+#include "settings.h"
+#include "stack_table.h"
+#include "unwind/rawmask.h"
+#include "unwind/stack.h"
+
+enum {
+    HZ_DEFAULT = 100,
+    HZ_MAX = 250,
+    LOOKS_PER_SCAN = 10,
+    LOOK_NS = 100 * 1000 * 1000,
+    FIRST_LOOK_NS = 5 * 1000 * 1000
+};
+
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
+
+/* Guarded by the lock. */
+static unsigned readers;
+static bool taken_over;    /* SIGPROF, by the program, since the timers were armed */
+static bool no_controller; /* its thread could not be made */
+static bool no_proc;       /* /proc/self/task cannot be read */
+static pthread_t controller;
+
+static _Atomic uint64_t period_ns; /* of the last timers; 0: there have been none */
+static _Atomic int rate_hz;        /* 0: not set yet */
+
+/* Odd while timers exist. The controller sleeps on it, and leaves when it changes. */
+static _Atomic uint32_t session;
+
+_Atomic uint32_t prof__cpu_watching;
+
+/* --- lock, with signals out of the way ------------------------------------------------------- */
+
+static uint64_t enter(void)
+{
+    uint64_t all = ~(uint64_t)0, before = 0;
+
+    prof__raw_sigmask(SIG_SETMASK, &all, &before);
+    prof__lock(&lock);
+    return before;
+}
+
+static void leave(uint64_t before)
+{
+    prof__unlock(&lock);
+    prof__raw_sigmask(SIG_SETMASK, &before, NULL);
+}
+
+/* --- the handler ----------------------------------------------------------------------------- */
+
+static void add_sample(const uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
+{
+    uint32_t ref = prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(pcs, n), labels, 0);
+
+    if (ref)
+        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
+}
+
+static uintptr_t interrupted_sp(const void *ucontext)
+{
+    return (uintptr_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RSP];
+}
+
+static void sample(void *ucontext, int64_t samples)
+{
+    static const uintptr_t at_work = PROF__PC_PROFILER;
+    struct prof__thread *t = &prof__self;
+    uintptr_t pcs[PROF__STACK_MAX], before = t->busy;
+
+    if (before == PROF__HIDDEN)
+        return;
+    /* What it interrupted may be the profiler, whose own frames are nobody's business; unless a
+     * longjmp() has left it long ago (thread.h). */
+    if (before && interrupted_sp(ucontext) < before) {
+        add_sample(&at_work, 1, t->labels, samples);
+        return;
+    }
+    t->busy = (uintptr_t)__builtin_frame_address(0);
+    atomic_signal_fence(memory_order_seq_cst);
+    size_t n = prof__stack_interrupted(ucontext, pcs, PROF__STACK_MAX);
+    add_sample(pcs, n, t->labels, samples);
+    atomic_signal_fence(memory_order_seq_cst);
+    t->busy = 0;
+}
+
+static void on_signal(int signal, siginfo_t *info, void *ucontext)
+{
+    int saved = errno;
+
+    if (prof__cpu_timer_is_ours(info)) {
+        sample(ucontext, 1 + (int64_t)PROF_MAX(info->si_overrun, 0));
+        prof__resume_system_call(ucontext, signal);
+    }
+    errno = saved;
+}
+
+/* --- whose signal it is ---------------------------------------------------------------------- */
+
+static bool is_ours(const struct sigaction *a)
+{
+    return (a->sa_flags & SA_SIGINFO) && a->sa_sigaction == on_signal;
+}
+
+/* Install the handler, or find it installed. -EBUSY: the program has one of its own. */
+static int claim_signal(void)
+{
+    struct sigaction now, mine;
+
+    if (sigaction(SIGPROF, NULL, &now) != 0)
+        return prof_set_last_error(-errno, "SIGPROF cannot be handled: %s", strerror(errno));
+    if (is_ours(&now))
+        return 0;
+    if ((now.sa_flags & SA_SIGINFO) || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN))
+        return prof_set_last_error(-EBUSY,
+                                   "the program has a handler of its own for SIGPROF, which "
+                                   "a CPU profile needs");
+    memset(&mine, 0, sizeof(mine));
+    mine.sa_sigaction = on_signal;
+    mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    /* All of them, libc's own two included, which sigfillset() leaves out. */
+    memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
+    if (sigaction(SIGPROF, &mine, NULL) != 0)
+        return prof_set_last_error(-errno, "SIGPROF cannot be handled: %s", strerror(errno));
+    return 0;
+}
+
+/* --- the controller -------------------------------------------------------------------------- */
+
+static void look_for_owner(void)
+{
+    struct sigaction now;
+
+    if (taken_over || (sigaction(SIGPROF, NULL, &now) == 0 && is_ours(&now)))
+        return;
+    taken_over = true;
+    prof__cpu_timers_clear();
+    atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+}
+
+static void scan(uint64_t mask)
+{
+    prof__resume_look(SIGPROF);
+    no_proc = prof__cpu_timers_scan(mask) < 0;
+}
+
+static void *control(void *arg)
+{
+    uint32_t mine = (uint32_t)(uintptr_t)arg;
+    struct timespec look = { 0, FIRST_LOOK_NS };
+
+    prof_thread_hide();
+    prctl(PR_SET_NAME, "prof-cpu");
+    for (unsigned i = 1; atomic_load_explicit(&session, memory_order_relaxed) == mine; i++) {
+        syscall(SYS_futex, &session, FUTEX_WAIT_PRIVATE, mine, &look, NULL, 0);
+        uint64_t mask = enter();
+        if (atomic_load_explicit(&session, memory_order_relaxed) == mine) {
+            look_for_owner();
+            if (!taken_over)
+                prof__cpu_timers_look_again();
+            if (!taken_over && i % LOOKS_PER_SCAN == 0)
+                scan(mask);
+        }
+        look.tv_nsec = LOOK_NS;
+        leave(mask);
+    }
+    return NULL;
+}
+
+/* Its signals are blocked from its first instruction on; the caller has blocked its own. */
+static bool start_controller(uint32_t mine)
+{
+    struct prof__thread *t = &prof__self;
+    bool entered = prof__enter(t); /* so that our hook takes it for ours */
+    pthread_attr_t attr;
+    int r = pthread_attr_init(&attr);
+
+    if (r == 0) {
+        pthread_attr_setstacksize(&attr, 128 * 1024);
+        r = pthread_create(&controller, &attr, control, (void *)(uintptr_t)mine);
+        if (r != 0) /* too small for the thread-local data of some programs */
+            r = pthread_create(&controller, NULL, control, (void *)(uintptr_t)mine);
+        pthread_attr_destroy(&attr);
+    }
+    if (entered)
+        prof__leave(t);
+    return r == 0;
+}
+
+/* --- windows --------------------------------------------------------------------------------- */
+
+static int start_session(uint64_t mask)
+{
+    struct prof__cpu_timer_counts counts;
+    uint64_t period = 1000000000 / (uint64_t)prof__cpu_rate();
+
+    taken_over = no_controller = false;
+    atomic_store_explicit(&period_ns, period, memory_order_relaxed);
+    prof__cpu_timers_set_period(period);
+    /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially
+     * consistent, as its hook first starts it and then looks here. */
+    atomic_store(&prof__cpu_watching, 1);
+    scan(mask);
+    prof__cpu_timers_count(&counts);
+    if (counts.armed == 0 && counts.refused > 0) {
+        atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+        prof__cpu_timers_clear();
+        return prof_set_last_error(counts.error, "the kernel refuses CPU timers: %s%s",
+                                   strerror(-counts.error),
+                                   counts.error == -EAGAIN ? " (RLIMIT_SIGPENDING is used up)"
+                                                           : "; a seccomp filter may forbid them");
+    }
+    uint32_t mine = atomic_fetch_add_explicit(&session, 1, memory_order_relaxed) + 1;
+    no_controller = !start_controller(mine);
+    return 0;
+}
+
+int prof__cpu_open(void)
+{
+    uint64_t mask = enter();
+    int r = claim_signal();
+
+    if (r == 0 && readers == 0)
+        r = start_session(mask);
+    else if (r == 0 && taken_over)
+        r = prof_set_last_error(-EBUSY, "the program has used SIGPROF while it was being profiled; "
+                                        "try again when the profiles under way have ended");
+    if (r == 0)
+        readers++;
+    leave(mask);
+    return r;
+}
+
+void prof__cpu_close(void)
+{
+    uint64_t mask = enter();
+    bool last = readers > 0 && --readers == 0;
+    bool join = last && !no_controller;
+    pthread_t thread = controller;
+
+    if (last) {
+        atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+        prof__cpu_timers_clear();
+        atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
+        syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    }
+    leave(mask);
+    if (join) { /* when we return, nothing of ours runs any more */
+        struct prof__thread *t = &prof__self;
+        bool entered = prof__enter(t);
+        int cancel;
+
+        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+        pthread_join(thread, NULL);
+        pthread_setcancelstate(cancel, &cancel);
+        if (entered)
+            prof__leave(t);
+    }
+}
+
+uint64_t prof__cpu_period_ns(void)
+{
+    uint64_t period = atomic_load_explicit(&period_ns, memory_order_relaxed);
+
+    return period ? period : 1000000000 / (uint64_t)prof__cpu_rate();
+}
+
+void prof__cpu_state(struct prof__cpu_state *ret)
+{
+    struct prof__cpu_timer_counts counts = { 0 };
+    uint64_t mask = enter();
+
+    if (readers > 0 && !taken_over) {
+        look_for_owner();
+        if (!taken_over) {
+            prof__cpu_timers_look(mask);
+            prof__cpu_timers_count(&counts);
+        }
+    }
+    *ret = (struct prof__cpu_state) {
+        .taken_over = readers > 0 && taken_over,
+        .no_controller = readers > 0 && no_controller,
+        .no_proc = readers > 0 && no_proc,
+        .blocked = counts.blocked,
+        .refused = counts.refused,
+        .error = counts.error,
+    };
+    leave(mask);
+}
+
+void prof__cpu_fork_child(void)
+{
+    prof__lock_reset(&lock);
+    readers = 0;
+    taken_over = no_controller = false;
+    atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+    if (atomic_load_explicit(&session, memory_order_relaxed) % 2)
+        atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
+    prof__cpu_timers_forget();
+}
+
+/* --- threads that start and end -------------------------------------------------------------- */
+
+static void thread_ended(pid_t tid)
+{
+    uint64_t mask = enter();
+
+    prof__cpu_timers_remove(tid);
+    leave(mask);
+}
+
+void prof__cpu_thread_started(void)
+{
+    struct prof__slot *s;
+
+    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) ||
+        !(s = prof__slot_mine()))
+        return;
+    uint64_t mask = enter();
+    if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
+        prof__cpu_timers_add(prof__gettid(), mask);
+        s->at_exit = thread_ended;
+    }
+    leave(mask);
+}
+
+/* --- the rate -------------------------------------------------------------------------------- */
+
+int prof__cpu_rate(void)
+{
+    int hz = atomic_load_explicit(&rate_hz, memory_order_relaxed);
+
+    if (hz == 0) {
+        struct prof__settings settings;
+
+        prof__settings_read(&settings, false);
+        int first = settings.cpu_rate >= 1 ? (int)settings.cpu_rate : HZ_DEFAULT;
+        if (atomic_compare_exchange_strong_explicit(&rate_hz, &hz, first, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            hz = first;
+    }
+    return hz;
+}
+
+int prof_set_cpu_rate(int hz)
+{
+    int before = prof__cpu_rate();
+
+    if (hz < 0)
+        return before;
+    if (hz < 1 || hz > HZ_MAX)
+        return prof_set_last_error(-EINVAL, "a CPU rate of %d Hz is not between 1 and %d", hz,
+                                   HZ_MAX);
+    return atomic_exchange_explicit(&rate_hz, hz, memory_order_relaxed);
+}

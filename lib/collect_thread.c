@@ -1,0 +1,45 @@
+/*
+ * collect_thread.c - threadcreate, and what a new thread gets from its creator.
+ *
+ * The stack of whoever makes a thread is counted, every one. A thread is only made to run something
+ * of ours first when there is a reason: its creator has labels, which it inherits, or a CPU profile
+ * is under way, for which it needs a timer from its first instruction on. Context: normal.
+ */
+#include "collect.h"
+#include "collect_internal.h"
+
+#include "labels.h"
+#include "rows.h"
+#include "stack_table.h"
+#include "unwind/stack.h"
+
+void prof__thread_created(const void *return_address)
+{
+    struct prof__thread *t = &prof__self;
+    uintptr_t pcs[PROF__STACK_MAX];
+
+    if (!prof__enter(t))
+        return;
+    size_t n = prof__stack_here(return_address, pcs, PROF__STACK_MAX);
+    uint32_t ref =
+        prof__rows_get(PROF__TABLE_THREADCREATE, prof__stack_table_add(pcs, n), t->labels, 0);
+
+    if (ref)
+        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], 1, memory_order_relaxed);
+    prof__leave(t);
+}
+
+bool prof__thread_wants_start(void)
+{
+    const struct prof__thread *t = &prof__self;
+
+    if (t->busy)
+        return false;
+    return t->labels || atomic_load(&prof__cpu_watching);
+}
+
+void prof__thread_started(uint32_t labels)
+{
+    prof__labels_inherit(labels);
+    prof__cpu_thread_started();
+}

@@ -1,0 +1,134 @@
+/*
+ * profile_threads.c - threads and its alias goroutine, and threadcreate.
+ *
+ * The first two have no rows of their own to fill: a snapshot is what thread_stacks.h sees now,
+ * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.
+ */
+#include "builtin.h"
+#include "collect_internal.h"
+#include "labels.h"
+#include "rows.h"
+#include "snapshot.h"
+#include "thread_stacks.h"
+#include "threads_text.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "base/clock.h"
+
+/* Index of the sample with that row, or where it belongs. */
+static size_t position(const struct prof__snapshot *s, uint32_t row)
+{
+    size_t low = 0, high = s->n;
+
+    while (low < high) {
+        size_t middle = (low + high) / 2;
+
+        if (s->sample[middle].row < row)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    return low;
+}
+
+static void count_thread(struct prof__snapshot *s, const struct prof__thread_stack *t)
+{
+    uint32_t row = prof__rows_get(PROF__TABLE_THREADS, t->stack, t->labels, 0);
+    size_t at = position(s, row);
+
+    if (at == s->n || s->sample[at].row != row) {
+        memmove(&s->sample[at + 1], &s->sample[at], (s->n - at) * sizeof(*s->sample));
+        s->sample[at] = (struct prof__sample) {
+            .row = row,
+            .stack = row ? prof__rows_at(row)->stack : t->stack,
+            .labels = row ? prof__rows_at(row)->labels : t->labels,
+        };
+        s->n++;
+    }
+    s->sample[at].value[0]++;
+}
+
+static int take(struct prof__snapshot *ret)
+{
+    struct prof__thread_stack *thread;
+    size_t n;
+
+    *ret = (struct prof__snapshot) { 0 };
+    ret->wall_ns = prof__wall_ns();
+    ret->monotonic_ns = prof__monotonic_ns();
+    int r = prof__threads_take(&ret->arena, &thread, &n);
+    if (r < 0)
+        return r;
+    ret->sample = prof__arena_array(&ret->arena, n + 1, sizeof(*ret->sample));
+    if (!ret->sample)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        count_thread(ret, &thread[i]);
+    return 0;
+}
+
+static int64_t count(const struct prof_profile *p)
+{
+    return prof__threads_count();
+}
+
+static int status(char *buf, size_t size)
+{
+    struct prof__threads_missing missing;
+    int length = 0;
+
+    prof__threads_missing(&missing);
+    if (missing.no_answer)
+        prof__append(buf, size, &length,
+                     "%u running threads did not answer in 100 ms and are under [no answer]; they "
+                     "block signals, or did not get a processor\n",
+                     missing.no_answer);
+    if (missing.unreadable)
+        prof__append(buf, size, &length,
+                     "the stacks of %u waiting threads cannot be read: /proc/self/task/*/syscall: "
+                     "%s\n",
+                     missing.unreadable, strerror(-missing.error));
+    prof__append_losses(buf, size, &length);
+    return length;
+}
+
+/* clang-format off */
+#define THREADS(NAME)                                                                              \
+    .name = NAME, .table = PROF__TABLE_THREADS, .text = PROF__TEXT_COUNT, .n_values = 1,           \
+    .value_type = { { NAME, "count" } }, .period_type = { NAME, "count" },                         \
+    .take = take, .count = count, .status = status, .write_detail = prof__threads_write_text
+/* clang-format on */
+
+struct prof_profile prof__profile_threads = {
+    THREADS("threads"),
+    .description = "Stacks of all threads now, waiting or running. debug=2: one by one.",
+};
+
+struct prof_profile prof__profile_goroutine = {
+    THREADS("goroutine"),
+    .description = "The same as threads, by the name under which Go's tools look for it.",
+};
+
+static int threadcreate_status(char *buf, size_t size)
+{
+    int length = 0;
+
+    if (!prof__hooks_here())
+        prof__append(buf, size, &length,
+                     "thread creation is not watched: link libprof-hooks, or run under profrun\n");
+    prof__append_losses(buf, size, &length);
+    return length;
+}
+
+struct prof_profile prof__profile_threadcreate = {
+    .name = "threadcreate",
+    .description = "Stacks that created threads, since the start.",
+    .table = PROF__TABLE_THREADCREATE,
+    .text = PROF__TEXT_COUNT,
+    .n_values = 1,
+    .value_type = { { "threadcreate", "count" } },
+    .period_type = { "threadcreate", "count" },
+    .status = threadcreate_status,
+};

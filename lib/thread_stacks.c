@@ -1,0 +1,269 @@
+/*
+ * thread_stacks.c - every thread's stack, without disturbing it.
+ *
+ *   waiting    /proc/self/task/TID/syscall tells its pc and sp; its stack is copied out and the
+ *              copy walked
+ *   running    it is asked by a signal (ask.h)
+ *   neither    a pseudo frame says so
+ *
+ * A signal would end many system calls with EINTR, and the threads that wait in one are just those
+ * whose stack can be had otherwise; so none is ever sent to them, even if their stack comes out
+ * incomplete. A copy counts only if the thread has not moved meanwhile, which its place and its
+ * times on the processor tell.
+ *
+ * The stacks of a thousand threads are mostly shallow, so little is copied at first and more only
+ * when the walk comes to the end of it.
+ */
+#include "thread_stacks.h"
+
+#include <errno.h>
+#include <prof/prof.h>
+#include <string.h>
+
+#include "ask.h"
+#include "base/clock.h"
+#include "base/lock.h"
+#include "base/slot.h"
+#include "base/task.h"
+#include "base/thread.h"
+#include "error.h"
+#include "unwind/stack.h"
+
+enum { TRIES = 8, ANSWER_NS = 100 * 1000 * 1000 };
+
+static const size_t copy_sizes[] = { 16 << 10, 256 << 10, 8 << 20 };
+
+#define COPY_MAX ((size_t)8 << 20)
+
+/* One dump at a time: the questions have one set of slots. */
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_THREADS);
+static struct prof__threads_missing missing; /* guarded by the lock */
+
+struct list {
+    struct prof__arena *arena;
+    struct prof__thread_stack *thread;
+    size_t n, room;
+};
+
+static prof__stack_id pseudo(uintptr_t pc)
+{
+    return prof__stack_table_add(&pc, 1);
+}
+
+/* --- the list -------------------------------------------------------------------------------- */
+
+static int count_one(pid_t tid, void *arg)
+{
+    *(size_t *)arg += !prof__slot_hidden(prof__slot_of(tid));
+    return 0;
+}
+
+int64_t prof__threads_count(void)
+{
+    size_t n = 0;
+    int r = prof__tasks_each(count_one, &n);
+
+    return r < 0 ? r : (int64_t)n;
+}
+
+static int add_one(pid_t tid, void *arg)
+{
+    struct list *list = arg;
+    const struct prof__slot *s = prof__slot_of(tid);
+
+    if (prof__slot_hidden(s) || list->n == list->room)
+        return 0;
+    list->thread[list->n++] = (struct prof__thread_stack) {
+        .tid = tid,
+        .labels = s ? atomic_load_explicit(&s->labels, memory_order_acquire) : 0,
+    };
+    return 0;
+}
+
+static int make_list(struct list *list)
+{
+    int64_t n = prof__threads_count();
+
+    if (n < 0)
+        return prof_set_last_error((int)n, "the threads cannot be listed: /proc/self/task: %s",
+                                   strerror((int)-n));
+    list->room = (size_t)n + (size_t)n / 8 + 64; /* those that come meanwhile */
+    list->thread = prof__arena_array(list->arena, list->room, sizeof(*list->thread));
+    if (!list->thread)
+        return -ENOMEM;
+    int r = prof__tasks_each(add_one, list);
+    return r < 0 ? prof_set_last_error(r, "the threads cannot be listed: %s", strerror(-r)) : 0;
+}
+
+/* --- one waiting thread ---------------------------------------------------------------------- */
+
+/* The stack at a place, from a copy made into `buf`; 0 when not even its innermost page is there.
+ */
+static prof__stack_id walk_copy(const struct prof__position *at, char *buf)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+    size_t n = 0;
+
+    for (size_t i = 0; i < ARRAY_LEN(copy_sizes); i++) {
+        ssize_t size = prof__memory_read(at->sp, buf, copy_sizes[i]);
+        struct prof__stack_copy copy = { at->pc, at->sp, buf, size > 0 ? (size_t)size : 0 };
+
+        if (size <= 0)
+            break;
+        n = prof__stack_copied(&copy, pcs, PROF__STACK_MAX);
+        if (pcs[n - 1] != PROF__PC_UNREADABLE || copy.size < copy_sizes[i])
+            break;
+    }
+    if (n == 0 && at->pc != 0) { /* the stack may not be read, but where it stands is known */
+        pcs[n++] = at->pc;
+        pcs[n++] = PROF__PC_UNREADABLE;
+    }
+    return n ? prof__stack_table_add(pcs, n) : 0;
+}
+
+enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
+
+static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *ret_error)
+{
+    enum outcome outcome = RUNNING;
+
+    for (int tries = 0; tries < TRIES; tries++) {
+        struct prof__position before, after;
+        uint64_t switches = prof__task_switches(t->tid);
+        int r = prof__task_position(t->tid, &before);
+
+        if (r == -ENOENT && switches == 0)
+            return GONE;
+        if (r < 0) {
+            *ret_error = r;
+            return UNREADABLE;
+        }
+        if (before.running)
+            return RUNNING;
+        prof__stack_id stack = walk_copy(&before, buf);
+        if (prof__task_position(t->tid, &after) == 0 && after.sp == before.sp &&
+            after.pc == before.pc && !after.running && prof__task_switches(t->tid) == switches) {
+            t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
+            return TAKEN;
+        }
+    }
+    return outcome; /* always on the move */
+}
+
+static bool is_running(pid_t tid)
+{
+    struct prof__task_state state;
+
+    return prof__task_state(tid, &state) == 0 && state.state == 'R';
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+/* Fill in what can be had without a question; those to ask go to `answer`, with their indexes. */
+static size_t take_all_waiting(struct list *list, char *buf, struct prof__answer *answer,
+                               size_t *index)
+{
+    pid_t self = prof__gettid();
+    size_t n = 0;
+
+    for (size_t i = 0; i < list->n; i++) {
+        struct prof__thread_stack *t = &list->thread[i];
+        enum outcome outcome;
+        int error = 0;
+
+        if (t->tid == self) {
+            uintptr_t pcs[PROF__STACK_MAX];
+            size_t depth = prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
+
+            t->stack = prof__stack_table_add(pcs, depth);
+            continue;
+        }
+        outcome = take_waiting(t, buf, &error);
+        if (outcome == UNREADABLE) {
+            missing.error = error;
+            if (is_running(t->tid))
+                outcome = RUNNING;
+            else
+                missing.unreadable++;
+        }
+        if (outcome == RUNNING) {
+            index[n] = i;
+            answer[n++] = (struct prof__answer) { .tid = t->tid };
+        } else if (outcome == UNREADABLE) {
+            t->stack = pseudo(PROF__PC_UNREADABLE);
+        } /* a thread that is gone keeps stack 0 */
+    }
+    return n;
+}
+
+static void drop_gone(struct list *list)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < list->n; i++)
+        if (list->thread[i].stack)
+            list->thread[kept++] = list->thread[i];
+    list->n = kept;
+}
+
+static int take(struct list *list)
+{
+    int r = make_list(list);
+
+    if (r < 0)
+        return r;
+    struct prof__answer *answer = prof__arena_array(list->arena, list->n + 1, sizeof(*answer));
+    size_t *index = prof__arena_array(list->arena, list->n + 1, sizeof(*index));
+    char *buf = prof__pages_map(COPY_MAX);
+    if (!answer || !index || !buf) {
+        prof__pages_unmap(buf, COPY_MAX);
+        return -ENOMEM;
+    }
+
+    missing = (struct prof__threads_missing) { 0 };
+    size_t n = take_all_waiting(list, buf, answer, index);
+    prof__ask(answer, n, prof__monotonic_ns() + ANSWER_NS);
+    for (size_t i = 0; i < n; i++) {
+        struct prof__thread_stack *t = &list->thread[index[i]];
+        int error;
+
+        t->asked = answer[i].stack != 0;
+        if (t->asked) {
+            t->stack = answer[i].stack;
+            t->labels = answer[i].labels;
+        } else if (take_waiting(t, buf, &error) != TAKEN && prof__task_switches(t->tid) != 0) {
+            t->stack = pseudo(PROF__PC_NO_ANSWER);
+            missing.no_answer++;
+        }
+    }
+    prof__pages_unmap(buf, COPY_MAX);
+    drop_gone(list);
+    return 0;
+}
+
+int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n)
+{
+    struct list list = { .arena = a };
+
+    prof__lock(&lock);
+    int r = take(&list);
+    prof__unlock(&lock);
+    if (r == 0) {
+        *ret = list.thread;
+        *ret_n = list.n;
+    }
+    return r;
+}
+
+void prof__threads_missing(struct prof__threads_missing *ret)
+{
+    prof__lock(&lock);
+    *ret = missing;
+    prof__unlock(&lock);
+}
+
+void prof__threads_fork_child(void)
+{
+    prof__lock_reset(&lock);
+    prof__ask_fork_child();
+}

@@ -1,0 +1,39 @@
+/*
+ * thread_stacks.h - the stacks of all threads of the process, as they are now.
+ */
+#ifndef PROF_THREAD_STACKS_H
+#define PROF_THREAD_STACKS_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "stack_table.h"
+
+struct prof__thread_stack {
+    pid_t tid;
+    prof__stack_id stack; /* where there is none, a pseudo frame that says why */
+    uint32_t labels;
+    bool asked; /* by a signal: it was running */
+};
+
+/*
+ * All threads but the hidden ones, in the order of the kernel's list. Threads that wait are not
+ * disturbed; those that run are asked, and have 100 ms for the answer, all together. -ENOENT and
+ * the like without /proc, the sentence set; -ENOMEM.
+ */
+int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n);
+
+/* How many there are, or a negative errno. */
+int64_t prof__threads_count(void);
+
+/* Of the last time: threads that did not answer, and threads at whose waiting place nothing may
+ * look, with the errno. */
+struct prof__threads_missing {
+    unsigned no_answer, unreadable;
+    int error;
+};
+void prof__threads_missing(struct prof__threads_missing *ret);
+
+void prof__threads_fork_child(void);
+
+#endif
