@@ -20,14 +20,14 @@ extern "C" {
 
 /** Start from PROF_HTTP_OPTIONS_INIT; zero is the default everywhere. */
 struct prof_http_options {
-    size_t size;               /* sizeof(struct prof_http_options) */
-    const char *token;         /* NULL: LIBPROF_HTTP_TOKEN, or no authentication. Else clients must
-                                  send it as bearer token or as the password of basic auth */
-    unsigned max_connections;  /* 0: 64 */
+    size_t size;              /* sizeof(struct prof_http_options) */
+    const char *token;        /* NULL: LIBPROF_HTTP_TOKEN, or no authentication. Else clients must
+                                 send it as bearer token or as the password of basic auth */
+    unsigned max_connections; /* 0: 64 */
 };
-#define PROF_HTTP_OPTIONS_INIT                                                                     \
-    {                                                                                              \
-        sizeof(struct prof_http_options), NULL, 0                                                  \
+#define PROF_HTTP_OPTIONS_INIT                    \
+    {                                             \
+        sizeof(struct prof_http_options), NULL, 0 \
     }
 
 /**
