@@ -8,8 +8,10 @@
 
 struct prof_profile *const prof__builtin[] = {
     &prof__profile_allocs,
+    &prof__profile_block,
     &prof__profile_goroutine,
     &prof__profile_heap,
+    &prof__profile_mutex,
     &prof__profile_threadcreate,
     &prof__profile_threads,
     NULL,

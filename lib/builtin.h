@@ -9,6 +9,7 @@
 #include "registry.h"
 
 extern struct prof_profile prof__profile_allocs, prof__profile_heap;
+extern struct prof_profile prof__profile_block, prof__profile_mutex;
 extern struct prof_profile prof__profile_threads, prof__profile_goroutine;
 extern struct prof_profile prof__profile_threadcreate;
 

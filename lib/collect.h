@@ -10,6 +10,8 @@
 #include "base/compiler.h"
 #include "base/thread.h"
 #include "live_table.h"
+#include "lock_ledger.h"
+#include "wait_table.h"
 
 /* --- heap ----------------------------------------------------------------------------------- */
 
@@ -62,15 +64,62 @@ PROF_SHARED PROF_COLD void prof__heap_take(const void *p, struct prof__live *ret
 PROF_SHARED PROF_COLD void prof__heap_put_back(const void *p, const struct prof__live *live);
 PROF_SHARED PROF_COLD void prof__heap_count_free(const struct prof__live *live);
 
+/* --- mutex and block ------------------------------------------------------------------------ */
+
+/* How a wait ended. */
+enum prof__wait_end {
+    PROF__WAIT_CANCELLED, /* it did not return: the thread is being cancelled */
+    PROF__WAIT_GOT,       /* what was waited for */
+    PROF__WAIT_GAVE_UP,   /* after a time-out or a signal */
+    PROF__WAIT_REFUSED,   /* an error; nobody waited */
+};
+
+/* A wait that is under way, in the frame of the hook. */
+struct prof__wait {
+    const void *caller; /* return address of the hook; NULL: not watched */
+    int64_t since_ns;   /* CLOCK_MONOTONIC */
+    uint32_t account;   /* lock_ledger.h; 0: none */
+    uint32_t place;     /* wait_table.h; 0: none */
+    enum prof__wait_end end;
+};
+
+/* Before and after a real function that waits. Nothing is held between the two. The end is called
+ * on every way out, cancellation included, so hooks make it a cleanup. errno is kept. */
+PROF_SHARED void prof__wait_begin(struct prof__wait *w, enum prof__wait_kind kind, bool timed,
+                                  const void *object, const void *caller);
+PROF_SHARED void prof__wait_end(struct prof__wait *w);
+
+/* Before an unlock, if prof__ledger_maybe() says so: take what this critical section owes. False:
+ * nothing. After it, charge it to `caller`, or put it back when the unlock was refused. The lock is
+ * a name by then and is not read. errno is kept. */
+PROF_SHARED bool prof__release_begin(const void *lock, struct prof__debt *ret_debt);
+PROF_SHARED void prof__release_end(const void *lock, const struct prof__debt *debt, bool released,
+                                   const void *caller);
+
+/* What the pthread hooks tell of themselves. */
+struct prof__lock_hooks {
+    /* Switches between forwarding and recording. Called at once, and whenever a rate changes, by
+     * any thread, maybe with the same value again. */
+    void (*watch)(bool on);
+
+    /* The pointers that the hooks jump through, and their size. */
+    const void *doors;
+    size_t doors_size;
+};
+
+/* They are in this process. Never taken back. */
+PROF_SHARED void prof__lock_hooks_present(const struct prof__lock_hooks *hooks);
+
 /* --- threads -------------------------------------------------------------------------------- */
 
 /* The caller has made a thread. */
 PROF_SHARED void prof__thread_created(const void *return_address);
 
 /* Has a thread that the caller is about to make anything to take over? Then it calls
- * prof__thread_started() first, with the caller's prof__self.labels. */
+ * prof__thread_started() first, with the caller's prof__self.labels, and with the address of the
+ * function that it is to run. */
 PROF_SHARED bool prof__thread_wants_start(void);
-PROF_SHARED void prof__thread_started(uint32_t labels);
+PROF_SHARED void prof__thread_started(uint32_t labels, uintptr_t function);
 
 /* --- code ----------------------------------------------------------------------------------- */
 

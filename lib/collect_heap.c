@@ -95,7 +95,7 @@ int64_t prof_set_heap_rate(int64_t bytes)
     return (int64_t)prof__heap_rate_set((uint64_t)bytes);
 }
 
-static void seed(struct prof__thread *t)
+void prof__seed(struct prof__thread *t)
 {
     uint64_t n = atomic_fetch_add_explicit(&seed_count, 1, memory_order_relaxed);
     const uint64_t *kernel = (const uint64_t *)getauxval(AT_RANDOM); /* 16 random bytes */
@@ -116,7 +116,7 @@ static uint64_t arm(struct prof__thread *t)
         return 0;
     }
     if (!t->rng)
-        seed(t);
+        prof__seed(t);
     t->interval = interval;
     t->bytes_left = prof__sampler_gap(interval, &t->rng);
     return interval;

@@ -4,7 +4,7 @@
 #ifndef PROF_COLLECT_INTERNAL_H
 #define PROF_COLLECT_INTERNAL_H
 
-#include "base/compiler.h"
+#include "base/thread.h"
 
 /* The heap interval now in force; 0 is off. Context: signal. */
 uint64_t prof__heap_rate(void);
@@ -16,6 +16,20 @@ uint64_t prof__heap_rate_set(uint64_t interval);
  * which only shows at rate 1. */
 uint64_t prof__heap_lost(void);
 uint64_t prof__heap_foreign_frees(void);
+
+/* Nanoseconds between two samples of block, and n of mutex, 1 event in n; 0 is off.
+ * Context: signal. */
+uint64_t prof__block_rate(void);
+uint64_t prof__mutex_fraction(void);
+
+/* Are there hooks that tell of waits? */
+bool prof__lock_watched(void);
+
+/* In a forked child: the threads that waited are not there. */
+void prof__lock_fork_child(void);
+
+/* Give the thread's random generator its seed. Context: signal. */
+void prof__seed(struct prof__thread *t);
 
 /* --- CPU -------------------------------------------------------------------------------------- */
 
@@ -41,8 +55,8 @@ void prof__cpu_state(struct prof__cpu_state *ret);
 /* Not 0: a window is open, so new threads want a timer. */
 extern _Atomic uint32_t prof__cpu_watching;
 
-/* The calling thread is new. */
-void prof__cpu_thread_started(void);
+/* The calling thread is new, and about to run `function`. */
+void prof__cpu_thread_started(uintptr_t function);
 
 /* In a forked child: no timers, no readers. */
 void prof__cpu_fork_child(void);

@@ -47,6 +47,7 @@ static void in_child(void)
     prof__registry_fork_child();
     prof__symbolize_fork_child();
     prof__modules_fork_child();
+    prof__lock_fork_child();
 }
 
 void prof__fork_install(void)

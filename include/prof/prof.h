@@ -66,6 +66,30 @@ PROF_API int prof_set_last_error(int error, const char *format, ...)
 PROF_API int64_t prof_set_heap_rate(int64_t bytes);
 
 /**
+ * Mean nanoseconds of waiting between two samples of the block profile. 1 records every wait, 0,
+ * the default, switches it off. A wait of d ns is recorded if d >= ns, and else with probability
+ * d / ns, then standing for ns / d waits: so totals are right at any rate, as in Go. A negative
+ * value only reads.
+ *
+ * May be changed at any time: what is already counted stays as it is.
+ *
+ * Returns: the previous rate, or -EINVAL above 2^40.
+ * Environment: LIBPROF_BLOCK_RATE sets the rate at start.
+ */
+PROF_API int64_t prof_set_block_rate(int64_t ns);
+
+/**
+ * Record one in `n` of the unlocks that others were waiting for, standing for n of them. 1 records
+ * every one, 0, the default, switches the mutex profile off. A negative value only reads.
+ *
+ * May be changed at any time: what is already counted stays as it is.
+ *
+ * Returns: the previous n, or -EINVAL above 2^31 - 1.
+ * Environment: LIBPROF_MUTEX_FRACTION sets it at start.
+ */
+PROF_API int64_t prof_set_mutex_fraction(int64_t n);
+
+/**
  * Samples per second of CPU time of each thread, 1 to 250, the default is 100. A negative value
  * only reads. Takes effect when a CPU profile begins and no other is under way, so that one profile
  * has one rate.
@@ -250,6 +274,26 @@ PROF_API int prof_labels_pop(void);
  */
 PROF_API int prof_heap_alloc(const void *p, size_t size);
 PROF_API int prof_heap_free(const void *p);
+
+/* --- feeding the block and mutex profiles from your own locks -------------------------------- */
+
+/**
+ * The caller has waited `wait_ns` nanoseconds for something that libprof cannot see: a futex of
+ * the program's own, a spin lock, a remote peer. Sampled at the rate of prof_set_block_rate(),
+ * under the caller's stack less its innermost `skip` frames; 0 starts at the caller.
+ *
+ * Returns: 0, also when the profile is off, or -EINVAL for a negative argument.
+ * Signals: safe.
+ */
+PROF_API int prof_block_record(int64_t wait_ns, int skip);
+
+/**
+ * The caller has released a lock that `waiters` threads had waited for, `wait_ns` nanoseconds
+ * together. To be called after the release, so that it does not hold them up any longer. Count
+ * every waiter and every nanosecond once: at the release that ended its wait. Sampled as
+ * prof_set_mutex_fraction() says; the rest is as for prof_block_record().
+ */
+PROF_API int prof_mutex_record(int64_t wait_ns, int waiters, int skip);
 
 /* --- odds and ends --------------------------------------------------------------------------- */
 

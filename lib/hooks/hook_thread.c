@@ -43,7 +43,7 @@ static struct start start_take(void *arg)
     struct start s = *(struct start *)arg;
 
     prof__real.free(arg);
-    prof__thread_started(s.labels);
+    prof__thread_started(s.labels, (uintptr_t)s.function.posix);
     return s;
 }
 

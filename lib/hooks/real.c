@@ -25,6 +25,7 @@
 #include "base/thread.h"
 #include "boot.h"
 #include "collect.h"
+#include "real_pthread.h"
 
 bool prof__hooks_aside;
 
@@ -51,8 +52,7 @@ static void **entry(size_t i)
     return (void **)((char *)&prof__real + doors[i].at);
 }
 
-/* The other copy of the hooks, if it is what comes after us. */
-static const struct prof__hooks_copy *next_copy(void)
+const struct prof__hooks_copy *prof__hooks_next_copy(void)
 {
     void *next = dlsym(RTLD_NEXT, "malloc");
 
@@ -73,7 +73,7 @@ static const struct prof__hooks_copy *next_copy(void)
  */
 static void look_up(void)
 {
-    const struct prof__hooks_copy *other = next_copy();
+    const struct prof__hooks_copy *other = prof__hooks_next_copy();
     bool missing = false;
 
     for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
@@ -249,7 +249,7 @@ static void *real(const char *name)
                 look_up();
             return *entry(i);
         }
-    return NULL;
+    return prof__pthread_real_of(name);
 }
 
 const struct prof__hooks_copy PROF__HOOKS_SELF = { prof__hooks_malloc, real };

@@ -12,6 +12,8 @@
 
 #include "base/compiler.h"
 
+struct prof__hooks_copy;
+
 struct prof__real {
     void *(*malloc)(size_t size);
     void (*free)(void *p);
@@ -34,6 +36,9 @@ extern struct prof__real prof__real __attribute__((visibility("hidden")));
 
 /* A sanitizer owns malloc here: forward, record nothing. Set before main, and never again. */
 extern bool prof__hooks_aside __attribute__((visibility("hidden")));
+
+/* The other copy of the hooks, if it is what comes after us; or NULL. */
+const struct prof__hooks_copy *prof__hooks_next_copy(void);
 
 /* The free() that the process uses, ours or not. */
 void prof__hooks_process_free(void *p) __attribute__((visibility("hidden")));

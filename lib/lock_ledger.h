@@ -1,0 +1,80 @@
+/*
+ * lock_ledger.h - for each lock that somebody waits for: how long, and how much of it has been
+ * charged to whoever kept them waiting.
+ *
+ * A lock is only known by its address and never read. Nothing here takes a lock or allocates.
+ * Context of all of it: hook, signal, but where it says otherwise.
+ */
+#ifndef PROF_LOCK_LEDGER_H
+#define PROF_LOCK_LEDGER_H
+
+#include "base/compiler.h"
+
+/* How many entries of the ledger have an open account, by bits 4 to 18 of the lock's address. So
+ * one cache line is about 512 bytes of locks, and no lock elsewhere is disturbed by it. */
+enum { PROF__LOCK_FILTER = 1 << 15 };
+extern PROF_SHARED _Atomic uint16_t prof__lock_filter[PROF__LOCK_FILTER];
+
+/* What an unlock asks first: may there be something to charge? A relaxed load: a waiter that comes
+ * a moment later is charged to the next one. */
+static inline bool prof__ledger_maybe(const void *lock)
+{
+    bool set;
+
+    /* Spelled out for the same reason as prof__live_maybe(). */
+    __asm__ volatile(
+        "cmpw $0, %[open]"
+        : "=@ccne"(set)
+        : [open] "m"(prof__lock_filter[(uint32_t)(uintptr_t)lock >> 4 & (PROF__LOCK_FILTER - 1)]));
+    return set;
+}
+
+/* What is taken out of an account: the time waited, and those who had not been counted yet. */
+struct prof__debt {
+    int64_t wait_ns;
+    uint32_t waiters;
+};
+
+/* Who owes what comes in after a release has been charged: the time it takes until the next owner
+ * really runs. 0: nobody known. */
+struct prof__heir {
+    uint32_t row;    /* rows.h; PROF__HEIR_NOBODY: it is to be dropped */
+    uint32_t factor; /* what the release was multiplied with */
+};
+#define PROF__HEIR_NOBODY UINT32_MAX
+
+/* A thread begins to wait. Returns a reference for prof__ledger_leave(); 0 when there is no room,
+ * which is counted. */
+uint32_t prof__ledger_arrive(const void *lock, int64_t now_ns);
+
+/* It has stopped waiting. `owner`: the thread id under which it has the lock now, or 0 if it gave
+ * up. True: *ret_debt is what *ret_heir has to be charged. */
+bool prof__ledger_leave(uint32_t ref, int64_t now_ns, uint32_t owner, struct prof__debt *ret_debt,
+                        struct prof__heir *ret_heir);
+
+/* It never waited: the lock was refused to it. `since_ns` is what it arrived with. */
+void prof__ledger_retract(uint32_t ref, int64_t since_ns);
+
+/* Take out all that is owed, for a release that is about to happen. False: nothing is. */
+bool prof__ledger_take(const void *lock, int64_t now_ns, struct prof__debt *ret_debt);
+
+/* The release failed: nobody has let go of anything. */
+void prof__ledger_put_back(const void *lock, const struct prof__debt *debt);
+
+/* The release that was taken for has been charged to this row. */
+void prof__ledger_set_heir(const void *lock, struct prof__heir heir);
+
+/* Since when `owner` has had the lock (CLOCK_MONOTONIC); 0: not known. Only of an owner who waited
+ * for it, while others wait for him. */
+int64_t prof__ledger_held_since(const void *lock, uint32_t owner);
+
+/* Forget what is owed until now: it was waited for while nobody looked. */
+void prof__ledger_forgive(int64_t now_ns);
+
+/* Waits that found no room. */
+uint64_t prof__ledger_lost(void);
+
+/* In a forked child: those who waited are not there. */
+void prof__ledger_fork_child(void);
+
+#endif

@@ -1,0 +1,350 @@
+/*
+ * test_lock_ledger.c - every waited nanosecond and every waiter is charged exactly once.
+ */
+#include "lock_ledger.h"
+
+#include <pthread.h>
+#include <sched.h>
+#include <stdlib.h>
+
+#include "base/clock.h"
+#include "base/random.h"
+#include "check.h"
+
+static char locks[1 << 20];
+
+static const void *lock_at(size_t i)
+{
+    return &locks[i * 16];
+}
+
+static int64_t charged(const void *lock, int64_t now, uint32_t *ret_waiters)
+{
+    struct prof__debt d;
+    bool any = prof__ledger_take(lock, now, &d);
+
+    CHECK(any == (d.wait_ns || d.waiters), "something was owed");
+    if (ret_waiters)
+        *ret_waiters = d.waiters;
+    return d.wait_ns;
+}
+
+static void give_up(uint32_t ref, int64_t now)
+{
+    struct prof__debt d;
+    struct prof__heir h;
+
+    CHECK(!prof__ledger_leave(ref, now, 0, &d, &h), "who gives up charges nobody");
+}
+
+static void test_a_release_is_charged_what_was_waited_until_then(void)
+{
+    const void *lock = lock_at(1);
+    struct prof__debt d;
+    struct prof__heir h;
+    uint32_t waiters;
+
+    CHECK(!prof__ledger_maybe(lock), "nobody waits");
+    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    CHECK(ref && prof__ledger_maybe(lock), "now one does");
+    CHECK_INT(charged(lock, 1100, &waiters), 100, "the first holder");
+    CHECK_INT(waiters, 1, "who kept one waiting");
+    CHECK_INT(charged(lock, 1150, &waiters), 50, "one that was faster than the waiter");
+    CHECK_INT(waiters, 0, "who had been counted");
+    prof__ledger_set_heir(lock, (struct prof__heir) { 7, 3 });
+    CHECK(prof__ledger_leave(ref, 1170, 42, &d, &h), "what came after is the heir's");
+    CHECK_INT(d.wait_ns, 20, "time to run again");
+    CHECK_INT(h.row, 7, "row");
+    CHECK_INT(h.factor, 3, "factor");
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK_INT(charged(lock, 2000, &waiters), 0, "nothing is owed");
+}
+
+static void test_without_an_heir_the_next_release_pays(void)
+{
+    const void *lock = lock_at(2);
+    struct prof__debt d;
+    struct prof__heir h;
+
+    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
+    CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "its row is not known yet");
+    CHECK(prof__ledger_maybe(lock), "so it stays");
+    CHECK_INT(charged(lock, 9000, NULL), 30, "and does not grow");
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+}
+
+static void test_an_unsampled_release_has_its_rest_dropped(void)
+{
+    const void *lock = lock_at(3);
+    struct prof__debt d;
+    struct prof__heir h;
+
+    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
+    prof__ledger_set_heir(lock, (struct prof__heir) { PROF__HEIR_NOBODY, 0 });
+    CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "nobody is charged");
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+}
+
+static void test_five_waiters_make_five_times_the_time(void)
+{
+    const void *lock = lock_at(4);
+    uint32_t ref[5], waiters;
+
+    for (int i = 0; i < 5; i++)
+        ref[i] = prof__ledger_arrive(lock, 1000 + i);
+    CHECK_INT(charged(lock, 2000, &waiters), 5 * 1000 - 10, "together");
+    CHECK_INT(waiters, 5, "each once");
+    for (int i = 0; i < 5; i++)
+        give_up(ref[i], 2000);
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+}
+
+static void test_who_gives_up_is_charged_to_the_holder_all_the_same(void)
+{
+    const void *lock = lock_at(5);
+    uint32_t waiters, ref = prof__ledger_arrive(lock, 1000);
+
+    give_up(ref, 1500);
+    CHECK_INT(charged(lock, 3000, &waiters), 500, "time");
+    CHECK_INT(waiters, 1, "waiters");
+}
+
+static void test_who_was_refused_never_waited(void)
+{
+    const void *lock = lock_at(6);
+    uint32_t other = prof__ledger_arrive(lock, 900), waiters;
+
+    prof__ledger_retract(prof__ledger_arrive(lock, 1000), 1000);
+    CHECK_INT(charged(lock, 1100, &waiters), 200, "the other's time");
+    CHECK_INT(waiters, 1, "the other");
+    give_up(other, 1100);
+    prof__ledger_retract(prof__ledger_arrive(lock, 2000), 2000);
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+}
+
+static void test_a_failed_release_gives_back(void)
+{
+    const void *lock = lock_at(7);
+    uint32_t ref = prof__ledger_arrive(lock, 1000), waiters;
+    struct prof__debt d;
+
+    CHECK(prof__ledger_take(lock, 1100, &d), "taken");
+    prof__ledger_put_back(lock, &d);
+    CHECK_INT(charged(lock, 1200, &waiters), 200, "all of it");
+    CHECK_INT(waiters, 1, "waiters");
+    give_up(ref, 1200);
+}
+
+static void test_the_owner_is_known_while_others_wait(void)
+{
+    const void *lock = lock_at(8);
+    uint32_t first = prof__ledger_arrive(lock, 1000), second = prof__ledger_arrive(lock, 1010);
+    struct prof__debt d;
+    struct prof__heir h;
+
+    CHECK_INT(prof__ledger_held_since(lock, 42), 0, "not known yet");
+    prof__ledger_leave(first, 1100, 42, &d, &h);
+    CHECK_INT(prof__ledger_held_since(lock, 42), 1100, "since it got the lock");
+    CHECK_INT(prof__ledger_held_since(lock, 43), 0, "another thread");
+    give_up(second, 1200);
+    CHECK_INT(prof__ledger_held_since(lock, 42), 0, "nobody waits");
+    charged(lock, 1200, NULL);
+    uint32_t later = prof__ledger_arrive(lock, 5000);
+    CHECK_INT(prof__ledger_held_since(lock, 42), 0, "it may have let go meanwhile");
+    give_up(later, 5000);
+    charged(lock, 5000, NULL);
+}
+
+static void test_what_is_forgiven_is_gone(void)
+{
+    const void *lock = lock_at(9);
+    uint32_t ref = prof__ledger_arrive(lock, 1000), waiters;
+
+    prof__ledger_forgive(5000);
+    CHECK_INT(charged(lock, 5100, &waiters), 100, "only what came after");
+    CHECK_INT(waiters, 0, "waiters");
+    give_up(ref, 5100);
+    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+}
+
+/* Random events on eight locks at a logical clock, next to a model that adds up by hand. */
+static void test_any_sequence_adds_up(void)
+{
+    enum { LOCKS = 8, WAITERS = 64, STEPS = 200000 };
+    static struct {
+        uint32_t ref;
+        size_t lock;
+        int64_t since;
+    } waiter[WAITERS];
+    int64_t now = 1, waited = 0, paid = 0, arrived = 0, counted = 0;
+    uint64_t rng = 1;
+
+    for (int step = 0; step < STEPS; step++) {
+        size_t i = prof__random(&rng) % WAITERS, l = prof__random(&rng) % LOCKS;
+        struct prof__debt d = { 0 };
+        struct prof__heir h;
+
+        now += (int64_t)(prof__random(&rng) % 1000);
+        switch (prof__random(&rng) % 4) {
+        case 0:
+        case 1:
+            if (waiter[i].ref) {
+                uint32_t owner = prof__random(&rng) % 2 ? 42 : 0;
+
+                if (prof__ledger_leave(waiter[i].ref, now, owner, &d, &h))
+                    CHECK_INT(h.row, 5, "heir");
+                waited += now - waiter[i].since;
+                waiter[i].ref = 0;
+            } else {
+                waiter[i].ref = prof__ledger_arrive(lock_at(100 + l), now);
+                waiter[i].lock = l;
+                waiter[i].since = now;
+                arrived++;
+            }
+            break;
+        case 2:
+            prof__ledger_take(lock_at(100 + l), now, &d);
+            break;
+        case 3:
+            if (prof__random(&rng) % 2)
+                prof__ledger_set_heir(lock_at(100 + l), (struct prof__heir) { 5, 1 });
+            else if (prof__ledger_take(lock_at(100 + l), now, &d)) {
+                prof__ledger_put_back(lock_at(100 + l), &d);
+                d = (struct prof__debt) { 0 };
+            }
+        }
+        paid += d.wait_ns;
+        counted += d.waiters;
+    }
+    for (int i = 0; i < WAITERS; i++)
+        if (waiter[i].ref) {
+            give_up(waiter[i].ref, now);
+            waited += now - waiter[i].since;
+        }
+    for (size_t l = 0; l < LOCKS; l++) {
+        uint32_t n;
+
+        paid += charged(lock_at(100 + l), now, &n);
+        counted += n;
+        CHECK(!prof__ledger_maybe(lock_at(100 + l)), "nothing is left");
+    }
+    CHECK_INT(paid, waited, "nanoseconds");
+    CHECK_INT(counted, arrived, "waiters");
+}
+
+/* More locks at a time than there is room for: losses are counted, the rest is right. */
+static void test_a_full_ledger_counts_what_it_loses(void)
+{
+    enum { LOCKS = 20000 };
+    static uint32_t ref[LOCKS];
+    uint64_t before = prof__ledger_lost(), kept = 0;
+
+    for (size_t i = 0; i < LOCKS; i++) {
+        ref[i] = prof__ledger_arrive(lock_at(1000 + i), 1000);
+        kept += ref[i] != 0;
+    }
+    CHECK_INT(prof__ledger_lost() - before, LOCKS - kept, "lost");
+    CHECK_BETWEEN(kept, 8192 * 0.9, 8192, "kept");
+    for (size_t i = 0; i < LOCKS; i++) {
+        CHECK_INT(charged(lock_at(1000 + i), 1100, NULL), ref[i] ? 100 : 0, "time");
+        if (ref[i])
+            give_up(ref[i], 1100);
+        CHECK(!prof__ledger_maybe(lock_at(1000 + i)) || !ref[i], "nothing is left");
+    }
+    uint32_t again = prof__ledger_arrive(lock_at(1000), 2000);
+    CHECK(again, "there is room again");
+    give_up(again, 2000);
+    charged(lock_at(1000), 2000, NULL);
+}
+
+/* Locks that nobody waits for any more, with something unpaid, make room. */
+static void test_forgotten_debts_make_room(void)
+{
+    for (size_t i = 0; i < 60000; i++) {
+        uint32_t ref = prof__ledger_arrive(lock_at(i % 60000), 1000);
+
+        CHECK(ref, "room for lock %zu", i);
+        if (ref)
+            give_up(ref, 1010);
+    }
+    prof__ledger_forgive(2000);
+    for (size_t i = 0; i < 60000; i++)
+        if (prof__ledger_maybe(lock_at(i)))
+            CHECK(false, "lock %zu is still open", i);
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+enum { THREADS = 4, ROUNDS = 100000, SHARED = 3 };
+static _Atomic int64_t all_waited, all_paid, all_counted;
+
+static void *wait_and_release(void *arg)
+{
+    uint64_t rng = (uintptr_t)arg + 1;
+
+    for (int i = 0; i < ROUNDS; i++) {
+        const void *lock = lock_at(200 + prof__random(&rng) % SHARED);
+        struct prof__debt d;
+        struct prof__heir h;
+        int64_t since = prof__monotonic_ns(), end;
+        uint32_t ref = prof__ledger_arrive(lock, since);
+
+        if (prof__random(&rng) % 64 == 0)
+            sched_yield();
+        if (prof__ledger_take(lock, prof__monotonic_ns(), &d)) {
+            all_paid += d.wait_ns;
+            all_counted += d.waiters;
+        }
+        if (prof__random(&rng) % 2)
+            prof__ledger_set_heir(lock, (struct prof__heir) { 5, 1 });
+        end = prof__monotonic_ns();
+        if (prof__ledger_leave(ref, end, prof__random(&rng) % 2 ? 42 : 0, &d, &h)) {
+            all_paid += d.wait_ns;
+            all_counted += d.waiters;
+        }
+        all_waited += end - since;
+    }
+    return NULL;
+}
+
+/* Clocks are read before the account is changed, so charges may overlap by what lies between; but
+ * nothing may be lost or counted twice as a whole. */
+static void test_threads_at_once_add_up(void)
+{
+    pthread_t t[THREADS];
+
+    for (uintptr_t i = 0; i < THREADS; i++)
+        pthread_create(&t[i], NULL, wait_and_release, (void *)i);
+    for (int i = 0; i < THREADS; i++)
+        pthread_join(t[i], NULL);
+    for (size_t l = 0; l < SHARED; l++) {
+        uint32_t n;
+
+        all_paid += charged(lock_at(200 + l), prof__monotonic_ns(), &n);
+        all_counted += n;
+        CHECK(!prof__ledger_maybe(lock_at(200 + l)), "nothing is left");
+    }
+    CHECK_INT(all_counted, THREADS * ROUNDS, "waiters");
+    CHECK(all_paid >= all_waited * 99 / 100, "%lld paid of %lld", (long long)all_paid,
+          (long long)all_waited);
+}
+
+int main(void)
+{
+    test_a_release_is_charged_what_was_waited_until_then();
+    test_without_an_heir_the_next_release_pays();
+    test_an_unsampled_release_has_its_rest_dropped();
+    test_five_waiters_make_five_times_the_time();
+    test_who_gives_up_is_charged_to_the_holder_all_the_same();
+    test_who_was_refused_never_waited();
+    test_a_failed_release_gives_back();
+    test_the_owner_is_known_while_others_wait();
+    test_what_is_forgiven_is_gone();
+    test_any_sequence_adds_up();
+    test_threads_at_once_add_up();
+    test_a_full_ledger_counts_what_it_loses();
+    test_forgotten_debts_make_room();
+    return check_report();
+}
