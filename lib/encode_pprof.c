@@ -26,7 +26,7 @@
 #include "profile.pb-c.h"
 #include "strtab.h"
 
-enum { CHUNK_SIZE = 32 * 1024 };
+enum { CHUNK_SIZE = 32 * 1024, STRINGS_AT_ONCE = 16 };
 
 struct function {
     uint32_t name, file; /* strings */
@@ -359,12 +359,11 @@ static void emit_functions(struct encoder *e)
 
 static void emit_strings(struct encoder *e)
 {
-    for (uint32_t i = 0; i < e->strings.n; i++) {
+    for (uint32_t i = 0; i < e->strings.n; i += STRINGS_AT_ONCE) {
         Perftools__Profiles__Profile piece = PERFTOOLS__PROFILES__PROFILE__INIT;
-        char *string = (char *)(uintptr_t)e->strings.string[i]; /* only read */
 
-        piece.n_string_table = 1;
-        piece.string_table = &string;
+        piece.n_string_table = PROF_MIN(e->strings.n - i, (uint32_t)STRINGS_AT_ONCE);
+        piece.string_table = (char **)(uintptr_t)&e->strings.string[i]; /* only read */
         emit(e, &piece);
     }
 }

@@ -10,7 +10,8 @@ check or silently rely on.
   pprof.py totals FILE              sum of each sample type
   pprof.py folded FILE [SAMPLE_TYPE]  "root;...;leaf value", as flame graph tools read
 
-From a test: parse(data) -> Profile, check(profile, data, kind) -> [Problem], assert_valid(data, kind).
+From a test: parse(data) -> Profile, check(profile, data, kind) -> [Problem],
+assert_valid(data, kind) -> Profile.
 KIND is a profile's name ("heap", "profile", a custom one), with "-delta" appended for a window.
 """
 
@@ -512,15 +513,22 @@ def check_mappings(p, problem):
         if not re.fullmatch(r"([0-9a-f]{2})*", p.string(m.build_id)):
             problem("build-id", "mapping %d: %s", m.id, p.string(m.build_id))
         lines = [line for l in used.get(m.id, []) for line in l.line]
-        complete = all(l.line for l in used.get(m.id, []))
-        functions = [p.function[n.function_id - 1] for n in lines if 0 < n.function_id <= len(p.function)]
-        if m.has_functions and not (complete and all(p.string(f.name) for f in functions)):
-            problem("flags", "mapping %d: has_functions, but a location has none", m.id)
-        if m.has_filenames and not (complete and all(p.string(f.filename) for f in functions)):
-            problem("flags", "mapping %d: has_filenames, but a function has none", m.id)
-        if m.has_line_numbers and not (complete and all(n.line > 0 for n in lines)):
-            problem("flags", "mapping %d: has_line_numbers, but a line has none", m.id)
-    by_start = sorted(p.mapping, key=lambda m: m.memory_start)
+        ids = {line.function_id for line in lines}
+        functions = [p.function[i - 1] for i in ids if 0 < i <= len(p.function)]
+        # A flag tells that there is such information, as pprof's own symbolizer sets them: that
+        # every location has it cannot be had, as not even crt1.o brings lines.
+        if m.has_functions and not any(p.string(f.name) for f in functions):
+            problem("flags", "mapping %d: has_functions, but no location has one", m.id)
+        if m.has_filenames and not any(p.string(f.filename) for f in functions):
+            problem("flags", "mapping %d: has_filenames, but no function has one", m.id)
+        if m.has_line_numbers and not any(n.line > 0 for n in lines):
+            problem("flags", "mapping %d: has_line_numbers, but no line has one", m.id)
+        if any(p.string(f.name) for f in functions) and not m.has_functions | m.has_filenames:
+            # go tool pprof would look for itself, and put empty names in place of good ones.
+            problem("flags", "mapping %d: has names, but does not say so", m.id)
+    # "[unknown]" may span others.
+    files = [m for m in p.mapping if not p.string(m.filename).startswith("[")]
+    by_start = sorted(files, key=lambda m: m.memory_start)
     for a, b in zip(by_start, by_start[1:]):
         if a.memory_limit > b.memory_start:
             problem("mapping-overlap", "mappings %d and %d", a.id, b.id)
@@ -534,7 +542,7 @@ def check_locations(p, problem):
         else:
             m = p.mapping[l.mapping_id - 1]
             if not m.memory_start <= l.address < m.memory_limit:
-                problem("address-range", "location %d: %#x is not in mapping %d", l.id, l.address, m.id)
+                problem("address-range", "location %d: %#x, mapping %d", l.id, l.address, m.id)
         if l.address == 0:
             problem("address-zero", "location %d", l.id)
         elif l.address in seen:
@@ -604,13 +612,15 @@ def check_labels(p, problem, i, s):
 
 
 def check_head(p, problem, name, is_delta, now_ns):
-    if p.period_type is None or not p.string(p.period_type.type) or not p.string(p.period_type.unit):
+    t = p.period_type
+    if t is None or not p.string(t.type) or not p.string(t.unit):
         problem("period-type", "is missing")
     if p.period < 0:
         problem("period", "%d", p.period)
     if p.counts is not None:
-        for number, what in ((9, "time_nanos"), (10, "duration_nanos"), (11, "period_type"), (12, "period"), (14, "default_sample_type")):
+        for number in (9, 10, 11, 12, 14):  # those that a profile has one of
             if p.counts.get(number, 0) > 1:
+                what = Profile.FIELDS[number][0]
                 problem("concatenated", "%s comes %d times", what, p.counts[number])
     if p.time_nanos <= 0:
         problem("time", "is missing")
@@ -721,7 +731,8 @@ def main(argv):
         "totals": command_totals,
         "folded": command_folded,
     }
-    if len(argv) not in (3, 4) or argv[1] not in commands or (argv[1] == "totals" and len(argv) > 3):
+    most = {"totals": 3}.get(argv[1] if len(argv) > 1 else "", 4)
+    if not 3 <= len(argv) <= most or argv[1] not in commands:
         sys.stderr.write(__doc__)
         return 2
     try:

@@ -100,7 +100,7 @@ def test_pprof_reads_both_forms_to_equal_totals(driver, directory, go):
         expect(text, "pprof reads the text of %s: %s" % (kind, err))
         if not binary or not text:
             continue
-        expect(binary.types() == text.types(), "%s: %s and %s" % (kind, binary.types(), text.types()))
+        expect(binary.types() == text.types(), "%s: the text has %s" % (kind, text.types()))
         expect(len(binary.sample) == len(text.sample), "%s: as many samples" % kind)
         for name, want in binary.totals().items():
             got = text.totals().get(name)

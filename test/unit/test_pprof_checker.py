@@ -135,8 +135,11 @@ DAMAGE = [
     ("build-id", lambda p: set_string(p, b"00ff", b"00FF")),
     ("build-id", lambda p: set_string(p, b"00ff", b"0ff")),
     ("flags", lambda p: setattr(p.mapping[1], "has_functions", 1)),
-    ("flags", lambda p: setattr(p.function[0], "filename", 0)),
-    ("flags", lambda p: setattr(p.location[0].line[0], "line", 0)),
+    ("flags", lambda p: [l.line.clear() for l in p.location]),
+    ("flags", lambda p: [setattr(f, "filename", 0) for f in p.function]),
+    ("flags", lambda p: [setattr(n, "line", 0) for l in p.location for n in l.line]),
+    ("flags", lambda p: p.mapping.__setitem__(0, Mapping(
+        id=1, memory_start=0x400000, memory_limit=0x500000, filename=p.mapping[0].filename))),
     ("location-mapping", lambda p: setattr(p.location[0], "mapping_id", 0)),
     ("location-mapping", lambda p: setattr(p.location[0], "mapping_id", 3)),
     ("address-range", lambda p: setattr(p.location[0], "address", 0x500000)),
@@ -191,7 +194,8 @@ DAMAGE = [
     ("kind-bytes", lambda p: p.sample[0].label.clear()),
 ]
 
-GOOD = ["heap", "allocs", "profile", "mutex", "block", "threads", "goroutine", "threadcreate", "my.own"]
+GOOD = ["heap", "allocs", "profile", "mutex", "block", "threads", "goroutine", "threadcreate",
+        "my.own"]
 
 
 def test_a_good_profile_of_each_kind_has_no_problem():
