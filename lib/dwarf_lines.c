@@ -25,7 +25,7 @@ struct format {
 
 enum { FORMATS_MAX = 16, PATH_PART_MAX = 4096 };
 
-/* --- header ----------------------------------------------------------------------------------- */
+/* --- header ---------------------------------------------------------------------------------- */
 
 static const char *string_at(struct prof__dwarf_lines *l, enum prof__dwarf_section section,
                              uint64_t offset)
@@ -216,7 +216,7 @@ int prof__dwarf_lines_open(struct prof__dwarf_lines *l, struct prof__arena *a,
     return l->version >= 5 ? read_files_5(l, &r) : read_files_4(l, &r);
 }
 
-/* --- files ------------------------------------------------------------------------------------ */
+/* --- files ----------------------------------------------------------------------------------- */
 
 static char *join(struct prof__arena *a, const char *dir, const char *name)
 {
@@ -241,19 +241,18 @@ const char *prof__dwarf_lines_file(struct prof__dwarf_lines *l, uint64_t file)
         return f->path;
     const char *dir = f->dir < l->n_dirs ? l->dir[f->dir] : NULL;
 
-    if (f->name[0] == '/')
-        f->path = prof__arena_strndup(l->paths, f->name, strnlen(f->name, PATH_PART_MAX));
-    else if (dir && dir[0] == '/')
-        f->path = join(l->paths, dir, f->name);
-    else {
-        const char *below = dir && dir[0] ? join(l->paths, dir, f->name) : f->name;
-
-        f->path = l->comp_dir && below ? join(l->paths, l->comp_dir, below) : below;
-    }
+    const char *path = f->name;
+    if (path[0] != '/' && dir && dir[0])
+        path = join(l->paths, dir, path);
+    if (path && path[0] != '/' && l->comp_dir)
+        path = join(l->paths, l->comp_dir, path);
+    /* The image that names are in goes before the result does. */
+    f->path =
+        path == f->name ? prof__arena_strndup(l->paths, path, strnlen(path, PATH_PART_MAX)) : path;
     return f->path;
 }
 
-/* --- the program ------------------------------------------------------------------------------ */
+/* --- the program ----------------------------------------------------------------------------- */
 
 struct run {
     struct prof__dwarf_pc *pc;

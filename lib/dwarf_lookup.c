@@ -70,7 +70,7 @@ struct lookup {
     size_t n_units, room;
 };
 
-/* --- libdw ------------------------------------------------------------------------------------ */
+/* --- libdw ----------------------------------------------------------------------------------- */
 
 static int debug_open(struct debug *d, struct prof__arena *a, const struct prof__elf *e)
 {
@@ -171,7 +171,7 @@ static void name_function(struct lookup *l, struct prof__dwarf_function *f)
     }
 }
 
-/* --- 1: which units are touched --------------------------------------------------------------- */
+/* --- 1: which units are touched -------------------------------------------------------------- */
 
 static int touch(struct lookup *l, uint64_t offset, size_t query)
 {
@@ -236,8 +236,7 @@ static int touch_units(struct lookup *l)
     return 0;
 }
 
-/* --- 2: the functions and lines of one ----------------------------------------------------------
- */
+/* --- 2: the functions and lines of one ------------------------------------------------------- */
 
 /* The work on one unit. */
 struct unit_work {
@@ -309,8 +308,9 @@ static int hang(struct unit_work *w, const struct prof__dwarf_entry *e,
     return r;
 }
 
-/* Entries in order, with the function that each depth is in; NULL: one that nobody asks for. */
-static int hang_all(struct unit_work *w, struct prof__dwarf_scan *s)
+/* Entries in order, with the function that each depth is in; NULL: one that nobody asks for, whose
+ * children are passed by if `quick`. */
+static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick)
 {
     struct prof__dwarf_function *in[DEPTH_MAX] = { NULL };
     struct prof__dwarf_entry e;
@@ -333,14 +333,30 @@ static int hang_all(struct unit_work *w, struct prof__dwarf_scan *s)
             r = hang(w, &e, outer, &f);
         if (r < 0)
             return r;
-        if (e.has_children && ++depth < DEPTH_MAX)
-            in[depth] = f;
-        else if (depth == 0)
+        if (!e.has_children && depth == 0)
             break; /* a unit with nothing in it */
+        if (e.has_children && !(quick && !f && prof__dwarf_scan_skip(s, &e)) && ++depth < DEPTH_MAX)
+            in[depth] = f;
         if (step % SCAN_CLOCK_STEPS == 0 && prof__monotonic_ns() > w->lookup->deadline_ns)
             return -ETIME;
     }
     return 0;
+}
+
+/* Functions within functions (of GNU C, Fortran, Ada) lie outside the bounds of the outer one, so
+ * that the quick pass misses them: an address that has a symbol but no function shows that. */
+static int hang_all(struct unit_work *w, const struct prof__dwarf_scan *start)
+{
+    struct prof__dwarf_scan scan = *start;
+    int r = hang_pass(w, &scan, true);
+
+    for (size_t i = 0; i < w->n && r == 0; i++) {
+        if (w->pc[i].function || !w->pc[i].query->symbol)
+            continue;
+        scan = *start;
+        return hang_pass(w, &scan, false);
+    }
+    return r;
 }
 
 /* The lines of one address, innermost first: where it is, then from where each was called. */
@@ -416,8 +432,7 @@ static int work_unit(struct lookup *l, uint64_t offset, struct prof__dwarf_pc *p
     return 0;
 }
 
-/* --- all of it ----------------------------------------------------------------------------------
- */
+/* --- all of it ------------------------------------------------------------------------------- */
 
 static int work_units(struct lookup *l)
 {

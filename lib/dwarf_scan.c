@@ -13,7 +13,6 @@
 
 struct prof__form {
     uint16_t name, form;
-    int64_t implicit; /* value of DW_FORM_implicit_const */
 };
 
 struct prof__abbrev {
@@ -74,7 +73,7 @@ int prof__dwarf_unit_at(struct prof__dwarf_image *im, uint64_t offset,
     return 0;
 }
 
-/* --- abbreviations ---------------------------------------------------------------------------- */
+/* --- abbreviations --------------------------------------------------------------------------- */
 
 /* Bytes of a form; VARIES. */
 static uint32_t form_size(const struct prof__dwarf_unit *u, unsigned form)
@@ -188,7 +187,7 @@ static bool read_abbrevs(struct prof__reader r, const struct prof__dwarf_unit *u
 
             f.form = (uint16_t)prof__read_uleb(&r);
             if (f.form == DW_FORM_implicit_const)
-                f.implicit = prof__read_sleb(&r);
+                prof__read_sleb(&r);
             if (r.bad)
                 return false;
             if (f.name == 0 && f.form == 0)
@@ -240,7 +239,7 @@ static int load_abbrevs(struct prof__dwarf_scan *s, struct prof__arena *a,
     return 0;
 }
 
-/* --- entries ---------------------------------------------------------------------------------- */
+/* --- entries --------------------------------------------------------------------------------- */
 
 int prof__dwarf_scan_start(struct prof__dwarf_scan *s, struct prof__arena *a,
                            struct prof__dwarf_image *im, const struct prof__dwarf_unit *unit)
@@ -256,7 +255,7 @@ int prof__dwarf_scan_start(struct prof__dwarf_scan *s, struct prof__arena *a,
     return load_abbrevs(s, a, im);
 }
 
-/* The bounds of a function, where its attributes give them as plain numbers. */
+/* The bounds of a function, where its attributes give them as plain numbers, and where it ends. */
 static void read_function(struct prof__dwarf_scan *s, const struct prof__abbrev *b,
                           struct prof__dwarf_entry *e)
 {
@@ -276,6 +275,10 @@ static void read_function(struct prof__dwarf_scan *s, const struct prof__abbrev 
             e->high = prof__read_fixed(r, size);
             has_high = true;
             is_offset = f->form != DW_FORM_addr;
+            continue;
+        }
+        if (f->name == DW_AT_sibling && (f->form == DW_FORM_ref4 || f->form == DW_FORM_ref2)) {
+            e->sibling = s->unit.offset + prof__read_fixed(r, size);
             continue;
         }
         if (f->name == DW_AT_low_pc || f->name == DW_AT_high_pc || f->name == DW_AT_ranges)
@@ -317,5 +320,16 @@ bool prof__dwarf_scan_next(struct prof__dwarf_scan *s, struct prof__dwarf_entry 
             return false;
     }
     *ret_entry = e;
+    return true;
+}
+
+bool prof__dwarf_scan_skip(struct prof__dwarf_scan *s, const struct prof__dwarf_entry *e)
+{
+    const uint8_t *to = s->base + e->sibling;
+
+    /* Forward only: a damaged file may not send us round. */
+    if (e->sibling >= s->unit.offset + s->unit.size || to < s->reader.at)
+        return false;
+    s->reader.at = to;
     return true;
 }

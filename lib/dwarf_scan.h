@@ -28,6 +28,7 @@ struct prof__dwarf_entry {
     bool has_bounds; /* low and high are known */
     bool has_code;   /* it has code, and where takes more than this to tell */
     uint64_t low, high;
+    uint64_t sibling; /* of a function: offset of what follows its children; 0: unknown */
 };
 
 struct prof__dwarf_scan {
@@ -46,5 +47,8 @@ int prof__dwarf_scan_start(struct prof__dwarf_scan *s, struct prof__arena *a,
 
 /* False: the unit has ended or is damaged. */
 bool prof__dwarf_scan_next(struct prof__dwarf_scan *s, struct prof__dwarf_entry *ret_entry);
+
+/* Pass by the children of the entry that was read last. False: where they end is not known. */
+bool prof__dwarf_scan_skip(struct prof__dwarf_scan *s, const struct prof__dwarf_entry *e);
 
 #endif

@@ -68,7 +68,7 @@ int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct p
     return r;
 }
 
-/* --- debug files ------------------------------------------------------------------------------ */
+/* --- debug files ----------------------------------------------------------------------------- */
 
 static int open_by_build_id(const uint8_t *id, size_t size, struct prof__arena *a,
                             struct prof__elf *ret_elf)

@@ -173,7 +173,7 @@ int prof__elf_symbols(const struct prof__elf *e, struct prof__arena *a, struct p
     return search(&source, &table, a, q, n);
 }
 
-/* --- from memory ------------------------------------------------------------------------------ */
+/* --- from memory ----------------------------------------------------------------------------- */
 
 /* DT_GNU_HASH does not say how many symbols there are: they end with the chain of the highest
  * bucket, whose last entry has its lowest bit set. */

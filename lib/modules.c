@@ -50,8 +50,7 @@ static struct prof__loader_state known_state;
 static struct prof__arena names;
 static size_t names_bytes;
 
-/* --- records -----------------------------------------------------------------------------------
- */
+/* --- records --------------------------------------------------------------------------------- */
 
 static int push(struct records *list, const struct record *r)
 {
@@ -89,8 +88,7 @@ static bool overlaps(const struct prof__module *a, const struct prof__module *b)
     return a->start < b->limit && b->start < a->limit;
 }
 
-/* --- names -------------------------------------------------------------------------------------
- */
+/* --- names ----------------------------------------------------------------------------------- */
 
 static const char *find_name(const struct records *list, const char *text)
 {
@@ -160,8 +158,7 @@ static void repack_names(void)
     prof__arena_free(&old);
 }
 
-/* --- the history -------------------------------------------------------------------------------
- */
+/* --- the history ----------------------------------------------------------------------------- */
 
 /* Was anything else at the place of `m` in epochs (after, before)? */
 static bool was_taken(const struct prof__module *m, uint32_t after, uint32_t before)
@@ -331,8 +328,7 @@ void prof__modules_after_unload(void)
     refresh_quietly();
 }
 
-/* --- loading -----------------------------------------------------------------------------------
- */
+/* --- loading --------------------------------------------------------------------------------- */
 
 /* One executable mapping, as far as the maps and `known` tell. */
 static struct prof__module from_map(const struct prof__map *map)
@@ -504,8 +500,7 @@ int prof__modules_load(struct prof__arena *a, struct prof__modules *ret)
     return r;
 }
 
-/* --- looking up --------------------------------------------------------------------------------
- */
+/* --- looking up ------------------------------------------------------------------------------ */
 
 static bool covers(const struct prof__module *m, uint64_t address, uint32_t epoch)
 {

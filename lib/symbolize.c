@@ -94,8 +94,7 @@ static struct object *objects; /* guarded by lock, as is all they hold */
 static uint64_t requests;
 static _Atomic size_t cached_bytes;
 
-/* --- objects
- * -------------------------------------------------------------------------------------- */
+/* --- objects --------------------------------------------------------------------------------- */
 
 static void *object_alloc(struct object *o, size_t size)
 {
@@ -189,8 +188,7 @@ static void objects_trim(void)
     }
 }
 
-/* --- answers
- * -------------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 static struct answer *answer_slot(struct answer *table, size_t n_slots, uint64_t address)
 {
@@ -308,8 +306,7 @@ static int answer_copy(struct request *rq, const struct answer *answer, size_t i
     return 0;
 }
 
-/* --- one object's missing addresses
- * --------------------------------------------------------------- */
+/* --- one object's missing addresses ---------------------------------------------------------- */
 
 /* Look n sorted queries up in the module's files. *ret_found: its own file or debug file was read,
  * so that the answers are the best there are. */
@@ -433,8 +430,7 @@ static int answer_all(struct request *rq, size_t n)
     return r;
 }
 
-/* --- entry
- * ---------------------------------------------------------------------------------------- */
+/* --- entry ----------------------------------------------------------------------------------- */
 
 int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
                     struct prof__symbols *ret_symbols)
