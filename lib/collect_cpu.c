@@ -25,6 +25,7 @@
 #include <linux/futex.h>
 #include <prof/prof.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/prctl.h>
@@ -49,6 +50,7 @@ enum {
     HZ_MAX = 250,
     LOOKS_PER_SCAN = 10,
     LOOK_NS = 100 * 1000 * 1000,
+    JOIN_YIELDS = 10000,
     FIRST_LOOK_NS = 5 * 1000 * 1000
 };
 
@@ -60,6 +62,7 @@ static bool taken_over;    /* SIGPROF, by the program, since the timers were arm
 static bool no_controller; /* its thread could not be made */
 static bool no_proc;       /* /proc/self/task cannot be read */
 static pthread_t controller;
+static _Atomic uint32_t controller_tid; /* 0: it has not hidden itself yet */
 
 static _Atomic uint64_t period_ns; /* of the last timers; 0: there have been none */
 static _Atomic int rate_hz;        /* 0: not set yet */
@@ -190,6 +193,8 @@ static void *control(void *arg)
 
     prof_thread_hide();
     prctl(PR_SET_NAME, "prof-cpu");
+    atomic_store_explicit(&controller_tid, (uint32_t)prof__gettid(), memory_order_release);
+    syscall(SYS_futex, &controller_tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     for (unsigned i = 1; atomic_load_explicit(&session, memory_order_relaxed) == mine; i++) {
         syscall(SYS_futex, &session, FUTEX_WAIT_PRIVATE, mine, &look, NULL, 0);
         uint64_t mask = enter();
@@ -206,7 +211,8 @@ static void *control(void *arg)
     return NULL;
 }
 
-/* Its signals are blocked from its first instruction on; the caller has blocked its own. */
+/* Its signals are blocked from its first instruction on, since the caller's are; and it is hidden
+ * before anybody can ask for all threads. */
 static bool start_controller(uint32_t mine)
 {
     struct prof__thread *t = &prof__self;
@@ -214,6 +220,7 @@ static bool start_controller(uint32_t mine)
     pthread_attr_t attr;
     int r = pthread_attr_init(&attr);
 
+    atomic_store_explicit(&controller_tid, 0, memory_order_relaxed);
     if (r == 0) {
         pthread_attr_setstacksize(&attr, 128 * 1024);
         r = pthread_create(&controller, &attr, control, (void *)(uintptr_t)mine);
@@ -221,9 +228,28 @@ static bool start_controller(uint32_t mine)
             r = pthread_create(&controller, NULL, control, (void *)(uintptr_t)mine);
         pthread_attr_destroy(&attr);
     }
+    while (r == 0 && atomic_load_explicit(&controller_tid, memory_order_acquire) == 0)
+        syscall(SYS_futex, &controller_tid, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
     if (entered)
         prof__leave(t);
     return r == 0;
+}
+
+/* When this returns, nothing of ours runs any more. libc says that a thread has ended while the
+ * kernel still lists it, for a moment. */
+static void join_controller(pthread_t thread, pid_t tid)
+{
+    struct prof__thread *t = &prof__self;
+    bool entered = prof__enter(t);
+    int cancel;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
+    pthread_join(thread, NULL);
+    pthread_setcancelstate(cancel, &cancel);
+    for (int i = 0; i < JOIN_YIELDS && syscall(SYS_tgkill, getpid(), tid, 0) == 0; i++)
+        sched_yield();
+    if (entered)
+        prof__leave(t);
 }
 
 /* --- windows --------------------------------------------------------------------------------- */
@@ -276,6 +302,7 @@ void prof__cpu_close(void)
     bool last = readers > 0 && --readers == 0;
     bool join = last && !no_controller;
     pthread_t thread = controller;
+    pid_t tid = (pid_t)atomic_load_explicit(&controller_tid, memory_order_relaxed);
 
     if (last) {
         atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
@@ -284,17 +311,8 @@ void prof__cpu_close(void)
         syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     }
     leave(mask);
-    if (join) { /* when we return, nothing of ours runs any more */
-        struct prof__thread *t = &prof__self;
-        bool entered = prof__enter(t);
-        int cancel;
-
-        pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-        pthread_join(thread, NULL);
-        pthread_setcancelstate(cancel, &cancel);
-        if (entered)
-            prof__leave(t);
-    }
+    if (join)
+        join_controller(thread, tid);
 }
 
 uint64_t prof__cpu_period_ns(void)
@@ -340,15 +358,20 @@ void prof__cpu_fork_child(void)
 
 /* --- threads that start and end -------------------------------------------------------------- */
 
-static void thread_ended(pid_t tid)
+/* The timer may have gone off without the kernel having looked. For threads that live for less than
+ * a tick that is most of their time; what it was spent in is not known, only what they were for. */
+static void thread_ended(const struct prof__slot *s)
 {
+    const uintptr_t pcs[] = { PROF__PC_ENDED, s->function };
+    pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
     uint64_t mask = enter();
 
-    prof__cpu_timers_remove(tid);
+    if (prof__cpu_timers_remove(tid) && prof__self.busy != PROF__HIDDEN)
+        add_sample(pcs, ARRAY_LEN(pcs), atomic_load_explicit(&s->labels, memory_order_relaxed), 1);
     leave(mask);
 }
 
-void prof__cpu_thread_started(void)
+void prof__cpu_thread_started(uintptr_t function)
 {
     struct prof__slot *s;
 
@@ -358,6 +381,7 @@ void prof__cpu_thread_started(void)
     uint64_t mask = enter();
     if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
         prof__cpu_timers_add(prof__gettid(), mask);
+        s->function = function;
         s->at_exit = thread_ended;
     }
     leave(mask);

@@ -38,8 +38,8 @@ bool prof__thread_wants_start(void)
     return t->labels || atomic_load(&prof__cpu_watching);
 }
 
-void prof__thread_started(uint32_t labels)
+void prof__thread_started(uint32_t labels, uintptr_t function)
 {
     prof__labels_inherit(labels);
-    prof__cpu_thread_started();
+    prof__cpu_thread_started(function);
 }

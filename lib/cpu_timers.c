@@ -39,6 +39,7 @@ struct entry {
     uint32_t seen; /* the last scan that met the thread */
     uint32_t look; /* the scan that looks at its mask again */
     uint8_t wait;  /* scans from one look to the next */
+    bool suspect;  /* has a timer, and blocked the signal at the last look */
     uint8_t young; /* extra looks left, should it block the signal */
     int16_t error; /* why there is no timer */
 };
@@ -125,9 +126,15 @@ static bool blocks_signal(pid_t tid)
     return prof__task_blocked(tid, &mask) >= 0 && mask >> (SIGPROF - 1) & 1;
 }
 
-/* Give the thread a timer, or take it away, as its signal mask says. */
+/* Give the thread a timer, or take it away, as its signal mask says. A thread in a signal handler,
+ * maybe ours, blocks signals for a moment: only the second look in a row is believed. */
 static void look_at(struct entry *e, bool blocks)
 {
+    if (blocks && e->timer != NO_TIMER && !e->suspect) {
+        e->suspect = true;
+        return;
+    }
+    e->suspect = false;
     if (blocks) {
         timer_delete_of(e);
         e->error = -EBUSY;
@@ -205,12 +212,20 @@ int prof__cpu_timers_add(pid_t tid, uint64_t blocked)
     return add(tid, blocked >> (SIGPROF - 1) & 1);
 }
 
-void prof__cpu_timers_remove(pid_t tid)
+bool prof__cpu_timers_remove(pid_t tid)
 {
     uint32_t *at = place(tid);
+    struct itimerspec left;
+    bool due;
 
-    if (*at)
-        drop(at);
+    if (!*at)
+        return false;
+    /* For a timer that is late the kernel gives the least time that is not none. */
+    due = entry[*at].timer != NO_TIMER &&
+          syscall(SYS_timer_gettime, entry[*at].timer, &left) == 0 && left.it_value.tv_sec == 0 &&
+          left.it_value.tv_nsec == 1;
+    drop(at);
+    return due;
 }
 
 static int visit(pid_t tid, void *arg)
@@ -285,11 +300,15 @@ void prof__cpu_timers_look(uint64_t mask)
 
 void prof__cpu_timers_look_again(void)
 {
-    for (uint32_t i = 1; i < n_used; i++)
-        if (entry[i].tid && entry[i].error == -EBUSY && entry[i].young) {
-            entry[i].young--;
-            look_at(&entry[i], blocks_signal(entry[i].tid));
+    for (uint32_t i = 1; i < n_used; i++) {
+        struct entry *e = &entry[i];
+        bool again = e->suspect || (e->error == -EBUSY && e->young > 0);
+
+        if (e->tid && again) {
+            e->young -= e->young > 0;
+            look_at(e, blocks_signal(e->tid));
         }
+    }
 }
 
 void prof__cpu_timers_count(struct prof__cpu_timer_counts *ret)

@@ -23,16 +23,16 @@ void prof__cpu_timers_set_period(uint64_t period_ns);
  * -EBUSY (it blocks the signal), ... */
 int prof__cpu_timers_add(pid_t tid, uint64_t blocked);
 
-/* A thread has ended. */
-void prof__cpu_timers_remove(pid_t tid);
+/* A thread ends. True: its timer was due, but had not fired yet. */
+bool prof__cpu_timers_remove(pid_t tid);
 
 /* Look at all threads: timers for the new, none for those that are no more. The caller, who has
  * signals blocked now, blocks `mask` otherwise. -ENOENT without /proc, when it found what it
  * could. */
 int prof__cpu_timers_scan(uint64_t mask);
 
-/* Look again at threads that blocked the signal when they were first seen: libc blocks all signals
- * in a thread that is being made. */
+/* Look again at threads that blocked the signal when they were first seen, since libc blocks all
+ * signals in a thread that is being made, and at those that did at the last look. */
 void prof__cpu_timers_look_again(void);
 
 /* Take all timers back. */

@@ -23,12 +23,12 @@ static pthread_key_t key;
 static void leave(void *arg)
 {
     struct prof__slot *s = arg;
-    void (*at_exit)(pid_t tid) = s->at_exit;
-    pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
+    void (*at_exit)(const struct prof__slot *s) = s->at_exit;
 
     s->at_exit = NULL;
     if (at_exit)
-        at_exit(tid);
+        at_exit(s);
+    s->function = 0;
     prof__self.labels = 0;
     atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
     atomic_store_explicit(&s->hidden, false, memory_order_relaxed);

@@ -20,7 +20,8 @@ struct prof__slot {
     _Atomic bool hidden;     /* prof_thread_hide() */
 
     /* The rest is touched by the thread itself only. */
-    void (*at_exit)(pid_t tid);        /* called once when the thread ends; NULL: nothing to do */
+    void (*at_exit)(const struct prof__slot *s); /* called once when it ends; NULL: no need */
+    uintptr_t function;                          /* where it started; 0: not known */
     uint32_t depth, skipped;           /* levels in use, and levels above them that were not kept */
     uint32_t level[PROF__SLOT_LEVELS]; /* the labels before each push */
 };

@@ -30,9 +30,7 @@ enum prof__pseudo {
     PROF__PC_PROFILER,      /* [libprof at work] */
     PROF__PC_NO_ANSWER,     /* [no answer] */
     PROF__PC_NO_STACK,      /* [no stack] */
-    PROF__PC_PROFILER,      /* [libprof at work] */
-    PROF__PC_NO_ANSWER,     /* [no answer] */
-    PROF__PC_NO_STACK,      /* [no stack] */
+    PROF__PC_ENDED,         /* [thread ended before its sample] */
     PROF__PC_PSEUDO_END,
 };
 

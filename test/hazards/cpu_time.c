@@ -1,0 +1,250 @@
+/*
+ * cpu_time.c - the CPU profile against the kernel's account of the same threads.
+ *
+ * Threads that exist before, that start in the middle, that run steadily, in bursts shorter than
+ * the period, and for less than a period; and one that sleeps. Each carries a label. What each is
+ * charged must be what its CPU clock says; when the window is closed no timer and no thread of
+ * libprof's is left.
+ */
+#include <errno.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "text_profile.h"
+
+enum { SHORT_THREADS = 400 };
+
+static atomic_int stop;
+static volatile long sink;
+
+static double clock_of(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+__attribute__((noinline)) static void burn(double seconds)
+{
+    double end = clock_of(CLOCK_THREAD_CPUTIME_ID) + seconds;
+
+    while (clock_of(CLOCK_THREAD_CPUTIME_ID) < end)
+        for (int i = 0; i < 1000; i++)
+            sink += i;
+}
+
+struct worker {
+    const char *name;
+    void (*work)(void);
+    double used; /* CPU seconds in the window, by the kernel */
+    pthread_t thread;
+};
+
+static void steady(void)
+{
+    while (!atomic_load(&stop))
+        burn(0.001);
+}
+
+/* 0.7 ms of work, as long a pause: a timer of the whole process gets these wrong. */
+static void bursts(void)
+{
+    const struct timespec pause = { 0, 700000 };
+
+    while (!atomic_load(&stop)) {
+        burn(0.0007);
+        nanosleep(&pause, NULL);
+    }
+}
+
+static void sleeper(void)
+{
+    while (!atomic_load(&stop))
+        usleep(50000);
+}
+
+static void *run(void *arg)
+{
+    struct worker *w = arg;
+
+    prof_labels_push("worker", w->name);
+    w->work();
+    prof_labels_pop();
+    w->used += clock_of(CLOCK_THREAD_CPUTIME_ID);
+    return NULL;
+}
+
+static void start(struct worker *w)
+{
+    pthread_create(&w->thread, NULL, run, w);
+}
+
+static void *short_life(void *arg)
+{
+    burn(0.003);
+    *(double *)arg += clock_of(CLOCK_THREAD_CPUTIME_ID);
+    return NULL;
+}
+
+/* Lines of /proc/self/timers, four for each timer. */
+static int timers_now(void)
+{
+    FILE *f = fopen("/proc/self/timers", "r");
+    int n = 0, c;
+
+    if (!f)
+        return -1; /* a kernel without it */
+    while ((c = fgetc(f)) != EOF)
+        n += c == '\n';
+    fclose(f);
+    return n;
+}
+
+static int threads_now(void)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    int n = 0;
+
+    while (f && fgets(line, sizeof(line), f))
+        sscanf(line, "Threads: %d", &n);
+    if (f)
+        fclose(f);
+    return n;
+}
+
+static struct worker workers[] = {
+    { "before", steady, 0, 0 },
+    { "during", steady, 0, 0 },
+    { "bursts", bursts, 0, 0 },
+    { "sleeper", sleeper, 0, 0 },
+};
+
+static void test_each_thread_gets_what_the_kernel_says(void)
+{
+    struct text_profile text;
+    struct prof_window *w = NULL;
+    double total = 0, short_used = 0;
+    long samples = 0;
+
+    start(&workers[0]);
+    usleep(20000);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    if (!w)
+        return;
+    double first = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    clockid_t clock;
+    pthread_getcpuclockid(workers[0].thread, &clock);
+    workers[0].used = -clock_of(clock);
+    for (int i = 1; i < 4; i++)
+        start(&workers[i]);
+    prof_labels_push("worker", "short");
+    for (int i = 0; i < SHORT_THREADS; i++) {
+        pthread_t t;
+
+        pthread_create(&t, NULL, short_life, &short_used);
+        pthread_join(t, NULL);
+    }
+    prof_labels_pop();
+    burn(0.2);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 4; i++)
+        pthread_join(workers[i].thread, NULL);
+    double after = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    prof_window_close(w);
+
+    for (int i = 0; i < 4; i++) {
+        char label[64];
+        double used = workers[i].used;
+
+        snprintf(label, sizeof(label), "\"worker\":\"%s\"", workers[i].name);
+        double got = (double)text_profile_sum(&text, label) / 100;
+        total += used;
+        printf("%-8s %.3f s by the kernel, %.3f s by the profile\n", workers[i].name, used, got);
+        /* 2 %, and one sample at either end. */
+        CHECK_BETWEEN(got, used * 0.98 - 0.021, used * 1.02 + 0.021, workers[i].name);
+    }
+    /* 400 lives of some 3 ms: each is sampled with a chance of 0.3, so 4 sigma are 37 samples. */
+    double got = (double)text_profile_sum(&text, "short_life") / 100;
+    printf("short    %.3f s by the kernel, %.3f s by the profile\n", short_used, got);
+    CHECK_BETWEEN(got, short_used - 0.37, short_used + 0.37, "threads shorter than a period");
+    CHECK(text_profile_sum(&text, "sleeper") * 10 <= (long)(workers[3].used * 1000) + 20,
+          "a thread that sleeps has no samples");
+
+    samples = text_profile_sum(&text, NULL);
+    printf("total    %.3f s by the kernel, %.3f s by the profile\n", after - first,
+           (double)samples / 100);
+    CHECK_BETWEEN((double)samples / 100, (after - first) * 0.97 - 0.4, (after - first) * 1.02 + 0.4,
+                  "all together");
+    text_profile_free(&text);
+}
+
+static void test_nothing_is_left_behind(void)
+{
+    struct prof_window *a = NULL, *b = NULL;
+
+    CHECK_INT(timers_now() <= 0, 1, "no timers after the last window");
+    CHECK_INT(threads_now(), 1, "threads after the last window");
+    CHECK_INT(prof_window_open("profile", &a), 0, "one reader");
+    CHECK_INT(prof_window_open("profile", &b), 0, "and another at the same time");
+    CHECK_INT(timers_now() == 0, 0, "timers while windows are open");
+    prof_window_close(a);
+    CHECK_INT(timers_now() == 0, 0, "timers while one window is open");
+    burn(0.1);
+    struct text_profile text;
+    CHECK_INT(text_profile_window(&text, b), 0, "the other reader goes on");
+    CHECK_BETWEEN(text_profile_sum(&text, "burn"), 5, 15, "samples in it");
+    text_profile_free(&text);
+    prof_window_close(b);
+    CHECK_INT(timers_now() <= 0, 1, "no timers after the last window");
+    CHECK_INT(threads_now(), 1, "threads after the last window");
+}
+
+static void test_start_and_stop_as_in_go(void)
+{
+    struct text_profile out = { NULL, 0 };
+
+    CHECK_INT(prof_cpu_stop(), -EALREADY, "stop without start");
+    CHECK_INT(prof_cpu_start(text_profile_sink, &out), 0, "start");
+    CHECK_INT(prof_cpu_start(text_profile_sink, &out), -EBUSY, "start twice");
+    burn(0.05);
+    CHECK_INT(prof_cpu_stop(), 0, "stop");
+    CHECK(out.size > 20 && (unsigned char)out.text[0] == 0x1f, "a gzipped profile was written");
+    CHECK_INT(prof_cpu_stop(), -EALREADY, "stop twice");
+    CHECK(prof_lookup("profile") == NULL, "the CPU profile is not in the registry");
+    text_profile_free(&out);
+}
+
+static void test_rates(void)
+{
+    CHECK_INT(prof_set_cpu_rate(-1), 100, "the default");
+    CHECK_INT(prof_set_cpu_rate(0), -EINVAL, "0");
+    CHECK_INT(prof_set_cpu_rate(251), -EINVAL, "251");
+    CHECK_INT(prof_set_cpu_rate(250), 100, "250, returns the previous");
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    CHECK_INT(prof_window_open("profile", &w), 0, "open");
+    CHECK_INT(prof_set_cpu_rate(50), 250, "changed while a window is open");
+    burn(0.4);
+    CHECK_INT(text_profile_window(&text, w), 0, "write");
+    prof_window_close(w);
+    CHECK_BETWEEN(text_profile_sum(&text, "burn"), 94, 103, "the window keeps its rate");
+    text_profile_free(&text);
+    CHECK_INT(prof_set_cpu_rate(100), 50, "back");
+}
+
+int main(void)
+{
+    alarm(120);
+    test_rates();
+    test_each_thread_gets_what_the_kernel_says();
+    test_nothing_is_left_behind();
+    test_start_and_stop_as_in_go();
+    return check_report();
+}

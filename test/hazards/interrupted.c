@@ -1,0 +1,390 @@
+/*
+ * interrupted.c - no system call of the program's ends early because it is being profiled.
+ *
+ * Threads wait in each of the calls that a signal ends with EINTR even if its handler has
+ * SA_RESTART, while threads are dumped and the CPU is profiled. First they wait long: the idle
+ * program. Then they wait for a moment, again and again, and work in between, so that timers go off
+ * within the calls. And a signal of the program's own still ends a call, as ever.
+ */
+#include <errno.h>
+#include <netinet/in.h>
+#include <poll.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/msg.h>
+#include <sys/select.h>
+#include <sys/sem.h>
+#include <sys/socket.h>
+#include <sys/syscall.h>
+#include <sys/un.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "text_profile.h"
+
+static int wait_ms; /* how long each call waits */
+static atomic_int stop, ready;
+static int quiet_pipe[2], epoll_fd, quiet_socket[2], listener, queue, semaphores;
+static volatile long sink;
+
+static struct timespec span(void)
+{
+    return (struct timespec) { wait_ms / 1000, wait_ms % 1000 * 1000000L };
+}
+
+static struct timespec moment(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    t.tv_nsec += wait_ms % 1000 * 1000000L;
+    t.tv_sec += wait_ms / 1000 + t.tv_nsec / 1000000000;
+    t.tv_nsec %= 1000000000;
+    return t;
+}
+
+/* Each: 0 when the call ended as it should, else its errno. */
+static int in_poll(void)
+{
+    struct pollfd p = { quiet_pipe[0], POLLIN, 0 };
+
+    return poll(&p, 1, wait_ms) == 0 ? 0 : errno;
+}
+
+static int in_ppoll(void)
+{
+    struct pollfd p = { quiet_pipe[0], POLLIN, 0 };
+    struct timespec t = span();
+    sigset_t none;
+
+    sigemptyset(&none);
+    return ppoll(&p, 1, &t, &none) == 0 ? 0 : errno;
+}
+
+static int in_select(void)
+{
+    struct timeval t = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(quiet_pipe[0], &set);
+    return select(quiet_pipe[0] + 1, &set, NULL, NULL, &t) == 0 ? 0 : errno;
+}
+
+static int in_pselect(void)
+{
+    struct timespec t = span();
+    sigset_t none;
+    fd_set set;
+
+    FD_ZERO(&set);
+    FD_SET(quiet_pipe[0], &set);
+    sigemptyset(&none);
+    return pselect(quiet_pipe[0] + 1, &set, NULL, NULL, &t, &none) == 0 ? 0 : errno;
+}
+
+static int in_epoll_wait(void)
+{
+    struct epoll_event e;
+
+    return epoll_wait(epoll_fd, &e, 1, wait_ms) == 0 ? 0 : errno;
+}
+
+static int in_epoll_pwait(void)
+{
+    struct epoll_event e;
+
+    return epoll_pwait(epoll_fd, &e, 1, wait_ms, NULL) == 0 ? 0 : errno;
+}
+
+static int in_nanosleep(void)
+{
+    struct timespec t = span(), left;
+
+    return nanosleep(&t, &left) == 0 ? 0 : errno;
+}
+
+static int in_clock_nanosleep(void)
+{
+    struct timespec t = moment(CLOCK_MONOTONIC);
+
+    return clock_nanosleep(CLOCK_MONOTONIC, TIMER_ABSTIME, &t, NULL);
+}
+
+static int in_sem_timedwait(void)
+{
+    struct timespec t = moment(CLOCK_REALTIME);
+    sem_t s;
+
+    sem_init(&s, 0, 0);
+    return sem_timedwait(&s, &t) == -1 && errno == ETIMEDOUT ? 0 : errno;
+}
+
+static int in_sigtimedwait(void)
+{
+    struct timespec t = span();
+    sigset_t set;
+
+    sigemptyset(&set);
+    sigaddset(&set, SIGUSR2);
+    return sigtimedwait(&set, NULL, &t) == -1 && errno == EAGAIN ? 0 : errno;
+}
+
+static int in_recv(void)
+{
+    struct timeval t = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+    char c;
+
+    setsockopt(quiet_socket[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+    return recv(quiet_socket[0], &c, 1, 0) == -1 && errno == EAGAIN ? 0 : errno;
+}
+
+static int in_accept(void)
+{
+    struct timeval t = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+
+    setsockopt(listener, SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+    return accept(listener, NULL, NULL) == -1 && errno == EAGAIN ? 0 : errno;
+}
+
+static int in_semtimedop(void)
+{
+    struct sembuf op = { 0, -1, 0 };
+    struct timespec t = span();
+
+    return semtimedop(semaphores, &op, 1, &t) == -1 && errno == EAGAIN ? 0 : errno;
+}
+
+/* Without a time of their own; main ends them at the end. */
+static int in_msgrcv(void)
+{
+    struct {
+        long type;
+        char text[8];
+    } m;
+
+    return msgrcv(queue, &m, sizeof(m.text), 1, 0) >= 0 ? 0 : errno;
+}
+
+static int in_pause(void)
+{
+    return pause() == -1 && atomic_load(&stop) ? 0 : errno;
+}
+
+static const struct {
+    const char *name;
+    int (*call)(void);
+    int endless;
+} calls[] = {
+    { "poll", in_poll, 0 },
+    { "ppoll", in_ppoll, 0 },
+    { "select", in_select, 0 },
+    { "pselect", in_pselect, 0 },
+    { "epoll_wait", in_epoll_wait, 0 },
+    { "epoll_pwait", in_epoll_pwait, 0 },
+    { "nanosleep", in_nanosleep, 0 },
+    { "clock_nanosleep", in_clock_nanosleep, 0 },
+    { "sem_timedwait", in_sem_timedwait, 0 },
+    { "sigtimedwait", in_sigtimedwait, 0 },
+    { "recv", in_recv, 0 },
+    { "accept", in_accept, 0 },
+    { "semtimedop", in_semtimedop, 0 },
+    { "msgrcv", in_msgrcv, 1 },
+    { "pause", in_pause, 1 },
+};
+
+enum { CALLS = sizeof(calls) / sizeof(calls[0]) };
+
+static struct result {
+    long done, early; /* calls that ended, and by something that was not theirs */
+    int last;
+    pthread_t thread;
+} results[CALLS];
+
+static void work(void)
+{
+    for (int i = 0; i < 20000; i++)
+        sink += i;
+}
+
+static void *wait_in(void *arg)
+{
+    size_t i = (size_t)arg;
+
+    atomic_fetch_add(&ready, 1);
+    do {
+        int r = calls[i].call();
+
+        results[i].done++;
+        if (r != 0 && !atomic_load(&stop)) {
+            results[i].early++;
+            results[i].last = r;
+        }
+        if (wait_ms < 100)
+            work();
+    } while (!atomic_load(&stop));
+    return NULL;
+}
+
+static void on_own_signal(int sig)
+{
+}
+
+static void start_all(int ms)
+{
+    wait_ms = ms;
+    atomic_store(&stop, 0);
+    atomic_store(&ready, 0);
+    memset(results, 0, sizeof(results));
+    for (size_t i = 0; i < CALLS; i++)
+        pthread_create(&results[i].thread, NULL, wait_in, (void *)i);
+    while (atomic_load(&ready) < CALLS)
+        usleep(1000);
+}
+
+static void end_all(const char *what)
+{
+    atomic_store(&stop, 1);
+    for (size_t i = 0; i < CALLS; i++) {
+        struct timespec soon;
+
+        do { /* until it has been in the call, and out */
+            pthread_kill(results[i].thread, SIGUSR1);
+            clock_gettime(CLOCK_REALTIME, &soon);
+            soon.tv_nsec += 10000000;
+            soon.tv_sec += soon.tv_nsec / 1000000000;
+            soon.tv_nsec %= 1000000000;
+        } while (pthread_timedjoin_np(results[i].thread, NULL, &soon) != 0);
+        CHECK(results[i].early == 0, "%s: %s ended early %ld times of %ld: %s", what, calls[i].name,
+              results[i].early, results[i].done, strerror(results[i].last));
+    }
+}
+
+static void test_idle_program(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+
+    start_all(20000);
+    usleep(50000);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (int i = 0; i < 50; i++) {
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        CHECK_INT(text_profile_sum(&text, NULL), CALLS + 1, "threads");
+        CHECK_INT(text_profile_sum(&text, "wait_in"), CALLS, "threads whose stacks are complete");
+        text_profile_free(&text);
+    }
+    prof_window_close(w);
+    end_all("idle");
+}
+
+static void test_busy_program(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    struct timespec begin, now;
+    long samples;
+
+    prof_set_cpu_rate(250);
+    start_all(1);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    do {
+        if (text_profile_take(&text, "threads", 1) != 0)
+            CHECK(0, "%s", prof_last_error());
+        text_profile_free(&text);
+        usleep(2000);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (now.tv_sec - begin.tv_sec < 6);
+    CHECK_INT(text_profile_window(&text, w), 0, "write");
+    samples = text_profile_sum(&text, "wait_in");
+    CHECK(samples > 100, "only %ld samples", samples);
+    printf("%ld samples, %ld of them within the system calls\n", samples,
+           text_profile_sum_of(&text, "poll", "wait_in", 1) +
+               text_profile_sum_of(&text, "wait", "in_", 1) +
+               text_profile_sum_of(&text, "sleep", "in_", 1));
+    text_profile_free(&text);
+    prof_window_close(w);
+    end_all("busy");
+}
+
+/* A program that counts on EINTR of its own signals gets every one. */
+static atomic_long own_early;
+static atomic_int own_stop;
+
+static void *count_on_eintr(void *arg)
+{
+    while (!atomic_load(&own_stop)) {
+        struct pollfd p = { quiet_pipe[0], POLLIN, 0 };
+
+        if (poll(&p, 1, 20000) == -1 && errno == EINTR)
+            atomic_fetch_add(&own_early, 1);
+        work();
+    }
+    return NULL;
+}
+
+static void test_own_signals_still_interrupt(void)
+{
+    struct prof_window *w = NULL;
+    long sent = 0;
+    pthread_t t;
+
+    pthread_create(&t, NULL, count_on_eintr, NULL);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (; sent < 3000; sent++) {
+        usleep(300); /* it works, and then waits; the signal is to meet it there */
+        long seen = atomic_load(&own_early);
+        pthread_kill(t, SIGUSR1);
+        for (int tries = 0; atomic_load(&own_early) == seen && tries < 2000; tries++) {
+            usleep(100);
+            if (tries % 100 == 99) /* it came between two calls, as any signal may */
+                pthread_kill(t, SIGUSR1);
+        }
+        if (atomic_load(&own_early) == seen)
+            break;
+    }
+    prof_window_close(w);
+    CHECK_INT(sent, 3000, "signals of the program's own that ended its poll()");
+    atomic_store(&own_stop, 1);
+    pthread_kill(t, SIGUSR1);
+    usleep(1000);
+    pthread_kill(t, SIGUSR1);
+    pthread_join(t, NULL);
+}
+
+int main(void)
+{
+    struct sigaction own = { .sa_handler = on_own_signal };
+    struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    struct epoll_event e = { .events = EPOLLIN };
+    sigset_t usr2;
+
+    alarm(150);
+    sigaction(SIGUSR1, &own, NULL);
+    sigemptyset(&usr2);
+    sigaddset(&usr2, SIGUSR2);
+    sigprocmask(SIG_BLOCK, &usr2, NULL);
+    if (pipe(quiet_pipe) != 0 || socketpair(AF_UNIX, SOCK_STREAM, 0, quiet_socket) != 0)
+        return 1;
+    epoll_fd = epoll_create1(0);
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, quiet_pipe[0], &e);
+    listener = socket(AF_INET, SOCK_STREAM, 0);
+    if (bind(listener, (struct sockaddr *)&any, sizeof(any)) != 0 || listen(listener, 1) != 0)
+        return 1;
+    queue = msgget(IPC_PRIVATE, 0600);
+    semaphores = semget(IPC_PRIVATE, 1, 0600);
+
+    test_idle_program();
+    test_busy_program();
+    test_own_signals_still_interrupt();
+
+    msgctl(queue, IPC_RMID, NULL);
+    semctl(semaphores, 0, IPC_RMID);
+    return check_report();
+}
