@@ -40,7 +40,8 @@ static uintptr_t page_of(uintptr_t at)
 
 bool prof__page_readable(uintptr_t at)
 {
-    return prof__raw_sigmask(~0L, (const void *)page_of(at), NULL) != -EFAULT;
+    /* Not its first word: in page 0 that would be a null pointer, and nothing to copy. */
+    return prof__raw_sigmask(~0L, (const void *)(page_of(at) + 8), NULL) == -EINVAL;
 }
 
 static uintptr_t main_stack_top(void)

@@ -91,13 +91,16 @@ static unsigned near_tag(uintptr_t value, int64_t *ret_distance)
 
 /* --- what libunwind asks -------------------------------------------------------------------- */
 
+/* A word of code or tables: tables are within 2 GiB of their code, though with static programs not
+ * inside what the dynamic linker calls the object. */
 PROF_NO_SANITIZE
 static bool read_object(uintptr_t at, uintptr_t *ret)
 {
     typedef uintptr_t word __attribute__((may_alias, aligned(1)));
-    const struct prof__object *o = job.object;
+    const uintptr_t reach = (uintptr_t)1 << 31;
 
-    if (at - o->start >= o->size || o->size - (at - o->start) < WORD || job.n_reads >= READS_MAX)
+    if (at - (job.object->start - reach) >= job.object->size + 2 * reach ||
+        job.n_reads >= READS_MAX)
         return false;
     job.n_reads++;
     for (uintptr_t page = at >> 12; page <= (at + WORD - 1) >> 12; page++) {
@@ -121,10 +124,17 @@ static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int
         return -UNW_EINVAL;
     if (read_object(at, value))
         return 0;
-    if (near_tag(at, &distance) == 0 || job.n_loads == LOADS_MAX)
+    if (near_tag(at, &distance) == 0)
         return -UNW_EINVAL;
-    *value = tag(TAG_LOADS + job.n_loads);
-    job.load[job.n_loads++] = at;
+    /* The same word has the same answer: expressions are given it byte by byte. */
+    unsigned i = 0;
+    while (i < job.n_loads && job.load[i] != at)
+        i++;
+    if (i == LOADS_MAX)
+        return -UNW_EINVAL;
+    if (i == job.n_loads)
+        job.load[job.n_loads++] = at;
+    *value = tag(TAG_LOADS + i);
     return 0;
 }
 
@@ -155,7 +165,7 @@ static int find_proc_info(unw_addr_space_t as, unw_word_t pc, unw_proc_info_t *p
         (word >> 8 & 0xff) != 0x1b ||  /* .eh_frame: 32 bits from here */
         (word >> 16 & 0xff) != 0x03 || /* count: 32 bits */
         (word >> 24 & 0xff) != 0x3b || /* pairs: 32 bits from the header */
-        count * 8 > o->size)
+        count > UINT32_MAX / 8)
         return -UNW_ENOINFO;
     memset(&di, 0, sizeof(di));
     di.start_ip = o->start;
@@ -163,7 +173,7 @@ static int find_proc_info(unw_addr_space_t as, unw_word_t pc, unw_proc_info_t *p
     di.format = UNW_INFO_FORMAT_REMOTE_TABLE;
     di.u.rti.segbase = hdr;
     di.u.rti.table_data = hdr + 12;
-    di.u.rti.table_len = count * 8 / WORD; /* in words */
+    di.u.rti.table_len = count; /* in words of 8 bytes, as pairs are */
     r = UNW_OBJ(dwarf_search_unwind_table)(as, pc, &di, pi, need_info, arg);
     if (r >= 0)
         job.info_found = true;
@@ -293,6 +303,17 @@ static bool is_sigreturn(uintptr_t at)
            (a & 0xffffffffffffffu) == 0x050f0000000fb8u;
 }
 
+/* Is this where a coroutine's first function returns to? glibc's code after makecontext() has no
+ * unwind info: mov %rbx, %rsp; mov (%rsp), %rdi; test %rdi, %rdi. */
+static bool is_start_of_context(uintptr_t at)
+{
+    uintptr_t code;
+
+    if (read_object(at, &code) && (code & 0xffffffffu) == 0xfa1e0ff3u) /* endbr64 */
+        at += 4;
+    return read_object(at, &code) && code == 0x48243c8b48dc8948u;
+}
+
 /* A stub that jumps through the table of imported functions, before it has pushed anything? Some
  * linkers leave stubs out of the unwind tables. */
 static bool is_plt_stub(uintptr_t at)
@@ -313,6 +334,8 @@ static void rule_without_info(uintptr_t pc, bool exact, struct prof__rule *ret)
 {
     if (exact && is_plt_stub(pc))
         ret->step = kind(PROF__RULE_RSP) | (uint64_t)PROF__RSP << 44 | WORD;
+    else if (!exact && is_start_of_context(pc))
+        ret->step = kind(PROF__RULE_END);
     else
         ret->step = kind(PROF__RULE_NO_INFO);
 }

@@ -1,0 +1,783 @@
+/*
+ * test_walk.c - stacks equal those of libunwind's own unwinder, for frames of every kind a
+ * compiler makes, on stacks of every kind a program has; and where there is no stack to walk, the
+ * walk ends and says why.
+ */
+#include "unwind/stack.h"
+
+#include <errno.h>
+#include <pthread.h>
+#include <search.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <ucontext.h>
+#include <unistd.h>
+
+#include "base/thread.h"
+#include "check.h"
+#include "oracle.h"
+
+#ifdef __clang__
+#define FRAME __attribute__((noinline))
+#else
+#define FRAME __attribute__((noinline, noclone))
+#endif
+#define USE(x)  __asm__ volatile("" : : "r"(x) : "memory")
+#define NO_TAIL __asm__ volatile("" : : : "memory")
+
+#ifdef __SANITIZE_THREAD__
+#define THREAD_SANITIZER
+#elif defined(__has_feature)
+#if __has_feature(thread_sanitizer)
+#define THREAD_SANITIZER
+#endif
+#endif
+
+enum { ORACLE_MAX = 300 };
+
+static const char *what; /* the case in hand */
+static size_t last_n;
+static uintptr_t last[PROF__STACK_MAX];
+
+/* --- the comparison --------------------------------------------------------------------------- */
+
+static void check_equal(const uintptr_t *got, size_t n, const uintptr_t *want, size_t n_want)
+{
+    size_t same = 0;
+
+    /* libunwind's last frame may be the end, or where it knows no further; only we say which. */
+    if (n > 1 && got[n - 1] == PROF__PC_NO_INFO)
+        n--;
+    while (same < n && same < n_want && got[same] == want[same])
+        same++;
+    CHECK(n > 1 && same == n && same == n_want, "%s: %zu frames, libunwind has %zu, equal are %zu",
+          what, n, n_want, same);
+    if (same != n || same != n_want)
+        for (size_t i = 0; i < PROF_MAX(n, n_want) && i < 40; i++)
+            printf("  %2zu %#18lx %#18lx\n", i, i < n ? got[i] : 0, i < n_want ? want[i] : 0);
+}
+
+/* Compare from the caller of this function on. */
+FRAME static void compare(void)
+{
+    uintptr_t want[ORACLE_MAX];
+    size_t n_want;
+
+    last_n = prof__stack_here(__builtin_return_address(0), last, PROF__STACK_MAX);
+    ORACLE_HERE(want, ORACLE_MAX, &n_want);
+    check_equal(last, last_n, want, n_want);
+}
+
+/* --- what compilers make ---------------------------------------------------------------------- */
+
+FRAME static void plain(void)
+{
+    compare();
+    NO_TAIL;
+}
+
+FRAME static void variable_array(size_t n)
+{
+    char a[n];
+
+    a[0] = a[n - 1] = 1;
+    USE(a);
+    compare();
+    USE(a);
+}
+
+FRAME static void large_frame(void)
+{
+    char a[100000];
+
+    a[0] = a[sizeof(a) - 1] = 1;
+    USE(a);
+    compare();
+    USE(a);
+}
+
+/* An aligned frame: the stack pointer is rounded down, by an amount only known when it runs. */
+FRAME static void aligned_frame(void)
+{
+    char a[64] __attribute__((aligned(64)));
+
+    a[0] = 1;
+    USE(a);
+    compare();
+    USE(a);
+}
+
+/* Aligned and of variable size: the CFA has to be loaded from the frame. */
+FRAME static void aligned_variable(size_t n, long x)
+{
+    char a[64] __attribute__((aligned(64)));
+    char b[n];
+
+    a[0] = b[0] = (char)x;
+    USE(a);
+    USE(b);
+    compare();
+    USE(a);
+    USE(b);
+}
+
+FRAME static void many_arguments(long a, long b, long c, long d, long e, long f, long g, long h)
+{
+    compare();
+    USE(a + b * c + d * e + f * g + h);
+}
+
+#ifdef __GNUC__
+#ifndef __clang__
+__attribute__((optimize("no-omit-frame-pointer")))
+#endif
+#endif
+FRAME static void
+frame_pointer(void)
+{
+    compare();
+    NO_TAIL;
+}
+
+FRAME static int recursive(int depth)
+{
+    int r = 1;
+
+    if (depth == 0)
+        compare();
+    else
+        r = recursive(depth - 1) + 1;
+    NO_TAIL;
+    return r;
+}
+
+static int by_int(const void *a, const void *b)
+{
+    static int calls;
+
+    if (calls++ == 3)
+        compare();
+    return *(const int *)a - *(const int *)b;
+}
+
+FRAME static void in_qsort(void)
+{
+    int a[] = { 5, 3, 9, 1, 7 };
+
+    qsort(a, ARRAY_LEN(a), sizeof(a[0]), by_int);
+    NO_TAIL;
+}
+
+static void in_tree(const void *node, VISIT visit, int level)
+{
+    static int calls;
+
+    if (calls++ == 0)
+        compare();
+    NO_TAIL;
+}
+
+static int by_pointer(const void *a, const void *b)
+{
+    return (a > b) - (a < b);
+}
+
+FRAME static void in_twalk(void)
+{
+    void *root = NULL;
+    static char keys[3];
+
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        tsearch(&keys[i], &root, by_pointer);
+    twalk(root, in_tree);
+    for (size_t i = 0; i < ARRAY_LEN(keys); i++)
+        tdelete(&keys[i], &root, by_pointer);
+}
+
+static void test_frames_of_every_kind(void)
+{
+    what = "plain";
+    plain();
+    what = "variable array";
+    variable_array(123);
+    what = "large frame";
+    large_frame();
+    what = "aligned frame";
+    aligned_frame();
+    what = "aligned frame of variable size";
+    aligned_variable(77, 1);
+    what = "many arguments";
+    many_arguments(1, 2, 3, 4, 5, 6, 7, 8);
+    what = "frame pointer";
+    frame_pointer();
+    what = "recursive";
+    recursive(50);
+    what = "qsort";
+    in_qsort();
+    what = "twalk";
+    in_twalk();
+}
+
+/* --- stacks of other threads and none ----------------------------------------------------------
+ */
+
+static void *thread_main(void *arg)
+{
+    plain();
+    variable_array(50);
+    NO_TAIL;
+    return arg;
+}
+
+static void run_thread(size_t stack_size, void *stack)
+{
+    pthread_attr_t attr;
+    pthread_t t;
+
+    pthread_attr_init(&attr);
+    if (stack)
+        pthread_attr_setstack(&attr, stack, stack_size);
+    else if (stack_size)
+        pthread_attr_setstacksize(&attr, stack_size);
+    int r = pthread_create(&t, &attr, thread_main, NULL);
+    if (r == 0)
+        pthread_join(t, NULL);
+    CHECK_INT(r, 0, what);
+    pthread_attr_destroy(&attr);
+}
+
+static void test_threads_on_any_stack(void)
+{
+    static char own[2 << 20] __attribute__((aligned(4096)));
+
+    what = "thread";
+    run_thread(0, NULL);
+    what = "thread on 64 KiB";
+    run_thread(64 * 1024, NULL);
+    what = "thread on 256 MiB";
+    run_thread((size_t)256 << 20, NULL);
+    what = "thread on a static array";
+    run_thread(sizeof(own), own);
+}
+
+/* A stack with pages that cannot be read on both sides. */
+static char *guarded_stack(size_t size)
+{
+    char *p = mmap(NULL, size + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (p == MAP_FAILED || mprotect(p + 4096, size, PROT_READ | PROT_WRITE) != 0)
+        return NULL;
+    return p + 4096;
+}
+
+static void guarded_stack_free(char *stack, size_t size)
+{
+    munmap(stack - 4096, size + 8192);
+}
+
+static ucontext_t main_context, coroutine;
+
+static void coroutine_main(void)
+{
+    compare();
+    swapcontext(&coroutine, &main_context);
+    variable_array(300);
+}
+
+static void test_coroutines_with_guard_pages(void)
+{
+    enum { SIZE = 16384 };
+    char *stack = guarded_stack(SIZE);
+
+    what = "coroutine";
+    getcontext(&coroutine);
+    coroutine.uc_stack.ss_sp = stack;
+    coroutine.uc_stack.ss_size = SIZE;
+    coroutine.uc_link = &main_context;
+    makecontext(&coroutine, coroutine_main, 0);
+    swapcontext(&main_context, &coroutine);
+    what = "coroutine resumed";
+    swapcontext(&main_context, &coroutine);
+    guarded_stack_free(stack, SIZE);
+}
+
+/* Call f on a stack whose root has no end mark: what is above its first frame cannot be read. */
+FRAME static void call_on(char *top, void (*f)(void))
+{
+    __asm__ volatile("movq %%rsp, %%rbx\n\t"
+                     "movq %0, %%rsp\n\t"
+                     "call *%1\n\t"
+                     "movq %%rbx, %%rsp"
+                     : "+D"(top), "+S"(f)
+                     :
+                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
+                       "r15", "memory", "cc");
+}
+
+FRAME static void take(void)
+{
+    last_n = prof__stack_here(__builtin_return_address(0), last, PROF__STACK_MAX);
+}
+
+FRAME static void take_deeper(void)
+{
+    take();
+    NO_TAIL;
+}
+
+static void test_a_stack_without_an_end_mark(void)
+{
+    enum { SIZE = 8192 };
+    char *stack = guarded_stack(SIZE);
+    uint64_t before = prof__stack_stats.unreadable + prof__stack_stats.no_info;
+
+    call_on(stack + SIZE, take_deeper);
+    CHECK(last_n >= 2, "%zu frames", last_n);
+    CHECK(last[0] >= (uintptr_t)take_deeper && last[0] < (uintptr_t)take_deeper + 200, "the leaf");
+    CHECK(prof__pc_is_pseudo(last[last_n - 1]), "ends in %#lx", last[last_n - 1]);
+    CHECK_INT(prof__stack_stats.unreadable + prof__stack_stats.no_info, before + 1, "counted");
+    guarded_stack_free(stack, SIZE);
+}
+
+/* --- signals ---------------------------------------------------------------------------------- */
+
+static void on_signal_compare(int sig, siginfo_t *info, void *context)
+{
+    uintptr_t got[PROF__STACK_MAX], want[ORACLE_MAX];
+    size_t n = prof__stack_interrupted(context, got, PROF__STACK_MAX);
+    size_t n_want = oracle_interrupted(context, want, ORACLE_MAX);
+
+    check_equal(got, n, want, n_want);
+    compare(); /* through the signal frame */
+}
+
+static void install(int sig, void (*handler)(int, siginfo_t *, void *), int flags)
+{
+    struct sigaction action;
+
+    memset(&action, 0, sizeof(action));
+    action.sa_sigaction = handler;
+    action.sa_flags = SA_SIGINFO | flags;
+    sigaction(sig, &action, NULL);
+}
+
+static void on_signal_nested(int sig, siginfo_t *info, void *context)
+{
+    raise(SIGUSR1);
+    NO_TAIL;
+}
+
+FRAME static void raise_it(int sig)
+{
+    raise(sig);
+    NO_TAIL;
+}
+
+static void test_through_signal_frames(void)
+{
+    stack_t stack = { .ss_size = 64 * 1024 }, none = { .ss_flags = SS_DISABLE };
+
+    install(SIGUSR1, on_signal_compare, 0);
+    install(SIGUSR2, on_signal_nested, 0);
+    what = "handler";
+    raise_it(SIGUSR1);
+    what = "handler in a handler";
+    raise_it(SIGUSR2);
+
+    stack.ss_sp = malloc(stack.ss_size);
+    sigaltstack(&stack, NULL);
+    install(SIGUSR1, on_signal_compare, SA_ONSTACK);
+    what = "handler on an alternate stack";
+    raise_it(SIGUSR1);
+    install(SIGUSR2, on_signal_nested, SA_ONSTACK);
+    what = "two handlers on an alternate stack";
+    raise_it(SIGUSR2);
+    sigaltstack(&none, NULL);
+    free(stack.ss_sp);
+}
+
+/* What a crash handler sees that allocates: the stack of the fault. */
+static void on_fault(int sig, siginfo_t *info, void *context)
+{
+    ucontext_t *c = context;
+
+    last_n = prof__stack_interrupted(context, last, PROF__STACK_MAX);
+    take();                                   /* through the signal frame, to the same end */
+    if (c->uc_mcontext.gregs[REG_RIP] == 0) { /* return from the call to nowhere */
+        c->uc_mcontext.gregs[REG_RIP] = *(long long *)c->uc_mcontext.gregs[REG_RSP];
+        c->uc_mcontext.gregs[REG_RSP] += 8;
+    } else {
+        _exit(last_n >= 1 ? 0 : 1);
+    }
+}
+
+FRAME static void call_null(void)
+{
+    void (*volatile f)(void) = NULL;
+
+    f();
+    NO_TAIL;
+}
+
+static int endless(volatile int *depth)
+{
+    volatile int here[200];
+
+    here[0] = *depth + 1;
+    return here[0] ? endless(here) + here[0] : 0; /* never 0 */
+}
+
+static int child_status(void (*f)(void))
+{
+    int status;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        f();
+        _exit(99);
+    }
+    waitpid(pid, &status, 0);
+    return WIFEXITED(status) ? WEXITSTATUS(status) : 1000 + WTERMSIG(status);
+}
+
+static void overflow(void)
+{
+    struct rlimit small = { 256 * 1024, 256 * 1024 };
+    volatile int zero = 0;
+
+    setrlimit(RLIMIT_STACK, &small);
+    endless(&zero);
+}
+
+static void *overflow_thread(void *arg)
+{
+    stack_t stack = { .ss_size = 64 * 1024, .ss_sp = malloc(64 * 1024) };
+    volatile int zero = 0;
+
+    sigaltstack(&stack, NULL);
+    endless(&zero);
+    return arg;
+}
+
+static void overflow_in_a_thread(void)
+{
+    pthread_t t;
+
+    pthread_create(&t, NULL, overflow_thread, NULL);
+    pthread_join(t, NULL);
+}
+
+static void test_faults_can_be_walked(void)
+{
+    stack_t stack = { .ss_size = 64 * 1024, .ss_sp = malloc(64 * 1024) };
+
+    sigaltstack(&stack, NULL);
+    install(SIGSEGV, on_fault, SA_ONSTACK | SA_NODEFER);
+    call_null();
+    CHECK(last_n > 4, "call of a null pointer: %zu frames", last_n);
+    CHECK(last_n > 4 && !prof__pc_is_pseudo(last[last_n - 1]), "walked to the end");
+    CHECK_INT(child_status(overflow), 0, "overflow of the main stack");
+    CHECK_INT(child_status(overflow_in_a_thread), 0, "overflow of a thread's stack");
+    signal(SIGSEGV, SIG_DFL);
+}
+
+/* --- limits ----------------------------------------------------------------------------------- */
+
+static size_t asked_max;
+
+FRAME static void take_at_most(void)
+{
+    memset(last, 0, sizeof(last));
+    last_n = prof__stack_here(__builtin_return_address(0), last, asked_max);
+}
+
+FRAME static int descend(int depth)
+{
+    int r = 0;
+
+    if (depth == 0)
+        take_at_most();
+    else
+        r = descend(depth - 1) + 1;
+    NO_TAIL;
+    return r;
+}
+
+static void test_depth_is_limited(void)
+{
+#ifdef THREAD_SANITIZER
+    static const int depths[] = { 200, 10000 }; /* its own record of calls ends at 64 Ki */
+#else
+    static const int depths[] = { 200, 100000 };
+#endif
+
+    asked_max = PROF__STACK_MAX;
+    descend(0);
+    int above = (int)last_n - 1; /* frames that are not descend() */
+    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "the stack ends");
+
+    descend(PROF__STACK_MAX - 2 - above);
+    CHECK_INT(last_n, PROF__STACK_MAX - 1, "127 frames fit");
+    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "and none is a pseudo frame");
+    descend(PROF__STACK_MAX - 1 - above);
+    CHECK_INT(last_n, PROF__STACK_MAX, "128 do not");
+    CHECK_INT(last[last_n - 1], PROF__PC_TRUNCATED, "128 do not");
+    for (size_t i = 0; i < ARRAY_LEN(depths); i++) {
+        uint64_t before = prof__stack_stats.truncated;
+
+        descend(depths[i]);
+        CHECK_INT(last_n, PROF__STACK_MAX, "deep");
+        CHECK_INT(last[last_n - 1], PROF__PC_TRUNCATED, "deep");
+        CHECK(last[last_n - 2] == last[1], "all the same frame");
+        CHECK_INT(prof__stack_stats.truncated, before + 1, "counted");
+    }
+    for (asked_max = 1; asked_max < 10; asked_max++) {
+        descend(20);
+        CHECK_INT(last_n, asked_max, "as many as asked for");
+        CHECK(last[0] >= (uintptr_t)descend && last[0] < (uintptr_t)descend + 200, "the leaf");
+        if (asked_max > 1)
+            CHECK_INT(last[last_n - 1], PROF__PC_TRUNCATED, "few");
+    }
+}
+
+static void test_a_frame_that_is_not_met(void)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+
+    CHECK_INT(prof__stack_here((const void *)0x123456, pcs, PROF__STACK_MAX), 2, "frames");
+    CHECK_INT(pcs[0], 0x123455, "the caller");
+    CHECK_INT(pcs[1], PROF__PC_NO_INFO, "and why no more");
+    CHECK_INT(prof__stack_here((const void *)0x123456, pcs, 1), 1, "frames");
+}
+
+/* --- stacks that are not stacks --------------------------------------------------------------- */
+
+/* Machine code without unwind info: push rbp; mov rsp, rbp; call *rdi; pop rbp; ret */
+static const unsigned char with_frame_pointer[] = {
+    0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3
+};
+/* push rbp; mov $odd number, rbp; call *rdi; pop rbp; ret */
+static const unsigned char with_odd_rbp[] = { 0x55, 0x48, 0xc7, 0xc5, 0x35, 0x12,
+                                              0x11, 0x00, 0xff, 0xd7, 0x5d, 0xc3 };
+/* push rbp; mov rsi, rbp; call *rdi; pop rbp; ret */
+static const unsigned char with_given_rbp[] = { 0x55, 0x48, 0x89, 0xf5, 0xff, 0xd7, 0x5d, 0xc3 };
+
+static void test_code_made_at_run_time(void)
+{
+    unsigned char *code =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *page = guarded_stack(4096);
+    void (*call)(void (*)(void), const void *) = (void (*)(void (*)(void), const void *))code;
+
+    memcpy(code, with_frame_pointer, sizeof(with_frame_pointer));
+    call(take_deeper, NULL);
+    CHECK(last_n > 4 && last[1] == (uintptr_t)code + 5, "the frame in it is named");
+    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "one frame pointer is followed");
+
+    memcpy(code, with_odd_rbp, sizeof(with_odd_rbp));
+    call(take_deeper, NULL);
+    CHECK_INT(last_n, 3, "rbp is odd");
+    CHECK_INT(last[2], PROF__PC_NO_INFO, "rbp is odd");
+
+    const struct {
+        const char *name;
+        const void *rbp;
+    } cases[] = {
+        { "null", NULL },
+        { "a page that cannot be read", page - 4096 },
+        { "the last bytes before one", page + 4096 - 8 },
+        { "a mapped page that is no stack", page },
+        { "not canonical", (const void *)0x8000000000000000u },
+        { "the end of the address space", (const void *)-8 },
+        { "code", (const void *)(uintptr_t)take },
+    };
+    memcpy(code, with_given_rbp, sizeof(with_given_rbp));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        call(take_deeper, cases[i].rbp);
+        CHECK_INT(last_n, 3, cases[i].name);
+        CHECK_INT(last[last_n - 1], PROF__PC_NO_INFO, cases[i].name);
+    }
+    munmap(code, 4096);
+    guarded_stack_free(page, 4096);
+}
+
+/* Registers of nowhere: the walk ends, without a fault. */
+static void test_contexts_of_garbage(void)
+{
+    static const uintptr_t values[] = { 0,
+                                        1,
+                                        8,
+                                        4096,
+                                        0x1003,
+                                        0x7fffffffffff,
+                                        0x800000000000,
+                                        (uintptr_t)-1,
+                                        (uintptr_t)-4096,
+                                        0xdeadbeefdeadbeef };
+    uintptr_t pcs[PROF__STACK_MAX], stack[64];
+    char *guarded = guarded_stack(4096);
+    ucontext_t c;
+
+    for (size_t i = 0; i < ARRAY_LEN(stack); i++)
+        stack[i] = (uintptr_t)compare + i * 7;
+    uintptr_t sps[ARRAY_LEN(values) + 4], pcs_in[ARRAY_LEN(values) + 4];
+    memcpy(sps, values, sizeof(values));
+    memcpy(pcs_in, values, sizeof(values));
+    sps[ARRAY_LEN(values)] = (uintptr_t)stack;
+    sps[ARRAY_LEN(values) + 1] = (uintptr_t)guarded + 4096 - 8;
+    sps[ARRAY_LEN(values) + 2] = (uintptr_t)guarded + 4096 - 3;
+    sps[ARRAY_LEN(values) + 3] = (uintptr_t)guarded - 16;
+    pcs_in[ARRAY_LEN(values)] = (uintptr_t)compare + 9;
+    pcs_in[ARRAY_LEN(values) + 1] = (uintptr_t)qsort + 3;
+    pcs_in[ARRAY_LEN(values) + 2] = (uintptr_t)&stack;
+    pcs_in[ARRAY_LEN(values) + 3] = (uintptr_t)variable_array + 40;
+    getcontext(&c);
+    size_t bad = 0, walks = 0;
+    for (size_t i = 0; i < ARRAY_LEN(sps); i++) {
+        for (size_t j = 0; j < ARRAY_LEN(pcs_in); j++) {
+            for (size_t k = 0; k < ARRAY_LEN(sps); k++) {
+                for (int r = 0; r < NGREG; r++)
+                    c.uc_mcontext.gregs[r] = (long long)sps[k];
+                c.uc_mcontext.gregs[REG_RSP] = (long long)sps[i];
+                c.uc_mcontext.gregs[REG_RIP] = (long long)pcs_in[j];
+                size_t n = prof__stack_interrupted(&c, pcs, PROF__STACK_MAX);
+
+                bad += n < 1 || n > PROF__STACK_MAX;
+                walks++;
+            }
+        }
+    }
+    CHECK_INT(bad, 0, "walks of no length");
+    CHECK(walks > 2000, "%zu walks", walks);
+    guarded_stack_free(guarded, 4096);
+}
+
+/* --- copies ----------------------------------------------------------------------------------- */
+
+/* No memcpy: sanitizers would look into other functions' frames. */
+PROF_NO_SANITIZE
+static void copy_words(uintptr_t *to, const uintptr_t *from, size_t bytes)
+{
+    for (size_t i = 0; i < bytes / sizeof(*to); i++) {
+        to[i] = from[i];
+        USE(to); /* and no loop turned into one */
+    }
+}
+
+/* A copy knows no register but rsp. What it gives is right as far as it goes, and if that is not
+ * the end it says so. */
+FRAME static size_t check_copy(const ucontext_t *c, size_t size)
+{
+    static uintptr_t words[8192];
+    uintptr_t sp = (uintptr_t)c->uc_mcontext.gregs[REG_RSP];
+    struct prof__stack_copy copy = { .pc = (uintptr_t)c->uc_mcontext.gregs[REG_RIP],
+                                     .sp = sp,
+                                     .bytes = words,
+                                     .size = PROF_MIN(size, prof__self.stack_high - sp) };
+    uintptr_t want[PROF__STACK_MAX], got[PROF__STACK_MAX];
+
+    copy_words(words, (const uintptr_t *)sp, PROF_MIN(copy.size, sizeof(words)));
+    size_t n_want = prof__stack_interrupted(c, want, PROF__STACK_MAX);
+    size_t n = prof__stack_copied(&copy, got, PROF__STACK_MAX);
+    bool whole = n == n_want && !prof__pc_is_pseudo(got[n - 1]);
+    size_t frames = whole ? n : n - 1;
+
+    CHECK(whole || prof__pc_is_pseudo(got[n - 1]), "%zu of %zu frames and no reason", n, n_want);
+    CHECK(frames > 0 && frames <= n_want && memcmp(want, got, frames * sizeof(want[0])) == 0,
+          "the frames are those of the stack itself");
+    return frames;
+}
+
+static size_t copied[3];
+
+static void on_signal_copy(int sig, siginfo_t *info, void *context)
+{
+    copied[0] = check_copy(context, 65536);
+    copied[1] = check_copy(context, 16);
+    copied[2] = check_copy(context, 0);
+}
+
+static void test_a_copied_stack(void)
+{
+    install(SIGUSR1, on_signal_copy, 0);
+    raise_it(SIGUSR1);
+    /* The leaf is libc's, and saves what its callers need, unless they have frame pointers. */
+    CHECK(copied[0] >= 3, "%zu frames", copied[0]);
+    CHECK_INT(copied[1], 1, "a copy of two words");
+    CHECK_INT(copied[2], 1, "a copy of nothing");
+}
+
+/* --- manners ---------------------------------------------------------------------------------- */
+
+static void test_errno_and_mask_are_kept(void)
+{
+    sigset_t before, after;
+
+    sigprocmask(SIG_SETMASK, NULL, &before);
+    errno = 4711;
+    prof__stack_code_unloaded(); /* so that rules are compiled again */
+    take_deeper();
+    CHECK_INT(errno, 4711, "errno");
+    sigprocmask(SIG_SETMASK, NULL, &after);
+    CHECK(memcmp(&before, &after, sizeof(uint64_t)) == 0, "the signal mask");
+    what = "after the rules were forgotten";
+    plain();
+}
+
+static void walk_in_child(void)
+{
+    prof__stack_code_unloaded();
+    take_deeper();
+    _exit(last_n > 3 && !prof__pc_is_pseudo(last[last_n - 1]) ? 0 : 1);
+}
+
+static void test_fork(void)
+{
+    int bad = 0;
+
+    for (int i = 0; i < 20; i++) {
+        prof__stack_fork_prepare();
+        int status;
+        pid_t pid = fork();
+
+        prof__stack_fork_done();
+        if (pid == 0)
+            walk_in_child();
+        waitpid(pid, &status, 0);
+        bad += status != 0;
+    }
+    CHECK_INT(bad, 0, "children that could not walk");
+
+    /* The compiler is taken: a walk does not wait for it, and says so. */
+    uint64_t before = prof__stack_stats.busy;
+    prof__stack_code_unloaded();
+    prof__stack_fork_prepare();
+    take_deeper();
+    prof__stack_fork_done();
+    CHECK_INT(last[last_n - 1], PROF__PC_BUSY, "the compiler is taken");
+    CHECK_INT(prof__stack_stats.busy, before + 1, "counted");
+    take_deeper();
+    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "and free again");
+}
+
+int main(void)
+{
+    prof__stack_init();
+    test_frames_of_every_kind();
+    test_threads_on_any_stack();
+    test_coroutines_with_guard_pages();
+    test_a_stack_without_an_end_mark();
+    test_through_signal_frames();
+    test_faults_can_be_walked();
+    test_depth_is_limited();
+    test_a_frame_that_is_not_met();
+    test_code_made_at_run_time();
+    test_contexts_of_garbage();
+    test_a_copied_stack();
+    test_errno_and_mask_are_kept();
+    test_fork();
+    return check_report();
+}
