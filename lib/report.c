@@ -377,18 +377,25 @@ static int one_line(struct prof__arena *a, const char *function, struct prof__lo
     return 0;
 }
 
-/* A frame nobody can name still tells where it is: some readers drop frames without a function. */
+/* A frame nobody can name still tells where it is: some readers drop frames without a function.
+ * Where it is known, that is the start of the function, so that all its frames are one. */
 static int name_unknown(struct builder *b, const struct place *p, struct prof__location *ret)
 {
+    const struct prof__module *m = p->module;
+    uint64_t start = 0;
+
     if (prof__pc_is_pseudo(p->pc))
         return one_line(b->arena, pseudo_name[p->pc - PROF__PC_LOST], ret);
-    if (!p->module)
+    if (!m)
         return one_line(b->arena, prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc), ret);
-    return one_line(
-        b->arena,
-        prof__arena_printf(b->arena, "%s+0x%lx", base_name(p->module->path),
-                           (unsigned long)(p->pc - p->module->start + p->module->offset)),
-        ret);
+    if (m->is_elf && is_loaded(m))
+        start = prof__stack_function_start(p->pc);
+    if (start < m->start || start > p->pc)
+        start = p->pc;
+    return one_line(b->arena,
+                    prof__arena_printf(b->arena, "%s+0x%lx", base_name(m->path),
+                                       (unsigned long)(start - m->start + m->offset)),
+                    ret);
 }
 
 static int name_known(struct builder *b, const struct prof__symbols *symbols,
