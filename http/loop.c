@@ -32,6 +32,7 @@
 #include <string.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
+#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -97,6 +98,8 @@ struct prof__loop {
     _Atomic int *visible_fds;
     unsigned visible_count;
     ino_t listening_ino; /* to know our listening socket again */
+
+    struct prof__loop *shelved; /* next in prof__loop_shelve()'s list */
 };
 
 static uint64_t now_ns(void)
@@ -560,13 +563,26 @@ static bool is_watched(const struct conn *c)
     return c->phase != READY && c->phase != SENDING && c->phase != CLOSING;
 }
 
-/* Wait for something to do. This is the one place where the thread can be cancelled, which is how
- * it is told to stop: no other thread has a descriptor of its table to write to. Returns the number
- * of events. */
+/*
+ * poll(), and the one place where the thread can be cancelled, which is how it is told to stop: no
+ * other thread has a descriptor of its table to write to. What poll() itself does to be cancelled
+ * is done by hand, since the sanitizers replace that function by one that must not be left so; nor
+ * may a frame that is left have locals whose address is taken.
+ */
+static int cancellable_poll(struct pollfd *polls, nfds_t n, int ms)
+{
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    int r = (int)syscall(SYS_poll, polls, n, ms);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+    return r;
+}
+
+/* Wait for something to do. Returns the number of events. */
 static int wait_for_events(struct prof__loop *loop)
 {
     nfds_t n = 0;
-    int state, r;
 
     loop->polls[n++] = (struct pollfd) { .fd = loop->epoll_fd, .events = POLLIN };
     for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
@@ -575,26 +591,13 @@ static int wait_for_events(struct prof__loop *loop)
             loop->polls[n++] = (struct pollfd) { .fd = c->fd, .events = POLLRDHUP };
         }
     int ms = timeout_ms(loop);
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-    r = poll(loop->polls, n, ms);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
+    int r = cancellable_poll(loop->polls, n, ms);
     if (r <= 0 || is_lost(loop))
         return r;
     for (nfds_t i = 1; i < n; i++)
         if (loop->polls[i].revents)
             client_left(loop->polled[i], ms == 0);
     return r;
-}
-
-/* Where accepting fails for want of descriptors or memory, the listening socket stays readable
- * and there is nobody whose leaving would help: not to spin, look again in a while. */
-static void pause_a_little(void)
-{
-    int state;
-
-    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &state);
-    poll(NULL, 0, PAUSE_MS);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
 }
 
 /* A connection that ends may make room for one that could not be accepted, which libmicrohttpd
@@ -620,7 +623,9 @@ void prof__loop_run(struct prof__loop *loop)
         expire(loop);
         run_mhd(loop);
         if (events > 0 && loop->count == 0 && loop->accepted == accepted && loop->closed == closed)
-            pause_a_little();
+            /* Accepting fails, for want of descriptors or memory; the listening socket stays
+             * readable, and nobody's leaving would help: do not spin, look again in a while. */
+            cancellable_poll(NULL, 0, PAUSE_MS);
     }
 }
 
@@ -759,12 +764,18 @@ void prof__loop_stop_soon(struct prof__loop *loop)
     atomic_store_explicit(&loop->stopping, true, memory_order_relaxed);
 }
 
-void prof__loop_close(struct prof__loop *loop)
+void prof__loop_shelve(struct prof__loop *loop, struct prof__loop **list)
+{
+    loop->shelved = *list;
+    *list = loop;
+}
+
+bool prof__loop_close(struct prof__loop *loop)
 {
     prof__loop_stop_soon(loop);
     if (is_lost(loop)) { /* closing those numbers could hit the program's files: leave it all */
         prof__socket_file_remove(&loop->listener.file);
-        return;
+        return false;
     }
     MHD_quiesce_daemon(loop->daemon); /* gives the listening socket back */
     replace_visible_fd(loop, loop->listener.fd, -1);
@@ -773,4 +784,5 @@ void prof__loop_close(struct prof__loop *loop)
     replace_visible_fd(loop, loop->epoll_fd, -1);
     MHD_stop_daemon(loop->daemon);
     free_loop(loop);
+    return true;
 }

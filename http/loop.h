@@ -33,14 +33,19 @@ const struct prof__listener *prof__loop_listener(const struct prof__loop *loop);
 void prof__loop_run(struct prof__loop *loop);
 
 /* Stop listening, answer who is waiting with 503, close and free everything. Takes at most a
- * second beyond the handler under way. */
-void prof__loop_close(struct prof__loop *loop);
+ * second beyond the handler under way. False: the descriptors were closed by others, and the loop
+ * is left as it is. */
+bool prof__loop_close(struct prof__loop *loop);
 
 /* Any thread: requests under way are to end soon. */
 void prof__loop_stop_soon(struct prof__loop *loop);
 
 /* In a forked child, which has copies of the descriptors unless they were in a table of our own:
- * close them. The loop itself is left as it is. */
+ * close them. The memory is left as it is, since another thread was in the middle of it. */
 void prof__loop_forked(struct prof__loop *loop);
+
+/* Put a loop that was left as it is into a list: memory that nothing points at is a leak to a leak
+ * checker. */
+void prof__loop_shelve(struct prof__loop *loop, struct prof__loop **list);
 
 #endif

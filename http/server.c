@@ -59,8 +59,8 @@ static struct {
     pthread_t thread;
     pid_t pid;               /* the process it serves in */
     struct prof__loop *loop; /* the thread's; NULL when it has gone, or was left to itself */
-    bool own_descriptors;
-    char name[320];                /* where it listens */
+    struct prof__loop *left; /* those nobody may touch: a parent's, or one that lost its files */
+    char name[320];          /* where it listens */
     struct prof__socket_file file; /* to be removed if the process exits while serving */
 } control = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
@@ -86,12 +86,13 @@ static void init_condition(void)
     pthread_condattr_destroy(&attr);
 }
 
-/* The thread, and whoever was starting or stopping it, stayed with the parent. The loop's memory
- * is left as it is: another thread was in the middle of it. */
+/* The thread, and whoever was starting or stopping it, stayed with the parent. */
 static void after_fork_in_child(void)
 {
-    if (control.loop && !control.own_descriptors)
+    if (control.loop) {
         prof__loop_forked(control.loop);
+        prof__loop_shelve(control.loop, &control.left);
+    }
     control.loop = NULL;
     control.state = STOPPED;
     control.file.path[0] = '\0';
@@ -127,9 +128,15 @@ static int close_fds(unsigned first, unsigned last, bool unshare)
 #endif
 }
 
+/* There in a program built with ThreadSanitizer. It tells files by their numbers alone, so to it a
+ * second table is full of races. */
+extern void __tsan_init(void) __attribute__((weak));
+
 /* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none). */
 static bool leave_descriptor_table(int keep)
 {
+    if (__tsan_init)
+        return false;
     if (keep < 0)
         return close_fds(0, ~0U, true) == 0;
     if (keep == 0)
@@ -147,7 +154,7 @@ static void occupy_standard_numbers(void)
             return;
 }
 
-static int open_loop(struct order *order, struct prof__loop **ret_loop, bool *ret_own)
+static int open_loop(struct order *order, struct prof__loop **ret_loop)
 {
     int inherited = order->address.kind == PROF__ADDRESS_FD ? order->address.fd : -1;
 
@@ -172,19 +179,17 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop, bool *re
             close(inherited); /* our copy; the loop has one of its own */
         occupy_standard_numbers();
     }
-    *ret_own = own;
     return 0;
 }
 
 /* Tell the starter, who then takes `order` away. */
-static void report(struct order *order, int error, struct prof__loop *loop, bool own)
+static void report(struct order *order, int error, struct prof__loop *loop)
 {
     pthread_mutex_lock(&control.lock);
     if (error == 0) {
         const struct prof__listener *listener = prof__loop_listener(loop);
 
         control.loop = loop;
-        control.own_descriptors = own;
         snprintf(control.name, sizeof(control.name), "%s", listener->name);
         control.file = listener->file;
     }
@@ -198,9 +203,10 @@ static void report(struct order *order, int error, struct prof__loop *loop, bool
 static void finish(void *arg)
 {
     struct prof__loop *loop = arg;
-
-    prof__loop_close(loop);
+    bool closed = prof__loop_close(loop);
     pthread_mutex_lock(&control.lock);
+    if (!closed)
+        prof__loop_shelve(loop, &control.left);
     if (control.loop == loop) { /* else nobody waits any more, or another one serves by now */
         control.loop = NULL;
         pthread_cond_broadcast(&control.changed);
@@ -211,14 +217,12 @@ static void finish(void *arg)
 static void *serve(void *arg)
 {
     struct prof__loop *loop;
-    bool own = false;
-    int old;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &old);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setname_np(pthread_self(), "prof-http");
     prof_thread_hide();
-    int r = open_loop(arg, &loop, &own);
-    report(arg, r, loop, own);
+    int r = open_loop(arg, &loop);
+    report(arg, r, loop);
     if (r < 0)
         return NULL;
     pthread_cleanup_push(finish, loop);

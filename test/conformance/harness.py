@@ -180,11 +180,22 @@ def place(address):
     return ("::1" if host == "::" else host, int(port))
 
 
+def descriptors(pid, tid=None):
+    """{number: what it is} in the table that the thread uses; the main thread's by default."""
+    base = "/proc/%d/task/%d/fd" % (pid, tid or pid)
+    out = {}
+    for number in os.listdir(base):
+        try:
+            out[int(number)] = os.readlink("%s/%s" % (base, number))
+        except FileNotFoundError:
+            pass # closed meanwhile
+    return out
+
+
 class Demo:
     """server_demo.c at work. `where` is where it listens, after start()."""
 
     def __init__(self, path, *arguments, env=None, program=None):
-        self.stderr = os.open(os.devnull, os.O_WRONLY)
         self.process = subprocess.Popen(
             [program or path] + list(arguments), executable=path, stdin=subprocess.PIPE,
             stdout=subprocess.PIPE, env=dict(os.environ, **(env or {})))
@@ -223,15 +234,7 @@ class Demo:
             return dict(line.rstrip("\n").split(":\t", 1) for line in f if ":\t" in line)
 
     def descriptors(self, tid=None):
-        """{number: what it is} in the table that the thread uses; the main thread's by default."""
-        base = "/proc/%d/task/%d/fd" % (self.pid, tid or self.pid)
-        out = {}
-        for number in os.listdir(base):
-            try:
-                out[int(number)] = os.readlink("%s/%s" % (base, number))
-            except FileNotFoundError:
-                pass
-        return out
+        return descriptors(self.pid, tid)
 
     def end(self):
         """Let main() return. The exit status."""
@@ -245,7 +248,6 @@ class Demo:
             self.process.kill()
             status = self.process.wait()
         self.process.stdout.close()
-        os.close(self.stderr)
         return status
 
     def __enter__(self):
