@@ -39,6 +39,7 @@
 __attribute__((constructor(101))) static void start(void)
 {
     struct prof__settings settings;
+    bool entered = prof__enter(&prof__self); /* what libunwind allocates is not the program's */
 
     prof__settings_read(&settings, true);
     if (settings.memory_limit >= 0) {
@@ -49,6 +50,8 @@ __attribute__((constructor(101))) static void start(void)
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
     prof__fork_install();
+    if (entered)
+        prof__leave(&prof__self);
 }
 
 const char *prof_version(void)

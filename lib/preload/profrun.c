@@ -130,8 +130,9 @@ static char *absolute(const char *path, bool is_pattern)
     return copy;
 }
 
-/* Can `path` be created or replaced? Its name is only tried out, nothing is left behind. */
-static void check_writable(const char *option, const char *path)
+/* Can `path` be written? A regular file of that name is to be replaced if `replace`, which takes
+ * the right to its directory; all else is opened. Nothing is created here. */
+static void check_writable(const char *option, const char *path, bool replace)
 {
     char directory[PATH_MAX];
     struct stat st;
@@ -139,8 +140,14 @@ static void check_writable(const char *option, const char *path)
 
     if (!slash[1])
         refuse(EXIT_USAGE, "%s %s names a directory; give it the name of a file.", option, path);
-    if (stat(path, &st) == 0 && S_ISDIR(st.st_mode))
+    bool exists = stat(path, &st) == 0;
+    if (exists && S_ISDIR(st.st_mode))
         refuse(EXIT_USAGE, "%s %s is a directory; give it the name of a file.", option, path);
+    if (exists && !(replace && S_ISREG(st.st_mode))) {
+        if (access(path, W_OK) == 0)
+            return;
+        refuse(EXIT_USAGE, "%s %s cannot be written: %s.", option, path, strerror(errno));
+    }
     snprintf(directory, sizeof(directory), "%.*s", (int)(slash - path + 1), path);
     if (stat(directory, &st) == 0 && !S_ISDIR(st.st_mode))
         errno = ENOTDIR;
@@ -164,7 +171,7 @@ static void set_dump(const char *pattern)
                pattern);
     if (r < 0)
         refuse(EXIT_USAGE, "-o %s is too long.", pattern);
-    check_writable("-o", path);
+    check_writable("-o", path, true);
     set("LIBPROF_DUMP", full);
     free(full);
 }
@@ -178,7 +185,7 @@ static void set_log(const char *path)
         return;
     }
     char *full = absolute(path, false);
-    check_writable("--log", full);
+    check_writable("--log", full, false);
     set("LIBPROF_LOG", full);
     free(full);
 }

@@ -106,8 +106,14 @@ def test_wrong_use(d):
     refused(2, "-o not", "-o", "/dev/null/file", "true")
     refused(2, "--log no such", "--log", d + "/nowhere/file", "true")
     refused(2, "LIBPROF_PRELOAD", "true", env=clean_env(LIBPROF_PRELOAD=d + "/nothing.so"))
+    status, _, err = run("-o", "/dev/null", "true", user=NOBODY if os.getuid() == 0 else None)
+    check(status == 0 and not err, "a device may be written, if not replaced: " + err)
+    check(stat.S_ISCHR(os.stat("/dev/null").st_mode), "/dev/null is what it was")
     if os.getuid() == 0:
         os.mkdir(d + "/sealed", 0o700)
+        with open(d + "/log", "w"):
+            os.chmod(d + "/log", 0o600)
+        refused(2, "--log permission denied", "--log", d + "/log", "true", user=NOBODY)
         refused(2, "-o permission denied", "-o", d + "/sealed/file", "true", user=NOBODY)
 
 

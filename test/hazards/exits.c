@@ -1,0 +1,142 @@
+/*
+ * exits.c - a process ends in each way there is while its threads allocate and free: the status is
+ * the right one and nothing hangs. With a directory, LIBPROF_DUMP is its /%p, and exit(), alone of
+ * all, has left a profile there.
+ *
+ *   exits ROUNDS [DIRECTORY]
+ */
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "check.h"
+
+enum { THREADS = 4, CHILD_LIMIT_S = 30 };
+
+static atomic_int running;
+
+static void *churn(void *arg)
+{
+    void *ring[32] = { 0 };
+
+    atomic_fetch_add(&running, 1);
+    for (unsigned i = 0;; i++) {
+        ring[i % 32] = realloc(ring[i % 32], 1 + i * 7 % 900);
+        if (i % 5 == 0) {
+            free(ring[i % 32]);
+            ring[i % 32] = NULL;
+        }
+    }
+    return arg;
+}
+
+static void *end_later(void *arg)
+{
+    exit(24);
+    return arg;
+}
+
+static void from_atexit(void)
+{
+    free(malloc(1000));
+}
+
+static void by_exit(void)
+{
+    exit(21);
+}
+
+static void by_underscore_exit(void)
+{
+    _exit(22);
+}
+
+static void by_quick_exit(void)
+{
+    at_quick_exit(from_atexit);
+    quick_exit(23);
+}
+
+static void by_another_thread(void)
+{
+    pthread_t thread;
+
+    pthread_create(&thread, NULL, end_later, NULL);
+    pthread_exit(NULL);
+}
+
+static void by_abort(void)
+{
+    abort();
+}
+
+static void by_fault(void)
+{
+    raise(SIGSEGV);
+}
+
+static const struct {
+    const char *name;
+    void (*end)(void);
+    int status;
+} ends[] = {
+    { "exit", by_exit, 21 << 8 },
+    { "_exit", by_underscore_exit, 22 << 8 },
+    { "quick_exit", by_quick_exit, 23 << 8 },
+    { "exit in another thread, main gone", by_another_thread, 24 << 8 },
+    { "abort", by_abort, SIGABRT },
+    { "SIGSEGV", by_fault, SIGSEGV },
+};
+
+static void child(void (*end)(void))
+{
+    const struct rlimit none = { 0, 0 };
+    pthread_t thread;
+
+    setrlimit(RLIMIT_CORE, &none);
+    alarm(CHILD_LIMIT_S); /* a hang shows as SIGALRM */
+    atexit(from_atexit);
+    for (int i = 0; i < THREADS; i++)
+        pthread_create(&thread, NULL, churn, NULL);
+    while (atomic_load(&running) < THREADS)
+        ;
+    end();
+}
+
+/* The profile of a process that has ended, if it left one. */
+static bool take_dump(const char *directory, pid_t pid)
+{
+    char path[4096];
+
+    snprintf(path, sizeof(path), "%s/%d", directory, (int)pid);
+    return unlink(path) == 0;
+}
+
+int main(int argc, char **argv)
+{
+    int rounds = argc > 1 ? atoi(argv[1]) : 20;
+    const char *directory = argc > 2 ? argv[2] : NULL;
+
+    for (int i = 0; i < rounds; i++)
+        for (size_t j = 0; j < sizeof(ends) / sizeof(*ends); j++) {
+            int status = -1;
+            fflush(stdout);
+            pid_t pid = fork();
+
+            if (pid == 0)
+                child(ends[j].end);
+            waitpid(pid, &status, 0);
+            CHECK_INT(status & ~0x80, ends[j].status, ends[j].name); /* 0x80: dumped core */
+            if (directory)
+                CHECK_INT(take_dump(directory, pid),
+                          ends[j].end == by_exit || ends[j].end == by_another_thread, ends[j].name);
+        }
+    int r = check_report();
+    fflush(stdout);
+    _exit(r); /* no profile of this process */
+}
