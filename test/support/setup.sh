@@ -123,29 +123,36 @@ setup_tools() {
     export PYTHON MESON
 }
 
+# --reconfigure does not take up every kind of option, so other options than last time mean a fresh
+# start; so does a tree that has moved, or another compiler.
 configure() {
-    local dir=$1
+    local dir=$1 how=--reconfigure
 
     shift
-    if [ -f "$dir/build.ninja" ]; then
-        "$MESON" setup --reconfigure "$@" "$dir" "$root" ||
-            "$MESON" setup --wipe "$@" "$dir" "$root" # the tree has moved, or the compiler
+    if [ ! -f "$dir/build.ninja" ]; then
+        "$MESON" setup "$@" "$dir" "$root" || return
     else
-        "$MESON" setup "$@" "$dir" "$root"
+        if [ -f "$dir/setup.options" ] && [ "$(cat "$dir/setup.options")" != "$*" ]; then
+            how=--wipe
+        fi
+        "$MESON" setup $how "$@" "$dir" "$root" ||
+            "$MESON" setup --wipe "$@" "$dir" "$root" || return
     fi
+    say "$*" >"$dir/setup.options"
 }
 
 # Quiet unless it fails. A directory that was built before is configured again, so that it follows
 # the options given now.
 setup_build() {
-    local dir=$1 log=$1/setup.log why
+    local dir=$1 status=0 log why
 
-    mkdir -p "$dir" || return
-    if { configure "$@" && "$MESON" compile -C "$dir"; } >"$log" 2>&1; then
-        return 0
-    fi
-    why=$(grep -E -A8 'error:|ERROR|FAILED|undefined reference' "$log" | head -n 60)
-    [ -n "$why" ] || why=$(tail -n 20 "$log")
-    say "$why" "the build failed; all it said is in $log" >&2
+    log=$(mktemp) # --wipe would take one in the directory with it
+    { configure "$@" && "$MESON" compile -C "$dir"; } >"$log" 2>&1 || status=$?
+    mkdir -p "$dir" && mv -f "$log" "$dir/setup.log" || return
+    [ "$status" -ne 0 ] || return 0
+
+    why=$(grep -E -A8 'error:|ERROR|FAILED|undefined reference' "$dir/setup.log" | head -n 60)
+    [ -n "$why" ] || why=$(tail -n 20 "$dir/setup.log")
+    say "$why" "the build failed; all it said is in $dir/setup.log" >&2
     return 1
 }
