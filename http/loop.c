@@ -289,7 +289,7 @@ static void add_headers(struct MHD_Response *response, const struct prof__reply 
 
     MHD_add_response_header(response, "Content-Type", reply->type);
     MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Cache-Control", "no-store");
+    MHD_add_response_header(response, "Cache-Control", reply->etag ? "no-cache" : "no-store");
     if (reply->error)
         MHD_add_response_header(response, "X-Go-Pprof", "1");
     if (*reply->attachment) {
@@ -303,6 +303,14 @@ static void add_headers(struct MHD_Response *response, const struct prof__reply 
         MHD_add_response_header(response, "Location", reply->location);
     if (reply->policy)
         MHD_add_response_header(response, "Content-Security-Policy", reply->policy);
+    if (reply->policy)
+        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
+    if (reply->etag) {
+        MHD_add_response_header(response, "ETag", reply->etag);
+        MHD_add_response_header(response, "Vary", "Accept-Encoding");
+    }
+    if (reply->encoding)
+        MHD_add_response_header(response, "Content-Encoding", reply->encoding);
     if (reply->status == 401) {
         MHD_add_response_header(response, "WWW-Authenticate",
                                 "Basic realm=\"libprof\", charset=\"UTF-8\"");
@@ -400,6 +408,8 @@ static bool begin_request(struct conn *c, const char *method)
     char *raw_target = c->raw_target;
     c->raw_target = NULL;
     c->refused = prof__exchange_open(x, method, raw_target) != 0;
+    x->accept_encoding = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Accept-Encoding");
+    x->if_none_match = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "If-None-Match");
     if (!may_read(c))
         c->refused = true;
     if (x->upload_limit > most)

@@ -59,6 +59,9 @@ static const char head[] =
     "code, pre { font: .9em ui-monospace, monospace }\n"
     "pre { background: var(--soft); padding: .6rem; overflow-x: auto; overflow-wrap: normal }\n"
     "dt { font-weight: 600; margin-top: .6rem } dd { margin: 0 0 0 1rem }\n"
+    ".view a { display: inline-block; border: 1px solid var(--line); border-radius: .3rem;\n"
+    "  padding: .1rem .6rem; margin: .15rem .2rem .15rem 0; text-decoration: none }\n"
+    ".view a:first-child { font-weight: 600 }\n"
     ".status { background: var(--warn); padding: .1rem .5rem; white-space: pre-line }\n"
     "</style>\n"
     "</head>\n"
@@ -158,6 +161,21 @@ static void add_row(struct prof__buffer *out, const struct entry *e)
     prof__buffer_puts(out, "</a></td></tr>\n");
 }
 
+/* A click away: each profile in the viewer. */
+static void add_viewer_links(struct prof__buffer *out, const struct entry *entries, size_t count)
+{
+    prof__buffer_puts(out, "<p class='view'><a href='ui/'>Look at them here</a>");
+    for (size_t i = 0; i < count; i++)
+        if (entries[i].profile || strcmp(entries[i].name, "profile") == 0) {
+            prof__buffer_puts(out, "\n<a href='ui/#");
+            prof__url_escape(out, entries[i].name);
+            prof__buffer_puts(out, "'>");
+            prof__html_escape(out, entries[i].name);
+            prof__buffer_puts(out, "</a>");
+        }
+    prof__buffer_puts(out, "</p>\n");
+}
+
 static void add_description(struct prof__buffer *out, const struct entry *e)
 {
     char status[1024] = "";
@@ -201,6 +219,7 @@ int prof__page_index(struct prof__buffer *out)
         prof__buffer_puts(out, "</code>, ");
     }
     prof__buffer_printf(out, "process %d, libprof %s</p>\n", (int)getpid(), prof_version());
+    add_viewer_links(out, entries, count);
 
     prof__buffer_puts(out, "<h2>Types of profiles available:</h2>\n"
                            "<table>\n<thead><tr><th>Count</th><th>Profile</th></tr></thead>\n"

@@ -16,8 +16,10 @@
 
 #include "cmdline.h"
 #include "pages.h"
+#include "ui.h"
 
 #define ROOT            "/debug/pprof/"
+#define UI              ROOT "ui/"
 #define MAX_SYMBOL_POST (1024 * 1024) /* bytes of addresses */
 #define MAX_SYMBOL_NAME 4096
 #define MAX_SECONDS     (INT64_MAX / 1000000000) /* what a duration in Go can hold */
@@ -39,6 +41,8 @@ static int serve_cpu(struct prof__exchange *x);
 static int serve_symbol(struct prof__exchange *x);
 static int serve_profile(struct prof__exchange *x);
 static int redirect_to_index(struct prof__exchange *x);
+static int serve_ui(struct prof__exchange *x);
+static int redirect_to_ui(struct prof__exchange *x);
 static int serve_nothing(struct prof__exchange *x);
 
 /* The first match wins; a known path and a wrong method is 405. */
@@ -46,6 +50,8 @@ static const struct prof__route routes[] = {
     { GET, "/debug/pprof/cmdline", serve_cmdline },
     { GET, "/debug/pprof/profile", serve_cpu },
     { GET | POST, "/debug/pprof/symbol", serve_symbol },
+    { GET, UI, serve_ui },
+    { GET, "/debug/pprof/ui", redirect_to_ui },
     { GET, "/debug/pprof/", serve_profile }, /* the index when nothing follows */
     { GET, "/debug/pprof", redirect_to_index },
     { ANY, "/", serve_nothing },
@@ -160,6 +166,34 @@ static int redirect_to_index(struct prof__exchange *x)
     x->reply.status = 301;
     x->reply.type = TYPE_HTML;
     return prof__buffer_puts(&x->reply.body, "<a href='" ROOT "'>" ROOT "</a>\n");
+}
+
+static int redirect_to_ui(struct prof__exchange *x)
+{
+    x->reply.location = "ui/"; /* relative: a proxy may have put something before the path */
+    text_reply(x);
+    x->reply.status = 301;
+    return 0;
+}
+
+/* A file of the viewer. */
+static int serve_ui(struct prof__exchange *x)
+{
+    const struct prof__ui_file *file = prof__ui_find(x->target.path + strlen(UI));
+    bool gzip = prof__accepts_gzip(x->accept_encoding);
+
+    if (!file)
+        return refused(x, -ENOENT, "the viewer has no such file");
+    x->reply.status = 200;
+    x->reply.type = file->type;
+    x->reply.policy = PROF__UI_POLICY;
+    x->reply.etag = file->etag;
+    if (prof__ui_unchanged(file, x->if_none_match)) {
+        x->reply.status = 304;
+        return 0;
+    }
+    x->reply.encoding = gzip ? "gzip" : NULL;
+    return prof__ui_write(file, gzip, &x->reply.body);
 }
 
 static int serve_nothing(struct prof__exchange *x)

@@ -30,6 +30,8 @@ struct prof__reply {
     const char *allow;    /* Allow of a 405; NULL: none */
     const char *location; /* Location of a redirection; NULL: none */
     const char *policy;   /* Content-Security-Policy of a page; NULL: none */
+    const char *encoding; /* Content-Encoding of the body; NULL: none */
+    const char *etag;     /* of what may be kept, if it is asked about each time; NULL: keep none */
     char attachment[128]; /* file name to save it under; "": none */
     bool error;           /* a sentence in plain text, which pprof shows its user */
     bool size_unknown;    /* HEAD of what takes its time: no body was made */
@@ -42,6 +44,7 @@ struct prof__exchange {
     const struct prof__route *route;
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
+    const char *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
 
     uint64_t wait_seconds;      /* after run() returned PROF__WAIT */

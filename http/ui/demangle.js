@@ -1,0 +1,4 @@
+// demangle.js - C++ names for people.
+export function demangle(name) {
+  return name;
+}
