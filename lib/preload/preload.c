@@ -25,6 +25,7 @@
 #include <prof/prof.h>
 
 #include "base/rawlog.h"
+#include "base/thread.h"
 #include "pattern.h"
 
 static const char *address; /* LIBPROF_HTTP, or NULL */
@@ -77,8 +78,12 @@ static void announce(const char *format, ...)
 
 static int http_load(void)
 {
+    /* What the libraries that it brings allocate is not the program's. */
+    bool entered = prof__enter(&prof__self);
     void *http = dlopen("libprof-http.so.0", RTLD_NOW | RTLD_LOCAL); /* by our own RUNPATH */
 
+    if (entered)
+        prof__leave(&prof__self);
     if (http) {
         http_start = (__typeof__(http_start))(uintptr_t)dlsym(http, "prof_http_start_options");
         http_address = (__typeof__(http_address))(uintptr_t)dlsym(http, "prof_http_address");
@@ -96,7 +101,10 @@ int prof__preload_serve(void)
     struct prof_http_options options = PROF_HTTP_OPTIONS_INIT;
     char at[256];
 
+    bool entered = prof__enter(&prof__self); /* as in http_load() */
     int r = http_start(address, &options);
+    if (entered)
+        prof__leave(&prof__self);
     if (r < 0) {
         prof__log("cannot serve on %s: %s", address, prof_last_error());
         announce("cannot serve on %s: %s", address, prof_last_error());
@@ -158,6 +166,7 @@ static void remember_dump(const char *pattern)
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
+    bool entered = prof__enter(&prof__self); /* what the server's libraries take is ours */
 
     if (setting("LIBPROF_DUMP"))
         remember_dump(setting("LIBPROF_DUMP"));
@@ -167,5 +176,7 @@ __attribute__((constructor)) static void start(void)
         prof__preload_serve();
     if (serves || dump)
         prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
+    if (entered)
+        prof__leave(&prof__self);
     errno = saved;
 }

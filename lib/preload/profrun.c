@@ -39,7 +39,7 @@ static const char help[] =
     "do. The program need not be rebuilt.\n"
     "\n"
     "  --http ADDR      serve on ADDR: 127.0.0.1:6060, [::1]:6060, unix:/path/to/socket; %p in a\n"
-    "                   socket's path is the process id. Default, unless -o is given: " HTTP_DEFAULT
+    "                   socket's path is the process id. Default, unless there is -o: " HTTP_DEFAULT
     "\n"
     "  -o FILE          write a heap profile to FILE when the program exits; %p in it is the\n"
     "                   process id, %n the program's name, %% a percent sign\n"
@@ -280,7 +280,6 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     const char *http = NULL;
-    bool dump = false;
     int option;
     char pid[24];
 
@@ -297,7 +296,6 @@ int main(int argc, char **argv)
             break;
         case 'o':
             set_dump(optarg);
-            dump = true;
             break;
         case LOG:
             set_log(optarg);
@@ -318,12 +316,10 @@ int main(int argc, char **argv)
         refuse(EXIT_USAGE, "Which program? \"profrun --help\" shows how to say it.");
 
     check_program(argv[optind]);
-    if (http || !dump)
-        set("LIBPROF_HTTP", http ? http : HTTP_DEFAULT);
-    else
-        unsetenv("LIBPROF_HTTP");
-    if (!dump)
-        unsetenv("LIBPROF_DUMP");
+    if (http)
+        set("LIBPROF_HTTP", http);
+    else if (!getenv("LIBPROF_HTTP") && !getenv("LIBPROF_DUMP"))
+        set("LIBPROF_HTTP", HTTP_DEFAULT);
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
     set("LIBPROF_PROFRUN", pid);
     set("LIBPROF_ANNOUNCE", "1");

@@ -187,6 +187,8 @@ def test_environment(d):
     check(e.get("LIBPROF_DUMP") == os.getcwd() + "/f", "-o is made absolute")
     check(e.get("LIBPROF_LOG") == d + "/log", "log")
     check("LIBPROF_HTTP" not in e, "-o alone does not serve")
+    e = environment(LIBPROF_HTTP="nowhere", LIBPROF_LOG=d + "/log")
+    check(e.get("LIBPROF_HTTP") == "nowhere" and "LIBPROF_DUMP" not in e, "the environment counts")
     check("is not a variable" not in open(d + "/log").read(), "every variable is known")
     os.unlink("f")
     other = subprocess.run(["sh", "-c", "ldd /bin/ls | sed -n 's/.*=> \\(.*libc.so.6\\).*/\\1/p'"],
@@ -296,6 +298,16 @@ def test_announcement():
               "announced once, by %s: %r" % (chain[0], err))
 
 
+def test_the_server_is_not_in_the_profile(d):
+    """Every block of a small program, to the byte the same with and without the server."""
+    rows = []
+    for http in ([], ["--http", "127.0.0.1:0"]):
+        run(*http, "--heap-rate", "1", "-o", d + "/pwd.pb.gz", "/bin/pwd")
+        p = pprof.parse(open(d + "/pwd.pb.gz", "rb").read())
+        rows.append(sorted(tuple(s.value) for s in p.sample))
+    check(rows[0] and rows[0] == rows[1], "rows without and with the server: %s" % rows)
+
+
 def test_a_taken_address(d):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -392,6 +404,7 @@ def main():
         test_dump(fresh())
         if with_http:
             test_announcement()
+            test_the_server_is_not_in_the_profile(fresh())
             test_a_taken_address(fresh())
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
