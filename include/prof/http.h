@@ -3,9 +3,13 @@
  *
  *     prof_http_start(":6060");
  *
- * and then `curl -s localhost:6060/debug/pprof/heap > heap.out`. One thread serves; it blocks all
- * signals, and is itself left out of every profile. Rules for errors, threads and signals are
- * those of prof.h.
+ * and then `curl -s localhost:6060/debug/pprof/heap > heap.out`. What may be asked, by whom, and
+ * what others learn from it is in SECURITY.md.
+ *
+ * One thread serves. It blocks all signals, is left out of every profile, and has a descriptor
+ * table of its own: the program sees no descriptor of the server, may close all it has, and its
+ * children inherit nothing. There is one server in a process; a forked child has none, and may
+ * start its own. Rules for errors, threads and signals are those of prof.h.
  */
 #ifndef PROF_HTTP_H
 #define PROF_HTTP_H
@@ -22,8 +26,10 @@ extern "C" {
 struct prof_http_options {
     size_t size;              /* sizeof(struct prof_http_options) */
     const char *token;        /* NULL: LIBPROF_HTTP_TOKEN, or no authentication. Else clients must
-                                 send it as bearer token or as the password of basic auth */
-    unsigned max_connections; /* 0: 64 */
+                                 send it as bearer token or as the password of basic auth.
+                                 Copied; must not be empty */
+    unsigned max_connections; /* 0: 64; at most 16384. When all are taken, the one that has been
+                                 silent longest gives way to a newcomer */
 };
 #define PROF_HTTP_OPTIONS_INIT                    \
     {                                             \
@@ -40,13 +46,24 @@ struct prof_http_options {
  *   "fd:3"             a listening socket the program was handed
  *   NULL               "127.0.0.1:6060"
  *
- * Returns: 0, -EINVAL for an address that cannot be read, -EALREADY when already serving,
- *          -EADDRINUSE, -EACCES and the like as the socket calls give them.
+ * A Unix socket left behind by a dead process is replaced; it is removed by prof_http_stop(), and
+ * when the program returns from main(). The socket of "fd:" becomes non-blocking, and stays open.
+ *
+ * Returns: 0, -EINVAL for an address that cannot be read, -ENAMETOOLONG, -EALREADY when already
+ *          serving, -E2BIG for options of a newer library, -EADDRINUSE, -EACCES and the like as the
+ *          socket calls give them, -EADDRNOTAVAIL also for a host that cannot be found.
+ * Blocks:  while a host name is looked up; "localhost" and numbers are not.
  */
 PROF_API int prof_http_start(const char *addr);
 PROF_API int prof_http_start_options(const char *addr, const struct prof_http_options *opts);
 
-/** Stop serving; requests under way are answered 503. Returns 0, or -EALREADY when not serving. */
+/**
+ * Stop serving. Requests that wait are answered 503; when it returns, nothing listens any more.
+ *
+ * Returns: 0, -EALREADY when not serving, or -EINPROGRESS: within two seconds the thread did not
+ *          get out of the profile it was writing. It stops by itself then, and another server can
+ *          be started meanwhile, but the address may stay taken until then.
+ */
 PROF_API int prof_http_stop(void);
 
 /**
