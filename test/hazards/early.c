@@ -52,7 +52,7 @@ static int chosen(void)
     return 42;
 }
 
-static int (*resolve(void))(void)
+__attribute__((used)) static int (*resolve(void))(void)
 {
     from_resolver = malloc(100);
     if (from_resolver) {
