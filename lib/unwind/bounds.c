@@ -31,6 +31,7 @@ enum {
                                              */
 #define OWN_STACK_MAX  ((uintptr_t)1 << 30) /* below a control block, further is another stack */
 #define FRAME_MAX      ((uintptr_t)8 << 20) /* of one frame on a stack that is not our own */
+#define RED_ZONE       ((uintptr_t)128)     /* below the stack pointer, and a function's own */
 #define BOTTOM_REACHED ((uintptr_t)1)       /* in stack_low: the page below cannot be read */
 
 static uintptr_t page_of(uintptr_t at)
@@ -108,21 +109,37 @@ PROF_COLD void prof__bounds_locate(struct prof__bounds *b, uintptr_t sp)
     if (sp < t->stack_low && sp < t->stack_high)
         lower(t, sp);
     b->low = sp;
-    b->closed = sp >= t->stack_low && sp < t->stack_high;
-    b->high = b->closed ? t->stack_high : sp;
+    if (sp >= t->stack_low && sp < t->stack_high) {
+        b->of = PROF__BOUNDS_OWN;
+        b->high = t->stack_high;
+    } else {
+        b->of = PROF__BOUNDS_OTHER;
+        b->high = sp;
+    }
+}
+
+/* Make the window that of this thread's own stack from `at` up, if it lies there. */
+static bool move_to_own(struct prof__bounds *b, uintptr_t at)
+{
+    struct prof__thread *t = &prof__self;
+
+    if (at >= t->stack_high)
+        return false;
+    if (at < t->stack_low && b->of == PROF__BOUNDS_OWN)
+        lower(t, at);
+    if (at < t->stack_low)
+        return false;
+    b->low = at;
+    b->high = t->stack_high;
+    b->of = PROF__BOUNDS_OWN;
+    return true;
 }
 
 /* Make the page of `at` part of the window, or the window. */
-static bool move_to(struct prof__bounds *b, uintptr_t at)
+static bool move_to_page(struct prof__bounds *b, uintptr_t at)
 {
-    const struct prof__thread *t = &prof__self;
     uintptr_t page = page_of(at);
 
-    if (at >= t->stack_low && at < t->stack_high) { /* from elsewhere up into our own stack */
-        b->low = at;
-        b->high = t->stack_high;
-        return true;
-    }
     if (!prof__page_readable(page))
         return false;
     if (page == b->high) {
@@ -136,17 +153,22 @@ static bool move_to(struct prof__bounds *b, uintptr_t at)
     return true;
 }
 
+static bool move_to(struct prof__bounds *b, uintptr_t sp, uintptr_t at)
+{
+    if (b->of == PROF__BOUNDS_COPY || at % sizeof(at) != 0 || at < sp - RED_ZONE ||
+        at > sp + FRAME_MAX)
+        return false;
+    return move_to_own(b, at) || (b->of == PROF__BOUNDS_OTHER && move_to_page(b, at));
+}
+
 PROF_NO_SANITIZE
 bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintptr_t *ret)
 {
     /* No memcpy: sanitizers replace it, and would look at what is not ours. */
     typedef uintptr_t word __attribute__((may_alias, aligned(1)));
 
-    if (at < b->low || at >= b->high || b->high - at < sizeof(word)) {
-        if (b->closed || at % sizeof(word) != 0 || at < sp || at - sp > FRAME_MAX ||
-            !move_to(b, at))
-            return false;
-    }
+    if ((at < b->low || at >= b->high || b->high - at < sizeof(word)) && !move_to(b, sp, at))
+        return false;
     *ret = *(const word *)(at + b->shift);
     return true;
 }

@@ -13,7 +13,7 @@
 struct prof__bounds {
     uintptr_t low, high;
     uintptr_t shift; /* added to an address before it is read: a copy lies elsewhere */
-    bool closed;     /* nothing outside the window can be had */
+    enum { PROF__BOUNDS_OWN, PROF__BOUNDS_OTHER, PROF__BOUNDS_COPY } of;
 };
 
 PROF_COLD void prof__bounds_locate(struct prof__bounds *b, uintptr_t sp);
@@ -24,13 +24,14 @@ static inline void prof__bounds_start(struct prof__bounds *b, uintptr_t sp)
     b->low = sp;
     b->high = prof__self.stack_high;
     b->shift = 0;
-    b->closed = true;
+    b->of = PROF__BOUNDS_OWN;
     if (PROF_UNLIKELY(sp < prof__self.stack_low || sp >= b->high))
         prof__bounds_locate(b, sp);
 }
 
-/* Read the word at `at` of a frame whose innermost word is at `sp`, moving the window if need be.
- * False: not readable, or too far away to be of that frame. Context: signal. */
+/* Read the word at `at` of a frame whose innermost word is at `sp`, or in the red zone below it,
+ * moving the window if need be. False: not readable, or too far away to be of that frame. Context:
+ * signal. */
 bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintptr_t *ret);
 
 /* Can the page of `at` be read? One system call. Context: signal. */

@@ -214,9 +214,9 @@ static uint64_t kind(enum prof__rule_kind k)
     return (uint64_t)k << 48 | (uint64_t)PROF__SAVE_NONE << 32;
 }
 
-/* Where the step left `reg`, as 12 bits. `deref_base`: the tag that saves are relative to, or 0
- * when that is the CFA. */
-static uint64_t save_of(int reg, uintptr_t cfa, uintptr_t deref_base)
+/* Where the step left `reg`, as 12 bits. `base`: the tag that saves are relative to, or 0 when that
+ * is the CFA. */
+static uint64_t save_of(int reg, uintptr_t cfa, uintptr_t base)
 {
     unw_save_loc_t loc;
 
@@ -226,8 +226,8 @@ static uint64_t save_of(int reg, uintptr_t cfa, uintptr_t deref_base)
         return loc.u.regnum == reg ? PROF__SAVE_NONE : PROF__SAVE_LOST;
     if (loc.type != UNW_SLT_MEMORY)
         return PROF__SAVE_LOST;
-    int64_t bytes = (int64_t)(deref_base ? loc.u.addr - deref_base : cfa - loc.u.addr);
-    int64_t words = bytes / (int64_t)WORD + (deref_base ? PROF__SAVE_BIAS : 0);
+    int64_t bytes = (int64_t)(base ? loc.u.addr - base : cfa - loc.u.addr);
+    int64_t words = bytes / (int64_t)WORD + (base ? PROF__SAVE_BIAS : 0);
 
     if (bytes % (int64_t)WORD != 0 || words <= PROF__SAVE_NONE || words >= PROF__SAVE_LOST)
         return PROF__SAVE_LOST;
@@ -242,24 +242,20 @@ static bool return_address_is_below(uintptr_t cfa)
     return false;
 }
 
-/* The first half of a rule from the CFA; PROF__RULE_LOST if a rule cannot say it. */
-static uint64_t step_of(uintptr_t cfa, uintptr_t *ret_deref_base)
+/* The first half of a rule but for rbp, from the CFA; PROF__RULE_LOST if a rule cannot say it. */
+static uint64_t step_of(uintptr_t cfa)
 {
     int64_t offset, more = 0;
     unsigned n = near_tag(cfa, &offset);
     enum prof__rule_kind k = PROF__RULE_BASE;
 
-    *ret_deref_base = 0;
     if (n >= TAG_LOADS && n - TAG_LOADS < job.n_loads) {
         more = offset;
         n = near_tag(job.load[n - TAG_LOADS], &offset);
-        if (n >= TAG_LOADS || more < -2048 || more > 2047)
-            return kind(PROF__RULE_LOST);
-        *ret_deref_base = tag(n);
         k = PROF__RULE_DEREF;
     }
-    if (n < TAG_REGISTERS || n >= TAG_LOADS || offset != (int32_t)offset ||
-        !return_address_is_below(cfa))
+    if (n < TAG_REGISTERS || n >= TAG_LOADS || offset != (int32_t)offset || more < -2048 ||
+        more > 2047 || !return_address_is_below(cfa))
         return kind(PROF__RULE_LOST);
 
     unsigned base = n - TAG_REGISTERS;
@@ -270,26 +266,36 @@ static uint64_t step_of(uintptr_t cfa, uintptr_t *ret_deref_base)
     return (uint32_t)offset | (uint64_t)base << 44 | (uint64_t)k << 48 | (uint64_t)more << 52;
 }
 
+static void set_kind(struct prof__rule *r, enum prof__rule_kind k)
+{
+    r->step = (r->step & ~((uint64_t)15 << 48)) | (uint64_t)k << 48;
+}
+
 static void rule_of(struct prof__rule *ret)
 {
     static const int saved[] = { UNW_X86_64_RBX, UNW_X86_64_R12, UNW_X86_64_R13, UNW_X86_64_R14,
                                  UNW_X86_64_R15 };
-    uintptr_t cfa, deref_base;
+    uintptr_t cfa, base = 0;
 
     if (unw_get_reg(&job.cursor, UNW_REG_SP, &cfa) < 0) {
         ret->step = kind(PROF__RULE_LOST);
         return;
     }
-    ret->step = step_of(cfa, &deref_base);
+    ret->step = step_of(cfa);
     if (prof__rule_kind(ret->step) == PROF__RULE_LOST)
         return;
-    uint64_t rbp = save_of(UNW_X86_64_RBP, cfa, deref_base);
+    uint64_t rbp = save_of(UNW_X86_64_RBP, cfa, 0);
 
-    ret->step |= rbp << 32;
+    if (prof__rule_kind(ret->step) == PROF__RULE_DEREF && rbp == PROF__SAVE_LOST) {
+        base = tag(TAG_REGISTERS + prof__rule_base(ret->step));
+        rbp = save_of(UNW_X86_64_RBP, cfa, base);
+        set_kind(ret, PROF__RULE_ALIGNED);
+    }
     if (rbp == PROF__SAVE_LOST && prof__rule_kind(ret->step) < PROF__RULE_BASE)
-        ret->step = (ret->step & ~((uint64_t)15 << 48)) | (uint64_t)PROF__RULE_BASE << 48;
+        set_kind(ret, PROF__RULE_BASE);
+    ret->step |= rbp << 32;
     for (unsigned i = 0; i < ARRAY_LEN(saved); i++)
-        ret->saves |= save_of(saved[i], cfa, deref_base) << 12 * i;
+        ret->saves |= save_of(saved[i], cfa, base) << 12 * i;
 }
 
 /* Is this the code that returns from a signal handler? The kernel's interface asks every libc for

@@ -10,10 +10,10 @@
  *          32..43   where rbp is saved (see below)
  *          44..47   base register, in DWARF's numbers
  *          48..51   kind
- *          52..63   PROF__RULE_DEREF: signed bytes added after the load
+ *          52..63   PROF__RULE_DEREF, _ALIGNED: signed bytes added after the load
  *   saves   12 bits each for rbx, r12, r13, r14, r15
  *
- * Where a register is saved is told in words below the CFA, or with PROF__RULE_DEREF, whose
+ * Where a register is saved is told in words below the CFA, or with PROF__RULE_ALIGNED, whose
  * frames have no fixed distance to their CFA, in words above the base register, plus 2048.
  *
  * The cache is global, of fixed size and takes no lock. Each of the two words has a check beside
@@ -32,6 +32,7 @@ enum prof__rule_kind {
     PROF__RULE_RBP,     /* CFA = rbp + offset; up to here rbp is known to be recoverable */
     PROF__RULE_BASE,    /* CFA = base register + offset */
     PROF__RULE_DEREF,   /* CFA = *(base register + offset) + more */
+    PROF__RULE_ALIGNED, /* the same, and what is saved is found from the base register */
     PROF__RULE_SIGNAL,  /* a signal frame: rsp points to the ucontext */
     PROF__RULE_END,     /* the outermost frame */
     PROF__RULE_NO_INFO, /* nothing is known of this pc */
@@ -41,7 +42,7 @@ enum prof__rule_kind {
 enum {
     PROF__SAVE_NONE = 1,     /* still in its register. No real slot: the return address is there */
     PROF__SAVE_LOST = 0xfff, /* saved where a rule cannot say */
-    PROF__SAVE_BIAS = 2048,  /* PROF__RULE_DEREF */
+    PROF__SAVE_BIAS = 2048,  /* PROF__RULE_ALIGNED */
 };
 
 /* DWARF's numbers, which are libunwind's too. */

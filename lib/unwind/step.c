@@ -59,14 +59,14 @@ static uintptr_t step_signal(struct prof__walk *w)
     prof__registers_from_signal(&w->regs, gregs);
     w->exact = true;
     /* A handler on an alternate stack interrupts a frame on another one, above or below. */
-    if (w->bounds.shift == 0)
+    if (w->bounds.of != PROF__BOUNDS_COPY)
         prof__bounds_start(&w->bounds, w->regs.r[PROF__RSP]);
     return PROF__STEP_OK;
 }
 
 /* The caller's value of register `n` from 12 bits of a rule: r[n] stays or is loaded. */
 static bool restore(struct prof__walk *w, struct prof__registers *to, unsigned n, unsigned save,
-                    uintptr_t cfa, const uintptr_t *deref_base)
+                    uintptr_t cfa, const uintptr_t *base_value)
 {
     if (save == PROF__SAVE_NONE)
         return true;
@@ -75,7 +75,7 @@ static bool restore(struct prof__walk *w, struct prof__registers *to, unsigned n
         return true;
     }
     uintptr_t at =
-        deref_base ? *deref_base + (save - (uintptr_t)PROF__SAVE_BIAS) * WORD : cfa - save * WORD;
+        base_value ? *base_value + (save - (uintptr_t)PROF__SAVE_BIAS) * WORD : cfa - save * WORD;
 
     if (at < w->regs.r[PROF__RSP])
         return true; /* popped already */
@@ -90,7 +90,7 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     if (!is_known(&w->regs, base))
         return w->all_registers ? PROF__PC_NO_INFO : PROF__STEP_AGAIN;
     *ret = w->regs.r[base] + (uintptr_t)prof__rule_offset(step);
-    if (prof__rule_kind(step) == PROF__RULE_DEREF) {
+    if (prof__rule_kind(step) >= PROF__RULE_DEREF) {
         if (!read_word(w, *ret, ret))
             return PROF__PC_UNREADABLE;
         *ret += (uintptr_t)prof__rule_more(step);
@@ -104,17 +104,18 @@ static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
     uint64_t saves = r->saves;
     uintptr_t cfa, sp = w->regs.r[PROF__RSP];
     uintptr_t why = find_cfa(w, r->step, &cfa);
-    const uintptr_t *deref_base =
-        prof__rule_kind(r->step) == PROF__RULE_DEREF ? &w->regs.r[prof__rule_base(r->step)] : NULL;
+    const uintptr_t *base_value = prof__rule_kind(r->step) == PROF__RULE_ALIGNED
+                                      ? &w->regs.r[prof__rule_base(r->step)]
+                                      : NULL;
 
     if (why != PROF__STEP_OK)
         return why;
     if (cfa < WORD || cfa - WORD < sp) /* stacks grow down, so callers are above */
         return PROF__PC_UNREADABLE;
     for (unsigned i = 0; i < ARRAY_LEN(saved_registers); i++, saves >>= 12)
-        if (!restore(w, &to, saved_registers[i], saves & 0xfff, cfa, deref_base))
+        if (!restore(w, &to, saved_registers[i], saves & 0xfff, cfa, base_value))
             return PROF__PC_UNREADABLE;
-    if (!restore(w, &to, PROF__RBP, prof__rule_rbp(r->step), cfa, deref_base) ||
+    if (!restore(w, &to, PROF__RBP, prof__rule_rbp(r->step), cfa, base_value) ||
         !read_word(w, cfa - WORD, &to.pc))
         return PROF__PC_UNREADABLE;
     to.r[PROF__RSP] = cfa;
@@ -170,6 +171,7 @@ PROF_COLD uintptr_t prof__step(struct prof__walk *w, const struct prof__rule *r)
     case PROF__RULE_RBP:
     case PROF__RULE_BASE:
     case PROF__RULE_DEREF:
+    case PROF__RULE_ALIGNED:
         return step_by_rule(w, r);
     case PROF__RULE_SIGNAL:
         return step_signal(w);

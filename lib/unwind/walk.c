@@ -289,7 +289,7 @@ size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, s
         .low = copy->sp,
         .high = copy->sp + copy->size,
         .shift = (uintptr_t)copy->bytes - copy->sp,
-        .closed = true,
+        .of = PROF__BOUNDS_COPY,
     };
     why = run_to_end(&w, pcs, max, &n);
     return finish(why, pcs, n, max);

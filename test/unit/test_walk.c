@@ -197,6 +197,39 @@ FRAME static void in_twalk(void)
         tdelete(&keys[i], &root, by_pointer);
 }
 
+/* What assemblers write who align by hand: CFA = *(rsp + 16) + 8. */
+void cfa_by_expression(void (*f)(void));
+__asm__(".text\n"
+        ".type cfa_by_expression, @function\n"
+        "cfa_by_expression:\n"
+        "    .cfi_startproc\n"
+        "    movq %rsp, %rax\n"
+        "    pushq %rbx\n"
+        "    .cfi_def_cfa_offset 16\n"
+        "    .cfi_offset rbx, -16\n"
+        "    subq $32, %rsp\n"
+        "    .cfi_def_cfa_offset 48\n"
+        "    andq $-64, %rsp\n"
+        "    movq %rax, 16(%rsp)\n"
+        "    .cfi_escape 0x0f, 5, 0x77, 16, 0x06, 0x23, 8\n"
+        "    movq $1, %rbx\n"
+        "    call *%rdi\n"
+        "    movq 16(%rsp), %rsp\n"
+        "    .cfi_def_cfa rsp, 8\n"
+        "    movq -8(%rsp), %rbx\n"
+        "    ret\n"
+        "    .cfi_endproc\n"
+        ".size cfa_by_expression, . - cfa_by_expression\n");
+
+FRAME static void call_by_expression(size_t n)
+{
+    char a[n]; /* so that the CFA of this frame needs what the other has saved */
+
+    USE(a);
+    cfa_by_expression(plain);
+    USE(a);
+}
+
 static void test_frames_of_every_kind(void)
 {
     what = "plain";
@@ -209,6 +242,8 @@ static void test_frames_of_every_kind(void)
     aligned_frame();
     what = "aligned frame of variable size";
     aligned_variable(77, 1);
+    what = "CFA by an expression";
+    call_by_expression(30);
     what = "many arguments";
     many_arguments(1, 2, 3, 4, 5, 6, 7, 8);
     what = "frame pointer";
