@@ -27,6 +27,7 @@
 #include "base/clock.h"
 #include "base/task.h"
 #include "base/thread.h"
+#include "own_signal.h"
 #include "resume.h"
 #include "unwind/stack.h"
 
@@ -61,13 +62,25 @@ static void answer_into(struct slot *s, const void *ucontext)
     t->busy = before;
 }
 
+bool prof__ask_is_ours(int number, const siginfo_t *info)
+{
+    uint64_t asked = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
+    struct slot *s = atomic_load_explicit(&shared_slots, memory_order_acquire);
+
+    /* No later than the slot's present generation: a number that nobody else would hit upon. */
+    return s && number == question && info->si_code == SI_QUEUE && info->si_pid == getpid() &&
+           asked % 4 == ASKED &&
+           asked >> 2 <=
+               atomic_load_explicit(&s[(asked >> 2) % SLOTS].state, memory_order_relaxed) >> 2;
+}
+
 static void on_question(int signal, siginfo_t *info, void *ucontext)
 {
     int saved = errno;
     uint64_t asked = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
     struct slot *s = atomic_load_explicit(&shared_slots, memory_order_acquire);
 
-    if (info->si_code == SI_QUEUE && info->si_pid == getpid() && s && asked % 4 == ASKED) {
+    if (prof__ask_is_ours(signal, info)) {
         s += (asked >> 2) % SLOTS;
         /* Acquire: our writes come after the claim. */
         if (atomic_compare_exchange_strong_explicit(&s->state, &(uint64_t) { asked },
@@ -86,31 +99,15 @@ static void on_question(int signal, siginfo_t *info, void *ucontext)
 
 /* --- the asker ------------------------------------------------------------------------------- */
 
-static bool is_ours(int signal)
-{
-    struct sigaction now;
-
-    return sigaction(signal, NULL, &now) == 0 && (now.sa_flags & SA_SIGINFO) &&
-           now.sa_sigaction == on_question;
-}
-
 static int choose_signal(void)
 {
-    struct sigaction now, mine;
-
-    if (question && is_ours(question))
+    if (question && prof__own_signal_kept(question))
         return 0;
-    memset(&mine, 0, sizeof(mine));
-    mine.sa_sigaction = on_question;
-    mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask)); /* libc's own two included */
-    for (int s = SIGRTMAX - 1; s >= SIGRTMIN; s--) {
-        if (sigaction(s, NULL, &now) != 0 || (now.sa_flags & SA_SIGINFO) ||
-            now.sa_handler != SIG_DFL || sigaction(s, &mine, NULL) != 0)
-            continue;
-        question = s;
-        return 0;
-    }
+    for (int s = SIGRTMAX - 1; s >= SIGRTMIN; s--)
+        if (prof__own_signal_claim(s, on_question, true) == 0) {
+            question = s;
+            return 0;
+        }
     return -EBUSY;
 }
 
@@ -133,10 +130,7 @@ static int prepare(void)
 
 static bool blocks_question(pid_t tid)
 {
-    uint64_t mask;
-
-    /* Not known: then it must not be asked. */
-    return prof__task_blocked(tid, &mask) < 0 || mask >> (question - 1) & 1;
+    return prof__task_blocks(tid, question) != 0; /* not known: then it must not be asked */
 }
 
 static bool send(pid_t tid, uint64_t value)

@@ -7,6 +7,7 @@
 #ifndef PROF_ASK_H
 #define PROF_ASK_H
 
+#include <signal.h>
 #include <sys/types.h>
 
 #include "base/compiler.h"
@@ -21,6 +22,9 @@ struct prof__answer {
 /* Ask all of them at once and wait until `deadline_ns` of the monotonic clock at most. Only one
  * thread may ask at a time. 0, or a negative errno when no signal could be had. Context: normal. */
 int prof__ask(struct prof__answer *answer, size_t n, int64_t deadline_ns);
+
+/* Is this signal a question? Context: signal. */
+bool prof__ask_is_ours(int number, const siginfo_t *info);
 
 /* In a forked child: nobody is being asked. */
 void prof__ask_fork_child(void);

@@ -7,6 +7,8 @@
 #ifndef PROF_COLLECT_H
 #define PROF_COLLECT_H
 
+#include <signal.h>
+
 #include "base/compiler.h"
 #include "base/thread.h"
 #include "live_table.h"
@@ -120,6 +122,20 @@ PROF_SHARED void prof__thread_created(const void *return_address);
  * function that it is to run. */
 PROF_SHARED bool prof__thread_wants_start(void);
 PROF_SHARED void prof__thread_started(uint32_t labels, uintptr_t function);
+
+/* --- signals -------------------------------------------------------------------------------- */
+
+/* The program is about to set an action for a signal: stop sending it, if it is one of ours.
+ * errno is kept. Context: signal. */
+PROF_SHARED void prof__signal_before(int signal);
+
+/* Is this a signal that we sent, and not for the program to see? `number` is that of the signal.
+ * Context: signal. */
+PROF_SHARED bool prof__signal_is_ours(int number, const siginfo_t *info);
+
+/* What the program is to see where the kernel says `handler`: that, SIG_DFL or SIG_IGN.
+ * Context: signal. */
+PROF_SHARED uintptr_t prof__signal_seen(int signal, uintptr_t handler);
 
 /* --- code ----------------------------------------------------------------------------------- */
 

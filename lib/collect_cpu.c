@@ -38,6 +38,7 @@
 #include "base/task.h"
 #include "cpu_timers.h"
 #include "error.h"
+#include "own_signal.h"
 #include "resume.h"
 #include "rows.h"
 #include "settings.h"
@@ -58,6 +59,7 @@ static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
 
 /* Guarded by the lock. */
 static unsigned readers;
+static pid_t session_pid;
 static bool taken_over;    /* SIGPROF, by the program, since the timers were armed */
 static bool no_controller; /* its thread could not be made */
 static bool no_proc;       /* /proc/self/task cannot be read */
@@ -139,45 +141,43 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
 
 /* --- whose signal it is ---------------------------------------------------------------------- */
 
-static bool is_ours(const struct sigaction *a)
-{
-    return (a->sa_flags & SA_SIGINFO) && a->sa_sigaction == on_signal;
-}
-
-/* Install the handler, or find it installed. -EBUSY: the program has one of its own. */
 static int claim_signal(void)
 {
-    struct sigaction now, mine;
+    int r = prof__own_signal_claim(SIGPROF, on_signal, false);
 
-    if (sigaction(SIGPROF, NULL, &now) != 0)
-        return prof_set_last_error(-errno, "SIGPROF cannot be handled: %s", strerror(errno));
-    if (is_ours(&now))
-        return 0;
-    if ((now.sa_flags & SA_SIGINFO) || (now.sa_handler != SIG_DFL && now.sa_handler != SIG_IGN))
-        return prof_set_last_error(-EBUSY,
-                                   "the program has a handler of its own for SIGPROF, which "
-                                   "a CPU profile needs");
-    memset(&mine, 0, sizeof(mine));
-    mine.sa_sigaction = on_signal;
-    mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    /* All of them, libc's own two included, which sigfillset() leaves out. */
-    memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
-    if (sigaction(SIGPROF, &mine, NULL) != 0)
-        return prof_set_last_error(-errno, "SIGPROF cannot be handled: %s", strerror(errno));
-    return 0;
+    if (r == -EBUSY)
+        return prof_set_last_error(r, "the program has a handler of its own for SIGPROF, which a "
+                                      "CPU profile needs");
+    return r < 0 ? prof_set_last_error(r, "SIGPROF cannot be handled: %s", strerror(-r)) : 0;
+}
+
+static void hand_over(void)
+{
+    taken_over = true;
+    prof__cpu_timers_clear();
+    atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+}
+
+void prof__signal_before(int signal)
+{
+    int saved = errno;
+
+    if (signal != SIGPROF)
+        return;
+    uint64_t mask = enter();
+    /* A child made by vfork() shares our memory, but neither the timers nor the actions. */
+    if (readers > 0 && session_pid == getpid())
+        hand_over();
+    leave(mask);
+    errno = saved;
 }
 
 /* --- the controller -------------------------------------------------------------------------- */
 
 static void look_for_owner(void)
 {
-    struct sigaction now;
-
-    if (taken_over || (sigaction(SIGPROF, NULL, &now) == 0 && is_ours(&now)))
-        return;
-    taken_over = true;
-    prof__cpu_timers_clear();
-    atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
+    if (!taken_over && !prof__own_signal_kept(SIGPROF))
+        hand_over();
 }
 
 static void scan(uint64_t mask)
@@ -260,6 +260,7 @@ static int start_session(uint64_t mask)
     uint64_t period = 1000000000 / (uint64_t)prof__cpu_rate();
 
     taken_over = no_controller = false;
+    session_pid = getpid();
     atomic_store_explicit(&period_ns, period, memory_order_relaxed);
     prof__cpu_timers_set_period(period);
     /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially

@@ -117,13 +117,11 @@ static bool timer_is_dead(const struct entry *e)
 
 static bool blocks_signal(pid_t tid)
 {
-    uint64_t mask = caller_mask;
-
     if (tid == caller)
-        return mask >> (SIGPROF - 1) & 1;
-    mask = 0;
-    /* Unknown counts as not: without /proc most threads still are to be sampled. */
-    return prof__task_blocked(tid, &mask) >= 0 && mask >> (SIGPROF - 1) & 1;
+        return caller_mask >> (SIGPROF - 1) & 1;
+    int r = prof__task_blocks(tid, SIGPROF);
+    /* Unknown for want of /proc counts as not: most threads do not. */
+    return r == 1 || r == -EAGAIN;
 }
 
 /* Give the thread a timer, or take it away, as its signal mask says. A thread in a signal handler,

@@ -27,6 +27,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "own_signal.h"
 #include "unwind/bounds.h"
 
 #ifndef SYS_epoll_pwait2
@@ -35,8 +36,8 @@
 
 enum { CODE_BEFORE = 48 }; /* bytes looked at before the syscall instruction */
 
-/* By signal, bit n - 1: a program's handler blocks it; it is one of ours. */
-static _Atomic uint64_t kept_back, own;
+/* By signal, bit n - 1: a program's handler blocks it. */
+static _Atomic uint64_t kept_back;
 
 /* --- which call it was ----------------------------------------------------------------------- */
 
@@ -253,22 +254,8 @@ void prof__resume_system_call(void *ucontext, int signal)
 
 void prof__resume_look(int signal)
 {
-    uint64_t found = 0;
-
-    atomic_fetch_or_explicit(&own, bit(signal), memory_order_relaxed);
-    for (int other = 1; other < _NSIG; other++) {
-        struct sigaction action;
-
-        if (atomic_load_explicit(&own, memory_order_relaxed) & bit(other) ||
-            sigaction(other, NULL, &action) != 0 ||
-            (!(action.sa_flags & SA_SIGINFO) &&
-             (action.sa_handler == SIG_DFL || action.sa_handler == SIG_IGN)))
-            continue;
-        if (sigismember(&action.sa_mask, signal) == 1)
-            found = bit(signal);
-    }
-    if (found)
-        atomic_fetch_or_explicit(&kept_back, found, memory_order_relaxed);
+    if (prof__own_signal_is_masked(signal))
+        atomic_fetch_or_explicit(&kept_back, bit(signal), memory_order_relaxed);
     else
         atomic_fetch_and_explicit(&kept_back, ~bit(signal), memory_order_relaxed);
 }

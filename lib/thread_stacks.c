@@ -8,8 +8,8 @@
  *
  * A signal would end many system calls with EINTR, and the threads that wait in one are just those
  * whose stack can be had otherwise; so none is ever sent to them, even if their stack comes out
- * incomplete. A copy counts only if the thread has not moved meanwhile, which its place and its
- * times on the processor tell.
+ * incomplete. A copy counts only if the thread has not moved meanwhile, which its place and how
+ * often it has run tell.
  *
  * The stacks of a thousand threads are mostly shallow, so little is copied at first and more only
  * when the walk comes to the end of it.
@@ -129,10 +129,10 @@ static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *r
 
     for (int tries = 0; tries < TRIES; tries++) {
         struct prof__position before, after;
-        uint64_t switches = prof__task_switches(t->tid);
+        uint64_t runs = prof__task_switches(t->tid);
         int r = prof__task_position(t->tid, &before);
 
-        if (r == -ENOENT && switches == 0)
+        if (r == -ENOENT && runs == 0)
             return GONE;
         if (r < 0) {
             *ret_error = r;
@@ -142,7 +142,7 @@ static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *r
             return RUNNING;
         prof__stack_id stack = walk_copy(&before, buf);
         if (prof__task_position(t->tid, &after) == 0 && after.sp == before.sp &&
-            after.pc == before.pc && !after.running && prof__task_switches(t->tid) == switches) {
+            after.pc == before.pc && !after.running && prof__task_switches(t->tid) == runs) {
             t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
             return TAKEN;
         }

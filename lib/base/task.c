@@ -15,7 +15,7 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
-enum { PROBE_NUMBERS = 8192 };
+enum { PROBE_NUMBERS = 8192, BLOCKS_TRIES = 4 };
 
 /* As getdents64(2) fills them. */
 struct entry {
@@ -197,16 +197,16 @@ int prof__task_state(pid_t tid, struct prof__task_state *ret)
 uint64_t prof__task_switches(pid_t tid)
 {
     char line[96];
-    uint64_t hash = 0;
+    int n = prof__task_read(tid, "schedstat", line, sizeof(line));
+    const char *s = n > 0 ? strrchr(line, ' ') : NULL;
+    uint64_t runs = 0;
 
-    if (prof__task_read(tid, "schedstat", line, sizeof(line)) <= 0)
-        return 0;
-    for (const char *s = line; *s; s++)
-        hash = hash * 31 + (unsigned char)*s;
-    return hash;
+    for (; s && s[1] >= '0' && s[1] <= '9'; s++)
+        runs = runs * 10 + (uint64_t)(s[1] - '0');
+    return n > 0 ? runs + 1 : 0;
 }
 
-int prof__task_blocked(pid_t tid, uint64_t *ret_mask)
+static int blocked_mask(pid_t tid, uint64_t *ret)
 {
     char text[2048];
     int r = prof__task_read(tid, "status", text, sizeof(text));
@@ -217,8 +217,44 @@ int prof__task_blocked(pid_t tid, uint64_t *ret_mask)
     if (!s)
         return -EPROTO;
     s += strlen("\nSigBlk:\t");
-    *ret_mask = parse_hex(&s);
+    *ret = parse_hex(&s);
     return 0;
+}
+
+static bool waits_for_signals(pid_t tid, int *ret_error)
+{
+    struct prof__position at;
+
+    *ret_error = prof__task_position(tid, &at);
+    return *ret_error == 0 && !at.running && at.system_call == SYS_rt_sigtimedwait;
+}
+
+/*
+ * While a thread sleeps in rt_sigtimedwait(2) the kernel shows the signals that it waits for as not
+ * blocked. So a mask is believed only if the thread was not there before, nor is after, and has not
+ * been there and back in between, which takes a sleep.
+ */
+int prof__task_blocks(pid_t tid, int signal)
+{
+    for (int tries = 0; tries < BLOCKS_TRIES; tries++) {
+        uint64_t mask, switches = prof__task_switches(tid);
+        int error, r;
+
+        if (waits_for_signals(tid, &error))
+            return 1;
+        if ((r = blocked_mask(tid, &mask)) < 0)
+            return r;
+        if (mask >> (signal - 1) & 1)
+            return 1;
+        /* Of ourselves we know; and where positions cannot be seen the mask has to do. */
+        if (error < 0 || tid == prof__gettid())
+            return 0;
+        if (waits_for_signals(tid, &error))
+            return 1;
+        if (prof__task_switches(tid) == switches)
+            return 0;
+    }
+    return -EAGAIN;
 }
 
 static ssize_t read_proc_mem(uintptr_t from, void *to, size_t n)

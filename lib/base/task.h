@@ -41,11 +41,13 @@ struct prof__task_state {
 };
 int prof__task_state(pid_t tid, struct prof__task_state *ret);
 
-/* How often the thread has run: changes when it has moved. 0 if unknown. */
+/* How often the thread has been put on a processor, plus 1; 0: unknown. If that has not changed, a
+ * thread that was waiting has not moved. */
 uint64_t prof__task_switches(pid_t tid);
 
-/* The signals that the thread blocks, bit 0 for signal 1. */
-int prof__task_blocked(pid_t tid, uint64_t *ret_mask);
+/* Does the thread block that signal, or take it by sigwait() and the like? 1 yes, 0 no; it cannot be
+ * said: a negative errno, -EAGAIN when the thread was too quick. */
+int prof__task_blocks(pid_t tid, int signal);
 
 /* `n` bytes at `from` of this process, or as many of them as can be read; asked of the kernel, so
  * that nothing that goes away meanwhile can hurt. How many, or a negative errno. */

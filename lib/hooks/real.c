@@ -17,12 +17,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
-#include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "base/rawlog.h"
-#include "base/thread.h"
 #include "boot.h"
 #include "collect.h"
 #include "real_pthread.h"
@@ -45,6 +42,11 @@ static const struct {
     { "dlclose", offsetof(struct prof__real, dlclose) },
     { "pthread_create", offsetof(struct prof__real, pthread_create) },
     { "thrd_create", offsetof(struct prof__real, thrd_create) },
+    { "sigaction", offsetof(struct prof__real, sigaction) },
+    { "signal", offsetof(struct prof__real, signal) },
+    { "sigwait", offsetof(struct prof__real, sigwait) },
+    { "sigwaitinfo", offsetof(struct prof__real, sigwaitinfo) },
+    { "sigtimedwait", offsetof(struct prof__real, sigtimedwait) },
 };
 
 static void **entry(size_t i)
@@ -224,9 +226,46 @@ static int first_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
 static int first_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
 {
     look_up();
-    return prof__real.thrd_create != first.thrd_create
-               ? prof__real.thrd_create(thread, start, arg)
-               : thrd_error;
+    return prof__real.thrd_create != first.thrd_create ? prof__real.thrd_create(thread, start, arg)
+                                                       : thrd_error;
+}
+
+static int first_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
+{
+    look_up();
+    if (prof__real.sigaction != first.sigaction)
+        return prof__real.sigaction(signal, action, old);
+    errno = ENOSYS;
+    return -1;
+}
+
+static void (*first_signal(int number, void (*handler)(int)))(int)
+{
+    look_up();
+    if (prof__real.signal != first.signal)
+        return prof__real.signal(number, handler);
+    errno = ENOSYS;
+    return SIG_ERR;
+}
+
+static int first_sigwait(const sigset_t *set, int *ret_number)
+{
+    look_up();
+    return prof__real.sigwait != first.sigwait ? prof__real.sigwait(set, ret_number) : ENOSYS;
+}
+
+static int first_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
+{
+    look_up();
+    if (prof__real.sigtimedwait != first.sigtimedwait)
+        return prof__real.sigtimedwait(set, info, timeout);
+    errno = ENOSYS;
+    return -1;
+}
+
+static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
+{
+    return first_sigtimedwait(set, info, NULL);
 }
 
 #define FIRST                                                                                     \
@@ -234,8 +273,10 @@ static int first_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
         .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
         .realloc = first_realloc, .posix_memalign = first_posix_memalign,                         \
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
-        .pvalloc = first_pvalloc, .dlclose = first_dlclose, \
-        .pthread_create = first_pthread_create, .thrd_create = first_thrd_create, \
+        .pvalloc = first_pvalloc, .dlclose = first_dlclose,                                       \
+        .pthread_create = first_pthread_create, .thrd_create = first_thrd_create,                 \
+        .sigaction = first_sigaction, .signal = first_signal, .sigwait = first_sigwait,           \
+        .sigwaitinfo = first_sigwaitinfo, .sigtimedwait = first_sigtimedwait,                     \
     }
 
 struct prof__real prof__real = FIRST;

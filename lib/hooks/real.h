@@ -8,7 +8,9 @@
 #define PROF_HOOKS_REAL_H
 
 #include <pthread.h>
+#include <signal.h>
 #include <threads.h>
+#include <time.h>
 
 #include "base/compiler.h"
 
@@ -28,6 +30,11 @@ struct prof__real {
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg),
                           void *arg);
     int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
+    int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
+    void (*(*signal)(int number, void (*handler)(int)))(int);
+    int (*sigwait)(const sigset_t *set, int *ret_number);
+    int (*sigwaitinfo)(const sigset_t *set, siginfo_t *info);
+    int (*sigtimedwait)(const sigset_t *set, siginfo_t *info, const struct timespec *timeout);
 };
 
 /* Not atomic, so that a hook can jump through it: entries are aligned words, each written with the

@@ -1,0 +1,114 @@
+/*
+ * hook_signal.c - sigaction(), sigwait() and their kin, so that the signals that libprof sends stay
+ * its own affair.
+ *
+ * When the program takes such a signal for itself, ours must have stopped before, or it would get
+ * them: at worst, having chosen the default action, it would be ended by one. When it asks what the
+ * action was, it is told what it would be without us. And a thread that waits for signals, maybe
+ * for all there are, must not be handed one of ours; we avoid sending it any, but whether a thread
+ * waits cannot be known for sure from outside. Everything else is forwarded as it is.
+ * Context: signal, as far as the real functions are.
+ */
+#include <errno.h>
+#include <signal.h>
+#include <string.h>
+#include <time.h>
+
+#include "collect.h"
+#include "real.h"
+
+PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
+                          struct sigaction *restrict old)
+{
+    bool program = !prof__self.busy;
+
+    if (action && program)
+        prof__signal_before(signal);
+    int r = prof__real.sigaction(signal, action, old);
+    if (r == 0 && old && program) {
+        uintptr_t seen = prof__signal_seen(signal, (uintptr_t)old->sa_handler);
+
+        if (seen != (uintptr_t)old->sa_handler) {
+            memset(old, 0, sizeof(*old));
+            old->sa_handler = (void (*)(int))seen;
+        }
+    }
+    return r;
+}
+
+PROF_SHARED void (*signal(int number, void (*handler)(int)))(int)
+{
+    bool program = !prof__self.busy;
+
+    if (program)
+        prof__signal_before(number);
+    void (*old)(int) = prof__real.signal(number, handler);
+    return program && old != SIG_ERR ? (void (*)(int))prof__signal_seen(number, (uintptr_t)old)
+                                     : old;
+}
+
+/* What is left of a timeout that began at `start`. */
+static struct timespec time_left(const struct timespec *timeout, const struct timespec *start)
+{
+    struct timespec now, left;
+
+    clock_gettime(CLOCK_MONOTONIC, &now);
+    left.tv_sec = timeout->tv_sec - (now.tv_sec - start->tv_sec);
+    left.tv_nsec = timeout->tv_nsec - (now.tv_nsec - start->tv_nsec);
+    if (left.tv_nsec < 0) {
+        left.tv_sec--;
+        left.tv_nsec += 1000000000;
+    } else if (left.tv_nsec >= 1000000000) {
+        left.tv_sec++;
+        left.tv_nsec -= 1000000000;
+    }
+    return left.tv_sec < 0 ? (struct timespec) { 0, 0 } : left;
+}
+
+PROF_SHARED int sigtimedwait(const sigset_t *restrict set, siginfo_t *restrict info,
+                             const struct timespec *restrict timeout)
+{
+    struct timespec start, left;
+    siginfo_t own;
+
+    if (!info)
+        info = &own;
+    if (timeout)
+        clock_gettime(CLOCK_MONOTONIC, &start);
+    int r = prof__real.sigtimedwait(set, info, timeout);
+    while (r > 0 && prof__signal_is_ours(r, info)) {
+        if (timeout)
+            left = time_left(timeout, &start);
+        r = prof__real.sigtimedwait(set, info, timeout ? &left : NULL);
+    }
+    return r;
+}
+
+PROF_SHARED int sigwaitinfo(const sigset_t *restrict set, siginfo_t *restrict info)
+{
+    siginfo_t own;
+    int r;
+
+    if (!info)
+        info = &own;
+    do
+        r = prof__real.sigwaitinfo(set, info);
+    while (r > 0 && prof__signal_is_ours(r, info));
+    return r;
+}
+
+/* Tells its errors by what it returns, and does not know EINTR. */
+PROF_SHARED int sigwait(const sigset_t *restrict set, int *restrict ret_number)
+{
+    int saved = errno, r;
+    siginfo_t info;
+
+    do
+        r = prof__real.sigwaitinfo(set, &info);
+    while ((r < 0 && errno == EINTR) || (r > 0 && prof__signal_is_ours(r, &info)));
+    if (r > 0)
+        *ret_number = r;
+    r = r > 0 ? 0 : errno;
+    errno = saved;
+    return r;
+}
