@@ -19,10 +19,32 @@ static PROF_COLD int lock_contended(pthread_mutex_t *m, const void *caller)
     return r;
 }
 
+/*
+ * A robust mutex is only looked at. Its trylock, once the mutex is not recoverable, says so but
+ * keeps it locked (glibc 2.36), and then who locks it next would wait for ever instead of hearing
+ * the same. Another thread may lock it in the instant after the look; then we miss that wait.
+ */
+static bool robust_is_free(const pthread_mutex_t *m)
+{
+#ifdef __GLIBC__
+    return prof__mutex_robust(m) && __atomic_load_n(&m->__data.__lock, __ATOMIC_RELAXED) == 0;
+#else
+    (void)m;
+    return false;
+#endif
+}
+
+static PROF_COLD int lock_robust(pthread_mutex_t *m, const void *caller)
+{
+    return robust_is_free(m) ? prof__pthread_real.pthread_mutex_lock(m)
+                             : lock_contended(m, caller);
+}
+
 int prof__watch_pthread_mutex_lock(pthread_mutex_t *m)
 {
+    if (PROF_UNLIKELY(prof__mutex_robust(m)))
+        return lock_robust(m, CALLER);
     int r = prof__pthread_real.pthread_mutex_trylock(m);
-
     return PROF_LIKELY(r != EBUSY) ? r : lock_contended(m, CALLER);
 }
 
@@ -42,9 +64,9 @@ int prof__watch_pthread_mutex_unlock(pthread_mutex_t *m)
 
 int prof__watch_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *t)
 {
-    if (!prof__timeout_valid(CLOCK_REALTIME, t))
+    if (!prof__timeout_valid(CLOCK_REALTIME, t) || robust_is_free(m))
         return prof__pthread_real.pthread_mutex_timedlock(m, t);
-    int r = prof__pthread_real.pthread_mutex_trylock(m);
+    int r = prof__mutex_robust(m) ? EBUSY : prof__pthread_real.pthread_mutex_trylock(m);
     if (r != EBUSY)
         return r;
 
@@ -57,9 +79,9 @@ int prof__watch_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespe
 int prof__watch_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
                                         const struct timespec *t)
 {
-    if (!prof__timeout_valid(clock, t))
+    if (!prof__timeout_valid(clock, t) || robust_is_free(m))
         return prof__pthread_real.pthread_mutex_clocklock(m, clock, t);
-    int r = prof__pthread_real.pthread_mutex_trylock(m);
+    int r = prof__mutex_robust(m) ? EBUSY : prof__pthread_real.pthread_mutex_trylock(m);
     if (r != EBUSY)
         return r;
 

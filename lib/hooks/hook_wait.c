@@ -67,7 +67,7 @@ static enum prof__wait_end sem_result(int r)
 
 int prof__watch_sem_wait(sem_t *s)
 {
-    pthread_testcancel(); /* as sem_wait() does, also when it need not wait */
+    pthread_testcancel(); /* as glibc's does, also when it need not wait */
     if (sem_try(s))
         return 0;
 
@@ -81,6 +81,7 @@ int prof__watch_sem_timedwait(sem_t *s, const struct timespec *t)
 {
     if (!prof__timeout_valid(CLOCK_REALTIME, t))
         return prof__pthread_real.sem_timedwait(s, t);
+    pthread_testcancel(); /* as above */
     if (sem_try(s))
         return 0;
 
@@ -94,7 +95,7 @@ int prof__watch_sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *
 {
     if (!prof__timeout_valid(clock, t))
         return prof__pthread_real.sem_clockwait(s, clock, t);
-    if (sem_try(s))
+    if (sem_try(s)) /* here glibc's is no point of cancellation */
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, true, s, CALLER);

@@ -56,6 +56,16 @@ static inline bool prof__mutex_nested(const pthread_mutex_t *m)
 #endif
 }
 
+static inline bool prof__mutex_robust(const pthread_mutex_t *m)
+{
+#ifdef __GLIBC__
+    return m->__data.__kind & 16;
+#else
+    (void)m;
+    return false;
+#endif
+}
+
 /* Around the real unlock of what others wait for. */
 #define PROF__RELEASE(lock, real_unlock, caller)        \
     struct prof__debt debt;                             \
