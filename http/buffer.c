@@ -14,16 +14,19 @@
 static int reserve(struct prof__buffer *b, size_t more)
 {
     size_t capacity = b->capacity ? b->capacity : FIRST_CAPACITY;
+    char *data = NULL;
 
-    if (more > (size_t)-1 / 2 - b->size)
-        return -ENOMEM;
-    while (capacity < b->size + more)
-        capacity *= 2;
-    if (capacity == b->capacity)
+    if (b->error)
+        return b->error;
+    if (more <= b->capacity - b->size)
         return 0;
-    char *data = realloc(b->data, capacity);
+    if (more <= (size_t)-1 / 2 - b->size) {
+        while (capacity < b->size + more)
+            capacity *= 2;
+        data = realloc(b->data, capacity);
+    }
     if (!data)
-        return -ENOMEM;
+        return b->error = -ENOMEM;
     b->data = data;
     b->capacity = capacity;
     return 0;

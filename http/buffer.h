@@ -14,13 +14,13 @@ struct prof__buffer {
     char *data; /* malloc'ed; NULL while nothing was added */
     size_t size;
     size_t capacity;
+    int error; /* of the first call that failed; all later ones fail likewise */
 };
 
 /* Append; 0 or -ENOMEM. Has the shape of prof_sink_fn, `buffer` being a struct prof__buffer. */
 int prof__buffer_add(void *buffer, const void *data, size_t size);
 
-/* Append text. An error sticks nowhere: every call must be looked at, or the last one that
- * matters. */
+/* Append text. Errors stick, so of many calls it is enough to look at the last. */
 int prof__buffer_puts(struct prof__buffer *b, const char *text);
 int prof__buffer_printf(struct prof__buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));

@@ -149,7 +149,6 @@ static int list_entries(struct entry **ret_entries, size_t *ret_count)
     return 0;
 }
 
-/* Errors are those of memory, and then nothing after works either: the last one is looked at. */
 static void add_row(struct prof__buffer *out, const struct entry *e)
 {
     int64_t count = e->profile ? prof_profile_count(e->profile) : 0;
