@@ -13,6 +13,7 @@
 
 #include <ucontext.h>
 
+#include "unwind/guess.h"
 #include "unwind/stack.h"
 
 #define WORD sizeof(uintptr_t)
@@ -87,8 +88,14 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
 {
     unsigned base = prof__rule_base(step);
 
-    if (!is_known(&w->regs, base))
-        return w->all_registers ? PROF__PC_NO_INFO : PROF__STEP_AGAIN;
+    if (!is_known(&w->regs, base)) {
+        if (!w->all_registers)
+            return PROF__STEP_AGAIN;
+        uintptr_t why = base == PROF__RBP && w->bounds.shift ? prof__guess_rbp(w)
+                                                             : PROF__PC_NO_INFO;
+        if (why != PROF__STEP_OK)
+            return why;
+    }
     *ret = w->regs.r[base] + (uintptr_t)prof__rule_offset(step);
     if (prof__rule_kind(step) >= PROF__RULE_DEREF) {
         if (!read_word(w, *ret, ret))

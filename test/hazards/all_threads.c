@@ -1,0 +1,402 @@
+/*
+ * all_threads.c - the stacks of all threads: everyone is there, whole, named, in bounded time, and
+ * it costs what it should.
+ *
+ * Compiled without optimization: functions have frame pointers then, whose value in a waiting
+ * thread nobody tells, and stacks must be complete all the same.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <poll.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <sys/epoll.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <threads.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "text_profile.h"
+
+static atomic_int ready, stop;
+static int quiet_pipe[2], epoll_fd;
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
+static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
+static sem_t semaphore;
+static volatile long sink;
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* --- places to wait at ----------------------------------------------------------------------- */
+
+static void at_poll(void)
+{
+    struct pollfd p = { quiet_pipe[0], POLLIN, 0 };
+
+    poll(&p, 1, -1);
+}
+
+static void at_epoll(void)
+{
+    struct epoll_event e;
+
+    epoll_wait(epoll_fd, &e, 1, -1);
+}
+
+static void at_read(void)
+{
+    char c;
+
+    if (read(quiet_pipe[0], &c, 1) != 1)
+        sink++;
+}
+
+static void at_mutex(void)
+{
+    pthread_mutex_lock(&mutex);
+    pthread_mutex_unlock(&mutex);
+}
+
+static void at_cond(void)
+{
+    pthread_mutex_t own = PTHREAD_MUTEX_INITIALIZER;
+
+    pthread_mutex_lock(&own);
+    while (!atomic_load(&stop))
+        pthread_cond_wait(&cond, &own);
+    pthread_mutex_unlock(&own);
+}
+
+static void at_rwlock(void)
+{
+    pthread_rwlock_rdlock(&rwlock);
+    pthread_rwlock_unlock(&rwlock);
+}
+
+static void at_sem(void)
+{
+    sem_wait(&semaphore);
+}
+
+static void at_sleep(void)
+{
+    while (!atomic_load(&stop))
+        sleep(1000);
+}
+
+static void at_getc(void)
+{
+    FILE *f = fdopen(dup(quiet_pipe[0]), "r");
+
+    if (fgetc(f) == EOF)
+        sink++;
+    fclose(f);
+}
+
+static void at_all_blocked(void)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    sigdelset(&all, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    at_poll();
+}
+
+static void at_big_frames(void)
+{
+    volatile char big[300000];
+
+    big[0] = 1;
+    at_poll();
+    sink += big[0];
+}
+
+static void spinning(void)
+{
+    while (!atomic_load(&stop))
+        sink++;
+}
+
+static const struct {
+    const char *name;
+    void (*wait)(void);
+} places[] = {
+    { "at_poll", at_poll },
+    { "at_epoll", at_epoll },
+    { "at_read", at_read },
+    { "at_mutex", at_mutex },
+    { "at_cond", at_cond },
+    { "at_rwlock", at_rwlock },
+    { "at_sem", at_sem },
+    { "at_sleep", at_sleep },
+    { "at_getc", at_getc },
+    { "at_all_blocked", at_all_blocked },
+    { "at_big_frames", at_big_frames },
+    { "spinning", spinning },
+};
+
+enum { PLACES = sizeof(places) / sizeof(places[0]) };
+
+/* Through a few frames of different shapes. */
+__attribute__((noinline)) static void inner(size_t i, int depth)
+{
+    volatile int here[8] = { depth };
+
+    if (depth > 0)
+        inner(i, depth - here[0] + depth - 1);
+    else
+        places[i].wait();
+    sink += here[0];
+}
+
+static void *thread_main(void *arg)
+{
+    size_t i = (size_t)arg;
+
+    prctl(PR_SET_NAME, places[i].name);
+    atomic_fetch_add(&ready, 1);
+    inner(i, 3);
+    return NULL;
+}
+
+static void on_wake_up(int sig)
+{
+}
+
+static void test_every_place(void)
+{
+    struct text_profile text;
+    pthread_t t[PLACES];
+
+    pthread_mutex_lock(&mutex);
+    pthread_rwlock_wrlock(&rwlock);
+    for (size_t i = 0; i < PLACES; i++)
+        pthread_create(&t[i], NULL, thread_main, (void *)i);
+    while (atomic_load(&ready) < PLACES)
+        usleep(1000);
+    usleep(100000);
+
+    int answered = 0;
+    for (int round = 0; round < 5; round++) {
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        CHECK_INT(text_profile_sum(&text, NULL), PLACES + 1, "threads");
+        /* The one that spins gets a processor within 100 ms, or says nothing. */
+        long silent = text_profile_sum(&text, "[no answer]");
+        answered += silent == 0;
+        for (size_t i = 0; i < PLACES - (size_t)silent; i++)
+            CHECK_INT(text_profile_sum_of(&text, places[i].name, "thread_main", 0) >= 1, 1,
+                      places[i].name);
+        CHECK_INT(text_profile_sum(&text, "thread_main"), PLACES - silent,
+                  "threads with whole stacks");
+        CHECK_INT(text_profile_sum_of(&text, "thread_main", "clone", 0), PLACES - silent,
+                  "threads whose stacks reach their beginning");
+        CHECK_INT(text_profile_sum(&text, "["), silent, "threads with something missing");
+        text_profile_free(&text);
+    }
+    CHECK(answered > 0, "the thread that spins never answered");
+
+    CHECK_INT(text_profile_take(&text, "threads", 2), 0, prof_last_error());
+    for (size_t i = 0; i < PLACES; i++) {
+        char name[64];
+
+        snprintf(name, sizeof(name), "# name: %s\n", places[i].name);
+        CHECK(strstr(text.text, name) != NULL, "debug=2 names %s", places[i].name);
+    }
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *e;
+    while (tasks && (e = readdir(tasks))) {
+        char head[64];
+
+        snprintf(head, sizeof(head), "thread %s [", e->d_name);
+        CHECK(e->d_name[0] == '.' || strstr(text.text, head) != NULL, "debug=2 has thread %s",
+              e->d_name);
+    }
+    closedir(tasks);
+    text_profile_free(&text);
+    CHECK_INT(text_profile_take(&text, "goroutine", 1), 0, prof_last_error());
+    CHECK(strncmp(text.text, "goroutine profile: total 13\n", 28) == 0, "the alias: %.40s",
+          text.text);
+    text_profile_free(&text);
+    CHECK_INT(prof_profile_count(prof_lookup("threads")), PLACES + 1, "count");
+
+    atomic_store(&stop, 1);
+    pthread_mutex_unlock(&mutex);
+    pthread_rwlock_unlock(&rwlock);
+    pthread_cond_broadcast(&cond);
+    sem_post(&semaphore);
+    for (size_t i = 0; i < PLACES; i++) {
+        struct timespec soon;
+
+        do {
+            if (write(quiet_pipe[1], "x", 1) != 1)
+                break;
+            pthread_cond_broadcast(&cond);
+            pthread_kill(t[i], SIGUSR1);
+            clock_gettime(CLOCK_REALTIME, &soon);
+            soon.tv_sec++;
+        } while (pthread_timedjoin_np(t[i], NULL, &soon) != 0);
+    }
+}
+
+/* --- many ------------------------------------------------------------------------------------ */
+
+static atomic_int waiting;
+static pthread_barrier_t gate;
+
+static void *one_of_many(void *arg)
+{
+    void *p = malloc(100);
+
+    atomic_fetch_add(&waiting, 1);
+    pthread_barrier_wait(&gate);
+    free(p);
+    return NULL;
+}
+
+static long status_of(const char *key)
+{
+    FILE *f = fopen("/proc/self/status", "r");
+    char line[256];
+    long value = -1;
+
+    while (f && fgets(line, sizeof(line), f))
+        if (strncmp(line, key, strlen(key)) == 0)
+            value = atol(line + strlen(key));
+    if (f)
+        fclose(f);
+    return value;
+}
+
+static int descriptors(void)
+{
+    DIR *d = opendir("/proc/self/fd");
+    int n = 0;
+
+    while (readdir(d))
+        n++;
+    closedir(d);
+    return n;
+}
+
+static void test_many(int n, double seconds)
+{
+    pthread_t *t = calloc((size_t)n, sizeof(*t));
+    struct text_profile text;
+    pthread_attr_t attr;
+    int made = 0, fds = descriptors();
+
+    pthread_attr_init(&attr);
+    pthread_attr_setstacksize(&attr, 64 * 1024);
+    pthread_barrier_init(&gate, NULL, (unsigned)n + 1);
+    atomic_store(&waiting, 0);
+    while (made < n && pthread_create(&t[made], &attr, one_of_many, NULL) == 0)
+        made++;
+    CHECK_INT(made, n, "threads made");
+    if (made < n)
+        _exit(check_report());
+    while (atomic_load(&waiting) < n)
+        usleep(1000);
+    usleep(50000);
+
+    long rss = status_of("VmRSS:");
+    double begin = now();
+    CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+    double took = now() - begin;
+    CHECK_INT(text_profile_sum(&text, NULL), n + 1, "threads");
+    CHECK_INT(text_profile_sum(&text, "one_of_many"), n, "threads with whole stacks");
+    text_profile_free(&text);
+    printf("%d threads in %.3f s, %ld KiB more\n", n, took, status_of("VmRSS:") - rss);
+    CHECK(took < seconds, "%d threads took %.2f s", n, took);
+
+    begin = now();
+    struct prof_window *w = NULL;
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    printf("a CPU profile of them begins in %.3f s", now() - begin);
+    begin = now();
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    text_profile_free(&text);
+    prof_window_close(w);
+    printf(", is written and ended in %.3f s; %ld KiB more in all\n", now() - begin,
+           status_of("VmRSS:") - rss);
+    CHECK(status_of("VmRSS:") - rss < 4L * n + 12 * 1024, "memory: %ld KiB for %d threads",
+          status_of("VmRSS:") - rss, n);
+    CHECK_INT(descriptors(), fds, "descriptors");
+    pthread_barrier_wait(&gate);
+    for (int i = 0; i < n; i++)
+        pthread_join(t[i], NULL);
+    free(t);
+}
+
+/* Threads that come and go all the time, while windows open and close. */
+static void *brief(void *arg)
+{
+    for (int i = 0; i < 2000; i++)
+        sink += i;
+    return NULL;
+}
+
+static void test_churn(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    double end = now() + 3;
+    long made = 0, before = 0;
+
+    CHECK_INT(text_profile_take(&text, "threadcreate", 1), 0, prof_last_error());
+    before = text_profile_sum(&text, "test_churn");
+    text_profile_free(&text);
+    while (now() < end) {
+        CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+        for (int i = 0; i < 200; i++, made += 2) {
+            pthread_t t;
+            thrd_t u;
+
+            pthread_create(&t, NULL, brief, NULL);
+            thrd_create(&u, (thrd_start_t)(void *)brief, NULL);
+            if (i % 50 == 0 && text_profile_take(&text, "threads", 1) == 0)
+                text_profile_free(&text);
+            pthread_join(t, NULL);
+            thrd_join(u, NULL);
+        }
+        prof_window_close(w);
+    }
+    FILE *f = fopen("/proc/self/timers", "r");
+    CHECK(!f || fgetc(f) == EOF, "timers are left");
+    if (f)
+        fclose(f);
+    CHECK_INT(text_profile_take(&text, "threadcreate", 1), 0, prof_last_error());
+    CHECK_INT(text_profile_sum(&text, "test_churn") - before, made, "threads created");
+    text_profile_free(&text);
+    printf("%ld brief threads\n", made);
+}
+
+int main(int argc, char **argv)
+{
+    struct sigaction wake_up = { .sa_handler = on_wake_up };
+    struct epoll_event e = { .events = EPOLLIN };
+
+    alarm(200);
+    sigaction(SIGUSR1, &wake_up, NULL);
+    if (pipe(quiet_pipe) != 0 || (epoll_fd = epoll_create1(0)) < 0)
+        return 1;
+    epoll_ctl(epoll_fd, EPOLL_CTL_ADD, quiet_pipe[0], &e);
+    sem_init(&semaphore, 0, 0);
+    test_every_place();
+    test_many(200, 1);
+    test_many(2000, 2);
+    test_churn();
+    return check_report();
+}
