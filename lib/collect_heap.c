@@ -144,8 +144,7 @@ static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t 
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_here(return_address, pcs, PROF__STACK_MAX);
     struct prof__live stale, live = {
-        .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(pcs, n), t->labels,
-                              prof__size_class(size)),
+        .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(pcs, n), t->labels, size),
         .birth_s = (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000),
     };
     struct prof__row *row = prof__rows_at(live.row);

@@ -46,6 +46,11 @@ struct place { /* a distinct address */
     const struct prof__module *module; /* NULL: none known, or a pseudo frame */
 };
 
+struct key {
+    uint32_t labels;
+    uint64_t size;
+};
+
 struct builder {
     const struct prof_profile *profile;
     const struct prof__report_options *options;
@@ -54,6 +59,7 @@ struct builder {
     struct prof__modules modules;
 
     struct prof__report_sample *sample; /* location[] holds place indexes until resolve() */
+    struct key *key;                    /* of each sample, beside its locations */
     size_t n_samples;
     struct place *place;
     size_t n_places;
@@ -91,39 +97,8 @@ static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t 
     }
 }
 
-/* The average size of a row's blocks. */
-static struct prof__label label_size(const struct prof__report_sample *out)
-{
-    /* Where none was allocated in a window, of those freed. */
-    int64_t objects = out->value[0] ? out->value[0] : out->value[2];
-    int64_t bytes = out->value[0] ? out->value[1] : out->value[3];
-
-    return (struct prof__label) { .key = "bytes", .number = objects ? bytes / objects : 0 };
-}
-
-static int add_labels(struct builder *b, struct prof__report_sample *out, uint32_t labels,
-                      bool has_size)
-{
-    struct prof__label_pair pair[PROF__LABELS_MAX];
-    size_t n = prof__labels_get(labels, pair, ARRAY_LEN(pair));
-    struct prof__label *label;
-
-    if (n + has_size == 0)
-        return 0;
-    label = prof__arena_array(b->arena, n + 1, sizeof(*label));
-    if (!label)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        label[i] = (struct prof__label) { .key = pair[i].key, .value = pair[i].value };
-    if (has_size)
-        label[n++] = label_size(out);
-    out->label = label;
-    out->n_labels = (uint32_t)n;
-    return 0;
-}
-
-static int add_sample(struct builder *b, const struct prof__stack *stack, uint32_t labels,
-                      const int64_t value[PROF__VALUES_MAX], bool has_size)
+static int add_sample(struct builder *b, const struct prof__stack *stack, struct key key,
+                      const int64_t value[PROF__VALUES_MAX])
 {
     struct prof__report_sample *out = &b->sample[b->n_samples];
     uint32_t *location = prof__arena_array(b->arena, stack->n, sizeof(*location));
@@ -135,9 +110,7 @@ static int add_sample(struct builder *b, const struct prof__stack *stack, uint32
     out->location = location;
     out->n_locations = stack->n;
     memcpy(out->value, value, sizeof(out->value));
-    if (add_labels(b, out, labels, has_size) < 0)
-        return -ENOMEM;
-    b->n_samples++;
+    b->key[b->n_samples++] = key;
     return 0;
 }
 
@@ -212,9 +185,10 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
     while (b->n_slots < n_pcs * 2)
         b->n_slots *= 2;
     b->sample = prof__arena_array(b->arena, s->n + 1, sizeof(*b->sample));
+    b->key = prof__arena_array(b->arena, s->n + 1, sizeof(*b->key));
     b->place = prof__arena_array(b->arena, n_pcs, sizeof(*b->place));
     b->slot = prof__arena_array(b->arena, b->n_slots, sizeof(*b->slot));
-    if (!b->sample || !b->place || !b->slot)
+    if (!b->sample || !b->key || !b->place || !b->slot)
         return -ENOMEM;
 
     for (size_t i = 0; i < s->n; i++) {
@@ -228,8 +202,8 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
             n_other++;
             continue;
         }
-        int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), s->sample[i].labels, value,
-                           p->has_sizes);
+        struct key key = { s->sample[i].labels, s->sample[i].size };
+        int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), key, value);
         if (r < 0)
             return r;
     }
@@ -243,7 +217,7 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
         b->comment[b->report->n_comments++] =
             prof__arena_printf(b->arena, "%zu samples, the smallest, are folded into %s", n_other,
                                pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
-        return add_sample(b, &one.stack, 0, other, false);
+        return add_sample(b, &one.stack, (struct key) { 0 }, other);
     }
     return 0;
 }
@@ -341,7 +315,6 @@ static int make_mappings(struct builder *b)
             .limit = 0x2000,
             .file = "[libprof]",
             .build_id = "",
-            .has_functions = true,
         };
         b->pseudo_mapping = made;
     }
@@ -378,12 +351,15 @@ static int one_line(struct prof__arena *a, const char *function, struct prof__lo
 }
 
 /* A frame nobody can name still tells where it is: some readers drop frames without a function.
- * Where it is known, that is the start of the function, so that all its frames are one. */
-static int name_unknown(struct builder *b, const struct place *p, struct prof__location *ret)
+ * Where it is known, that is the start of the function, so that all its frames are one. It counts
+ * as a name, or pprof would go looking for a better one, and warn that there is none. */
+static int name_unknown(struct builder *b, const struct place *p,
+                        struct prof__report_mapping *mapping, struct prof__location *ret)
 {
     const struct prof__module *m = p->module;
     uint64_t start = 0;
 
+    mapping->has_functions = true;
     if (prof__pc_is_pseudo(p->pc))
         return one_line(b->arena, pseudo_name[p->pc - PROF__PC_LOST], ret);
     if (!m)
@@ -459,7 +435,7 @@ static int make_locations(struct builder *b)
         if (b->options->no_symbols && !prof__pc_is_pseudo(p->pc))
             continue;
         r = symbols[i].n ? name_known(b, &symbols[i], &b->mapping[mapping], out)
-                         : name_unknown(b, p, out);
+                         : name_unknown(b, p, &b->mapping[mapping], out);
         if (r < 0)
             return r;
     }
@@ -493,22 +469,104 @@ static bool is_allocator(const struct prof__location *l)
     return l->n_lines > 0;
 }
 
+/* Code of the hooks: a thread that libc makes for the program is made through ours. */
+static bool is_own(const struct builder *b, const struct prof__location *l)
+{
+    const char *file = base_name(b->mapping[l->mapping].file);
+
+    return strncmp(file, "libprof-hooks.so", 16) == 0 || strcmp(file, "libprof-preload.so") == 0;
+}
+
+/* Place indexes become locations, less the frames that are nobody's business. */
 static void resolve_samples(struct builder *b)
 {
+    const struct prof__location *known = b->report->location;
+
     for (size_t i = 0; i < b->n_samples; i++) {
         struct prof__report_sample *s = &b->sample[i];
-        uint32_t *location = (uint32_t *)s->location;
+        uint32_t *location = (uint32_t *)s->location, n = 0;
 
-        for (uint32_t k = 0; k < s->n_locations; k++)
-            location[k] = b->place[location[k]].location - 1;
+        for (uint32_t k = 0; k < s->n_locations; k++) {
+            uint32_t l = b->place[location[k]].location - 1;
+
+            if (!is_own(b, &known[l]) || (n == 0 && k == s->n_locations - 1))
+                location[n++] = l;
+        }
+        s->n_locations = n;
         while (b->profile->has_sizes && s->n_locations > 1 &&
-               is_allocator(&b->report->location[s->location[0]])) {
+               is_allocator(&known[s->location[0]])) {
             s->location++;
             s->n_locations--;
         }
     }
-    b->report->sample = b->sample;
-    b->report->n_samples = b->n_samples;
+}
+
+static bool same_sample(const struct builder *b, size_t i, size_t k)
+{
+    const struct prof__report_sample *x = &b->sample[i], *y = &b->sample[k];
+
+    return b->key[i].labels == b->key[k].labels && b->key[i].size == b->key[k].size &&
+           x->n_locations == y->n_locations &&
+           memcmp(x->location, y->location, x->n_locations * sizeof(*x->location)) == 0;
+}
+
+/* Without those frames, or with code unloaded and loaded again, two stacks may have become one. */
+static int merge_samples(struct builder *b)
+{
+    size_t n_slots = 64, kept = 0;
+
+    while (n_slots < b->n_samples * 2)
+        n_slots *= 2;
+    uint32_t *slot = prof__arena_array(b->arena, n_slots, sizeof(*slot));
+    if (!slot)
+        return -ENOMEM;
+    for (size_t i = 0; i < b->n_samples; i++) {
+        uint64_t hash = b->key[i].size ^ (uint64_t)b->key[i].labels << 40;
+
+        for (uint32_t k = 0; k < b->sample[i].n_locations; k++)
+            hash = prof__mix64(hash ^ b->sample[i].location[k]);
+        size_t at = hash & (n_slots - 1);
+        while (slot[at] && !same_sample(b, slot[at] - 1, i))
+            at = (at + 1) & (n_slots - 1);
+        if (slot[at]) {
+            for (size_t v = 0; v < b->profile->n_values; v++)
+                b->sample[slot[at] - 1].value[v] += b->sample[i].value[v];
+            continue;
+        }
+        b->sample[kept] = b->sample[i];
+        b->key[kept] = b->key[i];
+        slot[at] = (uint32_t)++kept;
+    }
+    b->n_samples = kept;
+    return 0;
+}
+
+/*
+ * The label "bytes" is, as in Go, the size of the blocks: for those of different sizes in one row,
+ * that of the first. Not their average, which would change, and with it the identity of the sample
+ * for readers that subtract one profile from the next.
+ */
+static int label_samples(struct builder *b)
+{
+    struct prof__label_pair pair[PROF__LABELS_MAX];
+
+    for (size_t i = 0; i < b->n_samples; i++) {
+        struct prof__report_sample *s = &b->sample[i];
+        size_t n = prof__labels_get(b->key[i].labels, pair, ARRAY_LEN(pair));
+
+        if (n + b->profile->has_sizes == 0)
+            continue;
+        struct prof__label *label = prof__arena_array(b->arena, n + 1, sizeof(*label));
+        if (!label)
+            return -ENOMEM;
+        s->label = label;
+        for (size_t k = 0; k < n; k++)
+            label[k] = (struct prof__label) { .key = pair[k].key, .value = pair[k].value };
+        if (b->profile->has_sizes)
+            label[n++] = (struct prof__label) { .key = "bytes", .number = (int64_t)b->key[i].size };
+        s->n_labels = (uint32_t)n;
+    }
+    return 0;
 }
 
 /* --- the rest ------------------------------------------------------------------------------- */
@@ -560,5 +618,9 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         (r = make_locations(&b)) < 0)
         return r;
     resolve_samples(&b);
+    if ((r = merge_samples(&b)) < 0 || (r = label_samples(&b)) < 0)
+        return r;
+    ret->sample = b.sample;
+    ret->n_samples = b.n_samples;
     return 0;
 }

@@ -26,7 +26,7 @@ static struct prof__row lost_row[PROF__TABLES];
 static _Atomic uint32_t count[PROF__TABLES];
 static _Atomic uint64_t lost;
 
-static_assert(sizeof(struct prof__row) == 48, "a row is walked over by its size");
+static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size");
 
 struct prof__row *prof__rows_at(uint32_t ref)
 {
@@ -56,8 +56,9 @@ static PROF_COLD uint32_t lost_ref(unsigned table)
     return LOST_REF(table);
 }
 
-uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, unsigned size_class)
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, uint64_t size)
 {
+    unsigned size_class = prof__size_class(size);
     struct prof__row want = {
         .table = (uint16_t)table,
         .size_class = (uint16_t)size_class,
@@ -79,6 +80,7 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
     row->table = want.table;
     row->size_class = want.size_class;
     row->labels = labels;
+    row->size = size;
     /* Release: a row with a stack has its whole key; pairs with prof__rows_each(). */
     atomic_store_explicit(&row->stack, stack, memory_order_release);
     for (;;) {

@@ -30,14 +30,16 @@ struct prof__row {
     uint16_t size_class;          /* prof__size_class(); 0 where sizes mean nothing */
     _Atomic prof__stack_id stack; /* 0: not complete */
     uint32_t labels;
+    uint64_t size; /* of the first block; the others are of its class. Never changes */
     _Atomic int64_t value[PROF__ROW_VALUES];
 };
 
 /*
- * Reference of the row, made if need be. When memory is out or the cap is reached, that of the
- * table's own row [lost: table full]; 0 only if even that could not be made. Context: signal.
+ * Reference of the row for blocks of the class of `size` (0 where sizes mean nothing), made if need
+ * be. When memory is out or the cap is reached, that of the table's own row [lost: table full]; 0
+ * only if even that could not be made. Context: signal.
  */
-uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, unsigned size_class);
+uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, uint64_t size);
 
 /* Context: signal. */
 struct prof__row *prof__rows_at(uint32_t ref);

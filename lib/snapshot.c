@@ -27,6 +27,7 @@ static int copy_row(uint32_t ref, const struct prof__row *row, void *arg)
     s->row = ref;
     s->stack = atomic_load_explicit(&row->stack, memory_order_relaxed);
     s->labels = row->labels;
+    s->size = row->size;
     for (size_t i = 0; i < PROF__ROW_VALUES; i++) /* acquire: in this order */
         s->value[order[i]] = atomic_load_explicit(&row->value[order[i]], memory_order_acquire);
     return 0;

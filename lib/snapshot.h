@@ -12,6 +12,7 @@ struct prof__sample {
     uint32_t row; /* rows.h: which one; the same row has the same reference in every snapshot */
     prof__stack_id stack;
     uint32_t labels;
+    uint64_t size;                   /* as in the row */
     int64_t value[PROF__ROW_VALUES]; /* as in the row */
 };
 
