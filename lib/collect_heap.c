@@ -16,6 +16,7 @@
 
 #include <errno.h>
 #include <prof/prof.h>
+#include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
 #include <xmmintrin.h>
@@ -98,11 +99,12 @@ int64_t prof_set_heap_rate(int64_t bytes)
 void prof__seed(struct prof__thread *t)
 {
     uint64_t n = atomic_fetch_add_explicit(&seed_count, 1, memory_order_relaxed);
-    const uint64_t *kernel = (const uint64_t *)getauxval(AT_RANDOM); /* 16 random bytes */
+    const void *kernel = (const void *)getauxval(AT_RANDOM); /* 16 random bytes, at no boundary */
+    uint64_t random = 0;
 
-    t->rng = prof__mix64((kernel ? kernel[0] : 0) + n * 0x9e3779b97f4a7c15u +
-                         (uint64_t)prof__monotonic_ns()) |
-             1;
+    if (kernel)
+        memcpy(&random, kernel, sizeof(random));
+    t->rng = prof__mix64(random + n * 0x9e3779b97f4a7c15u + (uint64_t)prof__monotonic_ns()) | 1;
 }
 
 /* A new gap, at the rate now in force; 0 when there is none. */
