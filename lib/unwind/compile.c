@@ -24,12 +24,16 @@
 #include "unwind/compile.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <libunwind.h>
 #include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
+#include <sys/single_threaded.h>
+#include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/lock.h"
 #include "unwind/bounds.h"
@@ -380,6 +384,40 @@ void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o, struc
 
 /* --- entering and leaving ------------------------------------------------------------------- */
 
+/* Are these the two ends of one pipe? */
+static bool is_pipe(const int fd[2])
+{
+    struct stat end[2];
+
+    return fstat(fd[0], &end[0]) == 0 && fstat(fd[1], &end[1]) == 0 && S_ISFIFO(end[0].st_mode) &&
+           end[0].st_dev == end[1].st_dev && end[0].st_ino == end[1].st_ino;
+}
+
+/*
+ * Getting ready, libunwind also opens a pipe, for tests of addresses that it never makes with our
+ * accessors. Those two descriptors are the program's to use, so they are closed again. Which ones
+ * they are is known while there is one thread: a pipe gets the two lowest free numbers. A process
+ * with more threads by now keeps them, close-on-exec, rather than lose another pair by mistake.
+ */
+static unw_addr_space_t make_space(unw_accessors_t *accessors)
+{
+    int saved = errno, fd[2] = { -1, -1 };
+
+    if (__libc_single_threaded && pipe2(fd, O_CLOEXEC) == 0) {
+        close(fd[0]);
+        close(fd[1]);
+    }
+    unw_addr_space_t made = unw_create_addr_space(accessors, 0);
+    if (made)
+        unw_set_caching_policy(made, UNW_CACHE_NONE);
+    if (fd[0] >= 0 && is_pipe(fd)) {
+        close(fd[0]);
+        close(fd[1]);
+    }
+    errno = saved;
+    return made;
+}
+
 /* libunwind has malloc make its address space, once. */
 static bool space_ready(bool may_init)
 {
@@ -402,9 +440,7 @@ static bool space_ready(bool may_init)
         !atomic_compare_exchange_strong_explicit(&space_state, &state, SPACE_IN_THE_MAKING,
                                                  memory_order_relaxed, memory_order_relaxed))
         return false;
-    space = unw_create_addr_space(&accessors, 0);
-    if (space)
-        unw_set_caching_policy(space, UNW_CACHE_NONE);
+    space = make_space(&accessors);
     atomic_store_explicit(&space_state, space ? SPACE_READY : SPACE_NONE, memory_order_release);
     return space != NULL;
 }
