@@ -1,5 +1,16 @@
 /*
- * objects.c - addresses to objects: the dynamic linker's own index, or a list that stands in.
+ * objects.c - addresses to objects: the dynamic linker's own index, or a list that stands in; and
+ * telling objects apart.
+ *
+ * Libraries loaded one after the other lie at the same address as a rule, and their records in the
+ * dynamic linker too. What tells them apart is their build id, a hash of the contents. Where it is
+ * in an object is looked up once and remembered; that it is still there is seen from the head of
+ * the note, whenever it is read. An object without one has to do with a generation, counted up by
+ * whoever hears of a dlclose().
+ *
+ * The list can be a moment late, when a library has gone and another come in its place while a
+ * second thread was refreshing. So there the build id is read at each lookup too, and pages are
+ * probed before.
  *
  * The list has two copies. A refresh writes the one that nobody reads and then counts `version`
  * up, whose lowest bit says which copy is current; a reader that finds the version changed when it
@@ -14,18 +25,9 @@
 #include <unistd.h>
 
 #include "base/random.h"
+#include "unwind/bounds.h"
 
 static _Atomic uint64_t generation;
-
-/* Two objects share an identity only if they have the same record in the dynamic linker, the same
- * table, the same end, and nothing was seen to be unloaded in between. */
-static uint64_t identity_of(uintptr_t record, uintptr_t eh_frame_hdr, uintptr_t end)
-{
-    uint64_t g = atomic_load_explicit(&generation, memory_order_relaxed);
-
-    return prof__mix64(record + (g << 48) + (g >> 16)) ^ eh_frame_hdr * 0x9e3779b97f4a7c15u ^
-           (end << 20);
-}
 
 void prof__objects_renew(void)
 {
@@ -33,6 +35,106 @@ void prof__objects_renew(void)
      * an instant earlier. */
     atomic_fetch_add_explicit(&generation, 1, memory_order_relaxed);
 }
+
+/* --- build ids -------------------------------------------------------------------------------- */
+
+/* The second half of a note's head: type NT_GNU_BUILD_ID, name "GNU". What it says follows. */
+#define BUILD_ID_NOTE ((uint64_t)0x00554e4700000003)
+
+/* In memory that a program header calls a note. 0: no build id there. */
+PROF_NO_SANITIZE static uintptr_t find_in_notes(uintptr_t at, size_t size)
+{
+    const size_t head = sizeof(ElfW(Nhdr));
+    uintptr_t end = at + size;
+
+    for (uintptr_t page = at & ~(uintptr_t)4095; page < end; page += 4096)
+        if (!prof__page_readable(page))
+            return 0;
+    while (at % 4 == 0 && end - at >= head + 12) {
+        const ElfW(Nhdr) *note = (const void *)at;
+        uint64_t name_size = (note->n_namesz + (uint64_t)3) & ~(uint64_t)3;
+        uint64_t step = head + name_size + ((note->n_descsz + (uint64_t)3) & ~(uint64_t)3);
+
+        if (name_size == 4 && note->n_type == NT_GNU_BUILD_ID && note->n_descsz >= 8)
+            return at + head + name_size;
+        if (step > end - at)
+            return 0;
+        at += step;
+    }
+    return 0;
+}
+
+/* Where the build id is of an object whose ELF header lies at its start; 0: nowhere. */
+PROF_NO_SANITIZE static uintptr_t find_build_id(uintptr_t start, uintptr_t end)
+{
+    const ElfW(Ehdr) *header = (const void *)start;
+    uintptr_t bias = start, found = 0;
+
+    if (start % 4096 != 0 || end - start < 4096 || !prof__page_readable(start) ||
+        header->e_ident[0] != 0x7f || header->e_ident[1] != 'E' || header->e_ident[2] != 'L' ||
+        header->e_phoff > 4096 || header->e_phentsize != sizeof(ElfW(Phdr)) ||
+        header->e_phoff + header->e_phnum * sizeof(ElfW(Phdr)) > 4096)
+        return 0;
+    const ElfW(Phdr) *p = (const void *)(start + header->e_phoff);
+    for (unsigned i = 0; i < header->e_phnum; i++) {
+        if (p[i].p_type == PT_LOAD) { /* the first one is the lowest */
+            bias = start - (p[i].p_vaddr & ~(uintptr_t)4095);
+            break;
+        }
+    }
+    for (unsigned i = 0; i < header->e_phnum && !found; i++) {
+        uintptr_t at = bias + p[i].p_vaddr;
+
+        if (p[i].p_type == PT_NOTE && at >= start && at < end && p[i].p_memsz <= end - at)
+            found = find_in_notes(at, p[i].p_memsz);
+    }
+    return found;
+}
+
+/* The dynamic linker only names objects that are there. */
+static bool is_there(uintptr_t at)
+{
+#ifdef PROF__NO_FIND_OBJECT
+    return prof__page_readable(at);
+#else
+    return true;
+#endif
+}
+
+/* Found places of build ids. Half of a record and half of another do not match the check. */
+static struct {
+    _Atomic uint64_t check, place;
+} places[256];
+
+/* The first bytes of the object's build id, mixed; 0: it has none. */
+PROF_NO_SANITIZE static uint64_t build_id(uintptr_t record, uintptr_t start, uintptr_t end)
+{
+    typedef uint64_t word __attribute__((may_alias, aligned(1)));
+    uint64_t key = (record ^ start << 8) + end * 0x9e3779b97f4a7c15u;
+    size_t slot = (start >> 12 ^ start >> 20) % ARRAY_LEN(places);
+    uint64_t check = atomic_load_explicit(&places[slot].check, memory_order_relaxed);
+    uint64_t place = atomic_load_explicit(&places[slot].place, memory_order_relaxed);
+
+    if (PROF_UNLIKELY((check ^ prof__mix64(place)) != key) ||
+        PROF_UNLIKELY(place != 0 && (!is_there(place) || !is_there(place - 8) ||
+                                     *(const word *)(place - 8) != BUILD_ID_NOTE))) {
+        place = find_build_id(start, end);
+        atomic_store_explicit(&places[slot].place, place, memory_order_relaxed);
+        atomic_store_explicit(&places[slot].check, key ^ prof__mix64(place), memory_order_relaxed);
+    }
+    return place != 0 ? *(const word *)place : 0;
+}
+
+static uint64_t identity_of(uintptr_t record, uintptr_t start, uintptr_t end, uint64_t id)
+{
+    if (PROF_UNLIKELY(id == 0))
+        id = record + (atomic_load_explicit(&generation, memory_order_relaxed) << 48);
+    /* The address too: the same library can be there twice. */
+    return (id ^ start * 0x9e3779b97f4a7c15u ^ end << 24) | 1;
+}
+
+/* --- the dynamic linker's index ----------------------------------------------------------------
+ */
 
 #ifndef PROF__NO_FIND_OBJECT
 
@@ -45,8 +147,9 @@ bool prof__object_find(uintptr_t pc, struct prof__object *ret)
     ret->start = (uintptr_t)found.dlfo_map_start;
     ret->size = (uintptr_t)found.dlfo_map_end - ret->start;
     ret->eh_frame_hdr = (uintptr_t)found.dlfo_eh_frame;
-    ret->identity = identity_of((uintptr_t)found.dlfo_link_map, ret->eh_frame_hdr,
-                                (uintptr_t)found.dlfo_map_end);
+    uintptr_t record = (uintptr_t)found.dlfo_link_map, end = ret->start + ret->size;
+
+    ret->identity = identity_of(record, ret->start, end, build_id(record, ret->start, end));
     return true;
 }
 
@@ -56,10 +159,12 @@ void prof__objects_refresh(void)
 
 #else
 
+/* --- the list --------------------------------------------------------------------------------- */
+
 enum { OBJECTS_MAX = 1024 }; /* more are left out: their frames have no unwind info */
 
 struct record {
-    _Atomic uintptr_t start, end, eh_frame_hdr, owner;
+    _Atomic uintptr_t start, end, eh_frame_hdr, name;
 };
 
 struct list {
@@ -80,7 +185,8 @@ static void set(_Atomic uintptr_t *p, uintptr_t value)
     atomic_store_explicit(p, value, memory_order_relaxed);
 }
 
-static bool find_in(const struct list *l, uintptr_t pc, struct prof__object *ret)
+static bool find_in(const struct list *l, uintptr_t pc, struct prof__object *ret,
+                    uintptr_t *ret_name)
 {
     size_t low = 0, high = atomic_load_explicit(&l->n, memory_order_relaxed);
 
@@ -101,8 +207,18 @@ static bool find_in(const struct list *l, uintptr_t pc, struct prof__object *ret
     ret->start = get(&r->start);
     ret->size = end - ret->start;
     ret->eh_frame_hdr = get(&r->eh_frame_hdr);
-    ret->identity = identity_of(get(&r->owner), ret->eh_frame_hdr, end);
+    *ret_name = get(&r->name);
     return pc - ret->start < ret->size;
+}
+
+/* The table's place is part of it: that of a late list may be the former object's. */
+static void identify(const struct prof__object *found, uintptr_t name, struct prof__object *ret)
+{
+    uintptr_t end = found->start + found->size;
+
+    *ret = *found;
+    ret->identity = identity_of(name, found->start, end, build_id(name, found->start, end)) ^
+                    found->eh_frame_hdr << 8;
 }
 
 bool prof__object_find(uintptr_t pc, struct prof__object *ret)
@@ -111,13 +227,14 @@ bool prof__object_find(uintptr_t pc, struct prof__object *ret)
         /* Acquire: pairs with the release in publish(), so the list is whole... */
         uint32_t v = atomic_load_explicit(&version, memory_order_acquire);
         struct prof__object o;
-        bool found = find_in(&lists[v & 1], pc, &o);
+        uintptr_t name;
+        bool found = find_in(&lists[v & 1], pc, &o, &name);
 
         /* ...and was not being rewritten while we read it. */
         atomic_thread_fence(memory_order_acquire);
         if (atomic_load_explicit(&version, memory_order_relaxed) == v) {
             if (found)
-                *ret = o;
+                identify(&o, name, ret);
             return found;
         }
     }
@@ -148,12 +265,12 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
         set(&l->record[i].start, get(&l->record[i - 1].start));
         set(&l->record[i].end, get(&l->record[i - 1].end));
         set(&l->record[i].eh_frame_hdr, get(&l->record[i - 1].eh_frame_hdr));
-        set(&l->record[i].owner, get(&l->record[i - 1].owner));
+        set(&l->record[i].name, get(&l->record[i - 1].name));
     }
     set(&l->record[i].start, start);
     set(&l->record[i].end, end);
     set(&l->record[i].eh_frame_hdr, hdr);
-    set(&l->record[i].owner, (uintptr_t)info->dlpi_name ^ (uintptr_t)info->dlpi_phdr);
+    set(&l->record[i].name, (uintptr_t)info->dlpi_name);
     atomic_store_explicit(&l->n, n + 1, memory_order_relaxed);
     return 0;
 }

@@ -15,13 +15,14 @@
 struct prof__object {
     uintptr_t start, size;  /* of all its mappings, gaps between them included */
     uintptr_t eh_frame_hdr; /* the binary search table of .eh_frame; 0: none */
-    uint64_t identity;      /* another object at the same address has another one */
+    uint64_t identity;      /* another object at the same address has another one; never 0 */
 };
 
 /* False: no object covers `pc`. Context: signal. */
 bool prof__object_find(uintptr_t pc, struct prof__object *ret);
 
-/* From now on objects have other identities: code may have been replaced unnoticed. */
+/* From now on objects without a build id have other identities: code may have been replaced
+ * unnoticed. */
 void prof__objects_renew(void);
 
 /* Look again at what is loaded; nothing to do where the dynamic linker answers. Does not wait: if

@@ -19,6 +19,7 @@
 #include "base/thread.h"
 #include "check.h"
 #include "oracle.h"
+#include "unwind/rules.h"
 
 #ifdef __clang__
 #define FRAME __attribute__((noinline))
@@ -28,11 +29,15 @@
 #define USE(x)  __asm__ volatile("" : : "r"(x) : "memory")
 #define NO_TAIL __asm__ volatile("" : : : "memory")
 
-#ifdef __SANITIZE_THREAD__
+#if defined(__SANITIZE_THREAD__)
 #define THREAD_SANITIZER
+#elif defined(__SANITIZE_ADDRESS__)
+#define ADDRESS_SANITIZER
 #elif defined(__has_feature)
 #if __has_feature(thread_sanitizer)
 #define THREAD_SANITIZER
+#elif __has_feature(address_sanitizer)
+#define ADDRESS_SANITIZER
 #endif
 #endif
 
@@ -41,6 +46,12 @@ enum { ORACLE_MAX = 300 };
 static const char *what; /* the case in hand */
 static size_t last_n;
 static uintptr_t last[PROF__STACK_MAX];
+
+/* So that they are compiled again. */
+static void forget_rules(void)
+{
+    memset(prof__rule_steps, 0, sizeof(prof__rule_steps));
+}
 
 /* --- the comparison --------------------------------------------------------------------------- */
 
@@ -605,8 +616,9 @@ static void test_code_made_at_run_time(void)
     unsigned char *code =
         mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     char *page = guarded_stack(4096);
-    void (*call)(void (*)(void), const void *) = (void (*)(void (*)(void), const void *))code;
+    void (*call)(void (*)(void), const void *);
 
+    memcpy(&call, &code, sizeof(call));
     memcpy(code, with_frame_pointer, sizeof(with_frame_pointer));
     call(take_deeper, NULL);
     CHECK(last_n > 4 && last[1] == (uintptr_t)code + 5, "the frame in it is named");
@@ -753,7 +765,7 @@ static void test_errno_and_mask_are_kept(void)
 
     sigprocmask(SIG_SETMASK, NULL, &before);
     errno = 4711;
-    prof__stack_code_unloaded(); /* so that rules are compiled again */
+    forget_rules();
     take_deeper();
     CHECK_INT(errno, 4711, "errno");
     sigprocmask(SIG_SETMASK, NULL, &after);
@@ -762,9 +774,48 @@ static void test_errno_and_mask_are_kept(void)
     plain();
 }
 
+#if defined(__OPTIMIZE__) && !defined(ADDRESS_SANITIZER) && !defined(THREAD_SANITIZER)
+/* On a stack filled with a pattern, what has been overwritten has been used. */
+static char *painted;
+enum { PAINTED = 16384 };
+
+static void coroutine_taking(void)
+{
+    for (int i = 0; i < 2; i++) { /* the first time functions are looked up by the linker */
+        forget_rules();
+        memset(painted, 0x5a, (size_t)((char *)__builtin_frame_address(0) - painted) - 512);
+        take();
+    }
+    size_t untouched = 0;
+
+    while (painted[untouched] == 0x5a)
+        untouched++;
+    asked_max = (size_t)((char *)__builtin_frame_address(0) - painted) - untouched;
+    swapcontext(&coroutine, &main_context);
+}
+
+static void test_little_stack_is_used(void)
+{
+    painted = guarded_stack(PAINTED);
+    getcontext(&coroutine);
+    coroutine.uc_stack.ss_sp = painted;
+    coroutine.uc_stack.ss_size = PAINTED;
+    coroutine.uc_link = &main_context;
+    makecontext(&coroutine, coroutine_taking, 0);
+    swapcontext(&main_context, &coroutine);
+    CHECK(last_n > 1, "%zu frames", last_n);
+    CHECK_BETWEEN(asked_max, 500, 3072, "bytes of stack for a walk that compiles its rules");
+    guarded_stack_free(painted, PAINTED);
+}
+#else
+static void test_little_stack_is_used(void)
+{
+}
+#endif
+
 static void walk_in_child(void)
 {
-    prof__stack_code_unloaded();
+    forget_rules();
     take_deeper();
     _exit(last_n > 3 && !prof__pc_is_pseudo(last[last_n - 1]) ? 0 : 1);
 }
@@ -788,7 +839,7 @@ static void test_fork(void)
 
     /* The compiler is taken: a walk does not wait for it, and says so. */
     uint64_t before = prof__stack_stats.busy;
-    prof__stack_code_unloaded();
+    forget_rules();
     prof__stack_fork_prepare();
     take_deeper();
     prof__stack_fork_done();
@@ -813,6 +864,7 @@ int main(void)
     test_contexts_of_garbage();
     test_a_copied_stack();
     test_errno_and_mask_are_kept();
+    test_little_stack_is_used();
     test_fork();
     return check_report();
 }

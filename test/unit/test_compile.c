@@ -1,0 +1,278 @@
+/*
+ * test_compile.c - what the rule compiler must not do: allocate, look for objects, keep memory,
+ * believe a damaged table, or let cancellation in while it holds its lock.
+ */
+#include "unwind/compile.h"
+
+#include <dlfcn.h>
+#include <errno.h>
+#include <link.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "base/random.h"
+#include "check.h"
+#include "unwind/bounds.h"
+#include "unwind/rawmask.h"
+#include "unwind/stack.h"
+
+/* --- calls that must not happen ----------------------------------------------------------------
+ */
+
+static volatile bool watching;
+static volatile unsigned iterations, allocations;
+
+/* In front of libc's, for libunwind too. */
+int dl_iterate_phdr(int (*f)(struct dl_phdr_info *, size_t, void *), void *arg)
+{
+    static int (*real)(int (*)(struct dl_phdr_info *, size_t, void *), void *);
+
+    if (watching)
+        iterations++;
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "dl_iterate_phdr");
+    return real(f, arg);
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+extern void *__libc_malloc(size_t);
+extern void *__libc_calloc(size_t, size_t);
+
+void *malloc(size_t size)
+{
+    if (watching)
+        allocations++;
+    return __libc_malloc(size);
+}
+
+void *calloc(size_t n, size_t size)
+{
+    if (watching)
+        allocations++;
+    return __libc_calloc(n, size);
+}
+#endif
+
+static long resident_pages(void)
+{
+    long size, resident = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    if (f) {
+        if (fscanf(f, "%ld %ld", &size, &resident) != 2)
+            resident = 0;
+        fclose(f);
+    }
+    return resident;
+}
+
+static bool compile(uintptr_t pc, const struct prof__object *o, struct prof__rule *ret)
+{
+    if (prof__compile_enter(false) != 0)
+        return false;
+    prof__compile(pc, true, o, ret);
+    prof__compile_leave();
+    return true;
+}
+
+static void test_it_allocates_and_looks_for_nothing(void)
+{
+    enum { TIMES = 30000 };
+    uint64_t seed = 1;
+    struct prof__object o;
+    struct prof__rule r;
+    unsigned useful = 0, refused = 0;
+
+    if (!prof__object_find((uintptr_t)qsort, &o)) {
+        CHECK(false, "libc is not known");
+        return;
+    }
+    for (int round = 0; round < 2; round++) {
+        long before = resident_pages();
+
+        watching = true;
+        for (int i = 0; i < TIMES; i++) {
+            refused += !compile(o.start + prof__random(&seed) % o.size, &o, &r);
+            useful += prof__rule_kind(r.step) <= PROF__RULE_RBP;
+        }
+        watching = false;
+        CHECK_INT(allocations, 0, "malloc");
+        CHECK_INT(iterations, 0, "dl_iterate_phdr");
+        CHECK_INT(refused, 0, "refused");
+        /* The tables are paged in by the first round. */
+        if (round == 1)
+            CHECK(resident_pages() - before < 64, "memory grows: %ld pages",
+                  resident_pages() - before);
+    }
+    CHECK(useful > TIMES / 3, "%u rules", useful);
+}
+
+/* --- damage ----------------------------------------------------------------------------------- */
+
+/* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
+ * so they are right in the copy too. */
+static char *copy_object(const struct prof__object *o)
+{
+    char *copy = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+    if (copy == MAP_FAILED)
+        return NULL;
+    for (size_t at = 0; at < o->size; at += 4096) {
+        if (prof__page_readable(o->start + at))
+            memcpy(copy + at, (const void *)(o->start + at), PROF_MIN(4096, o->size - at));
+        else
+            mprotect(copy + at, 4096, PROT_NONE);
+    }
+    return copy;
+}
+
+static void test_damaged_tables_are_survived(void)
+{
+    enum { TIMES = 20000, FLIPS = 40 };
+    uint64_t seed = 2;
+    struct prof__object o, c;
+    struct prof__rule r;
+    unsigned kinds[16] = { 0 };
+
+    if (!prof__object_find((uintptr_t)qsort, &o)) {
+        CHECK(false, "libc is not known");
+        return;
+    }
+    char *copy = copy_object(&o);
+    c = o;
+    c.start = (uintptr_t)copy;
+    c.eh_frame_hdr = c.start + (o.eh_frame_hdr - o.start);
+    compile(c.start + ((uintptr_t)qsort - o.start), &c, &r);
+    CHECK_INT(prof__rule_kind(r.step), PROF__RULE_RSP, "the copy is as good");
+
+    /* The table and .eh_frame behind it, to the end of their mapping. */
+    size_t tables = 0;
+    while (c.eh_frame_hdr + tables < c.start + c.size &&
+           prof__page_readable(c.eh_frame_hdr + tables) && tables < 400000)
+        tables += 4096;
+    tables -= 8192;
+    for (int i = 0; i < TIMES; i++) {
+        char *at[FLIPS], was[FLIPS];
+
+        for (int k = 0; k < FLIPS; k++) {
+            /* Every tenth time the head of the table too. */
+            at[k] = (char *)c.eh_frame_hdr +
+                    prof__random(&seed) % (k == 0 && i % 10 == 0 ? 16 : tables);
+            was[k] = *at[k];
+            *at[k] = (char)prof__random(&seed);
+        }
+        compile(c.start + prof__random(&seed) % c.size, &c, &r);
+        kinds[prof__rule_kind(r.step)]++;
+        for (int k = FLIPS - 1; k >= 0; k--)
+            *at[k] = was[k];
+    }
+    CHECK(kinds[PROF__RULE_RSP] > 0 && kinds[PROF__RULE_NO_INFO] > 0, "rules of both kinds");
+
+    /* Bytes at random, all of them, where a function's own entry is. */
+    for (int i = 0; i < TIMES; i++) {
+        char *entries = (char *)c.eh_frame_hdr + tables / 2;
+
+        for (int k = 0; k < 200; k++)
+            entries[prof__random(&seed) % (tables / 2)] = (char)prof__random(&seed);
+        compile(c.start + prof__random(&seed) % c.size, &c, &r);
+    }
+    compile(c.start + ((uintptr_t)qsort - o.start), &c, &r);
+    CHECK(true, "got here");
+    munmap(copy, o.size);
+}
+
+static void test_objects_without_a_table(void)
+{
+    struct prof__object o;
+    struct prof__rule r;
+
+    if (!prof__object_find((uintptr_t)qsort, &o))
+        return;
+    const uintptr_t tables[] = { 0, 8, o.start - 4096, o.start + o.size - 4, UINTPTR_MAX - 100 };
+    for (size_t i = 0; i < ARRAY_LEN(tables); i++) {
+        o.eh_frame_hdr = tables[i];
+        compile((uintptr_t)qsort, &o, &r);
+        CHECK_INT(prof__rule_kind(r.step), PROF__RULE_NO_INFO, "no table");
+    }
+}
+
+/* --- the lock ----------------------------------------------------------------------------------
+ */
+
+static void test_signals_and_cancellation_wait(void)
+{
+    uint64_t before, inside, after;
+    int cancel;
+
+    prof__raw_sigmask(SIG_BLOCK, NULL, &before);
+    CHECK_INT(prof__compile_enter(false), 0, "enter");
+    prof__raw_sigmask(SIG_BLOCK, NULL, &inside);
+    CHECK(~inside == (1u << (SIGKILL - 1) | 1u << (SIGSTOP - 1)), "all masked but two: %#lx",
+          inside);
+    CHECK_INT(prof__compile_enter(false), PROF__PC_BUSY, "a second time");
+    prof__compile_leave();
+    prof__raw_sigmask(SIG_BLOCK, NULL, &after);
+    CHECK(before == after, "the mask is as it was");
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancel);
+    CHECK_INT(cancel, PTHREAD_CANCEL_ENABLE, "and so is cancellation");
+}
+
+static _Atomic unsigned compiled;
+
+static void *compile_for_ever(void *arg)
+{
+    uint64_t seed = (uint64_t)(uintptr_t)arg;
+    struct prof__object o;
+    struct prof__rule r;
+    int old;
+
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, &old);
+    if (!prof__object_find((uintptr_t)qsort, &o))
+        return NULL;
+    for (;;) {
+        compile(o.start + prof__random(&seed) % o.size, &o, &r);
+        atomic_fetch_add_explicit(&compiled, 1, memory_order_relaxed);
+    }
+}
+
+static void test_a_canceled_thread_leaves_the_lock_free(void)
+{
+    struct prof__object o;
+    struct prof__rule r;
+    unsigned stuck = 0;
+
+    if (!prof__object_find((uintptr_t)qsort, &o))
+        return;
+    for (uintptr_t i = 0; i < 200; i++) {
+        unsigned start = atomic_load(&compiled);
+        pthread_t t;
+
+        pthread_create(&t, NULL, compile_for_ever, (void *)(i + 1));
+        while (atomic_load(&compiled) - start < 20 + i % 30)
+            sched_yield();
+        pthread_cancel(t);
+        pthread_join(t, NULL);
+        stuck += !compile((uintptr_t)qsort, &o, &r);
+    }
+    CHECK_INT(stuck, 0, "locks left behind");
+}
+
+int main(void)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+
+    CHECK_INT(prof__compile_enter(false), PROF__PC_BUSY, "nothing is set up from a handler");
+    prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
+    CHECK_INT(prof__compile_enter(false), 0, "but from a hook it is");
+    prof__compile_leave();
+    prof__stack_init();
+    test_it_allocates_and_looks_for_nothing();
+    test_damaged_tables_are_survived();
+    test_objects_without_a_table();
+    test_signals_and_cancellation_wait();
+    test_a_canceled_thread_leaves_the_lock_free();
+    return check_report();
+}
