@@ -618,7 +618,9 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         (r = make_locations(&b)) < 0)
         return r;
     resolve_samples(&b);
-    if ((r = merge_samples(&b)) < 0 || (r = label_samples(&b)) < 0)
+    if (!o->one_by_one && (r = merge_samples(&b)) < 0)
+        return r;
+    if ((r = label_samples(&b)) < 0)
         return r;
     ret->sample = b.sample;
     ret->n_samples = b.n_samples;

@@ -4,6 +4,7 @@
  *   goroutine 4711 [sleeping in system call 202, futex_wait_queue]:
  *   # name: worker 3
  *   # labels: {"queue":"mail"}
+ *   # waits for mutex 0x55d0c0de1040 for 1.250 s, held by thread 4712 (reader)
  *   wait_for_work()
  *   	/src/pool.c:118 +0x7f12deadbeef
  *
@@ -18,6 +19,8 @@
 #include "base/task.h"
 #include "demangle.h"
 #include "labels.h"
+#include "locks_text.h"
+#include "lockstate.h"
 #include "snapshot.h"
 #include "textout.h"
 #include "thread_stacks.h"
@@ -30,6 +33,15 @@ struct place {
     struct prof__position position;
     char channel[64]; /* the kernel's function that it sleeps in; "" unknown */
     bool gone;
+};
+
+/* All threads, each at the same index of the arrays. */
+struct dump {
+    size_t n;
+    struct prof__thread_stack *thread;
+    struct place *place;
+    struct prof__waiting *waiting;
+    unsigned deadlocks;
 };
 
 static const char *state_name(char state)
@@ -124,8 +136,8 @@ static void put_frames(struct text *t, const struct prof__report_sample *s)
 }
 
 static int write_all(const struct prof_profile *p, const struct prof__report *report,
-                     const struct prof__thread_stack *thread, const struct place *place, size_t n,
-                     struct prof__arena *a, prof_sink_fn *sink, void *arg)
+                     const struct dump *d, int64_t now_ns, struct prof__arena *a,
+                     prof_sink_fn *sink, void *arg)
 {
     struct prof__textout *out = prof__arena_alloc(a, sizeof(*out));
     const char *word = strcmp(p->name, "goroutine") == 0 ? "goroutine" : "thread";
@@ -142,40 +154,69 @@ static int write_all(const struct prof_profile *p, const struct prof__report *re
         prof__textout_string(out, report->comment[i], NAME_SIZE);
         prof__textout_printf(out, "\n");
     }
-    for (size_t i = 0; i < n && out->error == 0; i++) {
-        put_head(out, word, &thread[i], &place[i]);
+    prof__locks_text_deadlocks(out, d->waiting, d->n, d->deadlocks);
+    for (size_t i = 0; i < d->n && out->error == 0; i++) {
+        put_head(out, word, &d->thread[i], &d->place[i]);
+        prof__locks_text_waiting(out, &d->waiting[i], now_ns);
         put_frames(&text, &report->sample[i]);
         prof__textout_printf(out, "\n");
     }
     return prof__textout_flush(out);
 }
 
+/* What the threads wait for; those of a deadlock come first. */
+static int look_at_locks(struct dump *d, struct prof__arena *a)
+{
+    pid_t *tid = prof__arena_array(a, d->n + 1, sizeof(*tid));
+    struct prof__thread_stack *thread = prof__arena_array(a, d->n + 1, sizeof(*thread));
+    struct prof__waiting *waiting = prof__arena_array(a, d->n + 1, sizeof(*waiting));
+    size_t made = 0;
+
+    d->waiting = prof__arena_array(a, d->n + 1, sizeof(*waiting));
+    if (!tid || !thread || !waiting || !d->waiting)
+        return -ENOMEM;
+    for (size_t i = 0; i < d->n; i++)
+        tid[i] = d->thread[i].tid;
+    d->deadlocks = prof__lockstate_read(tid, d->n, waiting);
+    for (int dead = 1; dead >= 0; dead--)
+        for (size_t i = 0; i < d->n; i++)
+            if ((waiting[i].cycle != 0) == dead) {
+                thread[made] = d->thread[i];
+                d->waiting[made++] = waiting[i];
+            }
+    d->thread = thread;
+    return 0;
+}
+
 int prof__threads_write_text(const struct prof_profile *p, const struct prof__report_options *o,
                              prof_sink_fn *sink, void *arg)
 {
-    struct prof__report_options options = { .no_symbols = o->no_symbols };
+    struct prof__report_options options = { .no_symbols = o->no_symbols, .one_by_one = true };
     struct prof__snapshot s = { .wall_ns = prof__wall_ns(), .monotonic_ns = prof__monotonic_ns() };
-    struct prof__thread_stack *thread;
+    struct dump d = { 0 };
     struct prof__report report;
-    struct place *place = NULL;
 
-    int r = prof__threads_take(&s.arena, &thread, &s.n);
-    if (r < 0)
+    int r = prof__threads_take(&s.arena, &d.thread, &d.n);
+    if (r < 0 || (r = look_at_locks(&d, &s.arena)) < 0)
         goto out;
+    s.n = d.n;
     s.sample = prof__arena_array(&s.arena, s.n + 1, sizeof(*s.sample));
-    place = prof__arena_array(&s.arena, s.n + 1, sizeof(*place));
-    if (!s.sample || !place) {
+    d.place = prof__arena_array(&s.arena, s.n + 1, sizeof(*d.place));
+    if (!s.sample || !d.place) {
         r = -ENOMEM;
         goto out;
     }
     for (size_t i = 0; i < s.n; i++) { /* sample i is thread i, in the report too */
-        look(thread[i].tid, &place[i]);
-        s.sample[i] =
-            (struct prof__sample) { .row = (uint32_t)i, .stack = thread[i].stack, .value = { 1 } };
+        look(d.thread[i].tid, &d.place[i]);
+        s.sample[i] = (struct prof__sample) {
+            .row = (uint32_t)i,
+            .stack = d.thread[i].stack,
+            .value = { 1 },
+        };
     }
     r = prof__report_build(p, &s, &options, &s.arena, &report);
     if (r == 0)
-        r = write_all(p, &report, thread, place, s.n, &s.arena, sink, arg);
+        r = write_all(p, &report, &d, s.monotonic_ns, &s.arena, sink, arg);
 out:
     prof__snapshot_free(&s);
     return r;

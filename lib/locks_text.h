@@ -1,0 +1,18 @@
+/*
+ * locks_text.h - who waits for which lock, and deadlocks, for people: part of threads?debug=2.
+ */
+#ifndef PROF_LOCKS_TEXT_H
+#define PROF_LOCKS_TEXT_H
+
+#include "lockstate.h"
+#include "textout.h"
+
+/* A comment for each cycle of w[0..n): its threads, what each waits for, and who holds that. */
+void prof__locks_text_deadlocks(struct prof__textout *out, const struct prof__waiting *w, size_t n,
+                                unsigned cycles);
+
+/* A comment of one line on what a thread waits for; nothing, if it waits for no lock. */
+void prof__locks_text_waiting(struct prof__textout *out, const struct prof__waiting *w,
+                              int64_t now_ns);
+
+#endif
