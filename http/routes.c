@@ -22,6 +22,7 @@
 #define UI              ROOT "ui/"
 #define MAX_SYMBOL_POST (1024 * 1024) /* bytes of addresses */
 #define MAX_SYMBOL_NAME 4096
+#define SYMBOL_BATCH    4096 /* addresses looked up at a time; bounds the memory that takes */
 #define MAX_SECONDS     (INT64_MAX / 1000000000) /* what a duration in Go can hold */
 
 #define TYPE_TEXT    "text/plain; charset=utf-8"
@@ -218,6 +219,29 @@ static int serve_cmdline(struct prof__exchange *x)
     return r < 0 ? r : text_reply(x);
 }
 
+static int add_symbol(void *exchange, uint64_t address, const char *name)
+{
+    struct prof__exchange *x = exchange;
+
+    return prof__buffer_printf(&x->reply.body, "%#llx %.*s\n", (unsigned long long)address,
+                               MAX_SYMBOL_NAME, name);
+}
+
+/* The next address of a list with '+' between them; 0 for what is none. Takes it off the list. */
+static uint64_t next_address(const char **words, size_t *size)
+{
+    const char *plus = memchr(*words, '+', *size);
+    size_t word = plus ? (size_t)(plus - *words) : *size;
+    uint64_t address = 0;
+
+    if (prof__parse_address(*words, word, &address) < 0)
+        address = 0;
+    word += plus != NULL;
+    *words += word;
+    *size -= word;
+    return address;
+}
+
 /* One line for each address with a name; others are passed over. Every line ends in a newline, or
  * pprof loses it. The addresses are those of instructions already. */
 static int serve_symbol(struct prof__exchange *x)
@@ -225,24 +249,21 @@ static int serve_symbol(struct prof__exchange *x)
     bool post = x->upload_limit > 0;
     const char *words = post ? x->upload.data : x->target.query;
     size_t size = post ? x->upload.size : strlen(words);
-    int r = prof__buffer_puts(&x->reply.body, "num_symbols: 1\n");
+    uint64_t *batch = malloc(SYMBOL_BATCH * sizeof(*batch));
+    int r = batch ? prof__buffer_puts(&x->reply.body, "num_symbols: 1\n") : -ENOMEM;
 
     while (r == 0 && size > 0) {
-        const char *plus = memchr(words, '+', size);
-        size_t word = plus ? (size_t)(plus - words) : size;
-        char name[MAX_SYMBOL_NAME];
-        uint64_t address;
+        size_t n = 0;
 
-        if (prof__parse_address(words, word, &address) == 0 && address != 0 &&
-            prof_symbol(address, name, sizeof(name)) > 0)
-            r = prof__buffer_printf(&x->reply.body, "%#llx %s\n", (unsigned long long)address,
-                                    name);
+        while (size > 0 && n < SYMBOL_BATCH) {
+            batch[n] = next_address(&words, &size);
+            n += batch[n] != 0;
+        }
+        r = prof_symbols(batch, n, add_symbol, x);
         if (x->stopping && atomic_load_explicit(x->stopping, memory_order_relaxed))
             r = refused(x, -ECANCELED, "the server is stopping");
-        word += plus != NULL;
-        words += word;
-        size -= word;
     }
+    free(batch);
     return r < 0 ? r : text_reply(x);
 }
 

@@ -311,27 +311,74 @@ void prof_window_close(struct prof_window *w)
 
 /* --- odds and ends ---------------------------------------------------------------------------- */
 
-int prof_symbol(uint64_t address, char *buf, size_t size)
+/* Look n addresses up in what is loaded now; the results live in `a`. 0 or -ENOMEM. */
+static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n,
+                        const struct prof__symbols **ret_symbols)
+{
+    struct prof__modules modules;
+    struct prof__lookup *lookup = prof__arena_array(a, n, sizeof(*lookup));
+    struct prof__symbols *symbols = prof__arena_array(a, n, sizeof(*symbols));
+    int r = lookup && symbols ? prof__modules_load(a, &modules) : -ENOMEM;
+
+    if (r < 0)
+        return r;
+    uint32_t epoch = prof__unload_epoch();
+    for (size_t i = 0; i < n; i++)
+        lookup[i] =
+            (struct prof__lookup) { prof__modules_find(&modules, address[i], epoch), address[i] };
+    r = prof__symbolize(a, lookup, n, symbols);
+    *ret_symbols = symbols;
+    return r;
+}
+
+int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg)
 {
     struct prof__arena arena = { 0 };
-    struct prof__modules modules;
-    struct prof__symbols symbols = { 0 };
-    int r = prof__modules_load(&arena, &modules);
+    const struct prof__symbols *symbols = NULL;
 
-    if (r == 0) {
-        struct prof__lookup lookup = {
-            prof__modules_find(&modules, address, prof__unload_epoch()),
-            address,
-        };
-        r = lookup.module ? prof__symbolize(&arena, &lookup, 1, &symbols) : 0;
-    }
+    if ((n && !address) || !each)
+        return prof_set_last_error(-EINVAL, "no %s given to prof_symbols()",
+                                   each ? "addresses" : "function");
+    int r = n ? find_symbols(&arena, address, n, &symbols) : 0;
     if (r < 0)
-        prof__error_memory("a symbol");
-    else if (symbols.n == 0 || !symbols.line[symbols.n - 1].function)
-        r = prof_set_last_error(-ENOENT, "no function is known at 0x%llx",
-                                (unsigned long long)address);
-    else /* the function that was called; those inlined into it have no address of their own */
-        r = snprintf(buf, size, "%s", symbols.line[symbols.n - 1].function);
+        prof__error_memory("symbols");
+    for (size_t i = 0; i < n && r >= 0; i++) {
+        /* The function that was called; those inlined into it have no address of their own. */
+        size_t last = symbols[i].n - 1;
+
+        if (symbols[i].n && symbols[i].line[last].function)
+            r = each(arg, address[i], symbols[i].line[last].function);
+    }
     prof__arena_free(&arena);
-    return r;
+    return r < 0 ? r : 0;
+}
+
+struct name_buffer {
+    char *data;
+    size_t size;
+    int length; /* of the whole name; -ENOENT: none */
+};
+
+static int copy_name(void *arg, uint64_t address, const char *name)
+{
+    struct name_buffer *b = arg;
+
+    (void)address;
+    b->length = snprintf(b->data, b->size, "%s", name);
+    return 0;
+}
+
+int prof_symbol(uint64_t address, char *buf, size_t size)
+{
+    struct name_buffer name = { buf, size, -ENOENT };
+
+    if (size && !buf)
+        return prof_set_last_error(-EINVAL, "no buffer given to prof_symbol()");
+    int r = prof_symbols(&address, 1, copy_name, &name);
+    if (r < 0)
+        return r;
+    if (name.length < 0)
+        return prof_set_last_error(-ENOENT, "no function is known at 0x%llx",
+                                   (unsigned long long)address);
+    return name.length;
 }

@@ -168,9 +168,9 @@ struct prof_write_options {
     uint64_t max_samples; /* at most so many samples, the largest; the rest becomes one sample,
                              told in a comment. 0: no limit */
 };
-#define PROF_WRITE_OPTIONS_INIT                                                                    \
-    {                                                                                              \
-        sizeof(struct prof_write_options), 0, 0, 0                                                 \
+#define PROF_WRITE_OPTIONS_INIT                    \
+    {                                              \
+        sizeof(struct prof_write_options), 0, 0, 0 \
     }
 
 /**
@@ -303,6 +303,21 @@ PROF_API int prof_mutex_record(int64_t wait_ns, int waiters, int skip);
  * `address` is that of an instruction, not a return address.
  */
 PROF_API int prof_symbol(uint64_t address, char *buf, size_t size);
+
+/** Is told the name found for an address; `name` is good until it returns. A negative return ends
+ * prof_symbols(). */
+typedef int prof_symbol_fn(void *arg, uint64_t address, const char *name);
+
+/**
+ * prof_symbol() of many addresses at once: each file is read once for all of them. `each` is
+ * called for every address that has a name, in the order of address[], and again for one that is
+ * there again. It may call libprof.
+ *
+ * Returns: 0, -EINVAL, -ENOMEM, or what `each` returned.
+ * Memory:  some 100 bytes for each address, and the names, until it returns.
+ * Blocks:  while symbols are read from disk; one thread at a time does that.
+ */
+PROF_API int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg);
 
 /** Leave the calling thread out of every profile from now on: for a program's own monitors. */
 PROF_API void prof_thread_hide(void);

@@ -328,6 +328,19 @@ def test_symbol(s):
     many = "+".join([known, static] * 1000).encode()
     a = s.get("symbol", "POST", body=many)
     equal((a.status, a.body.count(b"\n")), (200, 2001), "symbol: %d KiB" % (len(many) >> 10))
+    # Inside and past functions, with and without a name, some again: several batches of the server.
+    base, names = int(known, 16), {int(known, 16): "known_function", int(static, 16):
+                                   "static_function"}
+    asked = []
+    for i in range(20000):
+        asked.append([base, int(static, 16), 1 + i, base + i % 4][i % 4])
+    want = ["num_symbols: 1"]
+    for address in asked:
+        if address > 20000:
+            want.append("0x%x %s" % (address, names.get(address, "known_function")))
+    a = s.get("symbol", "POST", body="+".join("%#x" % address for address in asked).encode())
+    equal(a.status, 200, "symbol: 20000 addresses")
+    check(a.body.decode().split("\n")[:-1] == want, "symbol: 20000 addresses, each answered in turn")
     too_many = b"0x1+" * (300 * 1024)
     equal(s.get("symbol", "POST", body=too_many).status, 413, "symbol: above 1 MiB")
     with Connection(s.where) as c:
