@@ -12,7 +12,8 @@
 #include "unwind/rules.h"
 #include "unwind/stack.h"
 
-static const char *const kinds[] = { "rsp", "rbp", "base", "deref", "aligned", "signal", "end", "none", "lost" };
+static const char *const kinds[] = { "rsp",    "rbp", "base", "deref", "aligned",
+                                     "signal", "end", "none", "lost" };
 
 int main(int argc, char **argv)
 {
