@@ -100,6 +100,7 @@ static void deadlock(const char *name, unsigned n, int deadlocks)
     do
         dump();
     while (count("# deadlock: ") != deadlocks && now_s() < limit);
+    dump(); /* stacks are taken first, and then they may have been on their way into it */
     CHECK_INT(count("# deadlock: "), deadlocks, "deadlocks named");
     snprintf(line, sizeof(line), "# deadlock: %u threads wait for each other", n);
     CHECK(count(line) > 0, "it is at the top, with its number of threads");
