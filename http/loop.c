@@ -37,6 +37,7 @@
 #include <unistd.h>
 
 #include "access.h"
+#include "metrics.h"
 #include "routes.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -341,6 +342,7 @@ static enum MHD_Result send_reply(struct conn *c)
     if (!reply->size_unknown && size)
         reply->body = (struct prof__buffer) { 0 }; /* theirs now */
     add_headers(response, reply);
+    prof__metrics_count(prof__exchange_handler(&c->exchange), reply->status);
     enum MHD_Result r = MHD_queue_response(c->mhd, reply->status, response);
     MHD_destroy_response(response); /* our reference to it */
     set_phase(c, SENDING, now_ns() + SEND_NS + size / SEND_BYTES_PER_S * SECOND_NS);

@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "cmdline.h"
+#include "metrics.h"
 #include "pages.h"
 #include "ui.h"
 
@@ -35,6 +36,7 @@ struct prof__route {
     unsigned methods;
     const char *path; /* one that ends in '/' takes all below it */
     int (*serve)(struct prof__exchange *x);
+    const char *handler; /* in /metrics; NULL: the profile's name */
 };
 
 static int serve_cmdline(struct prof__exchange *x);
@@ -44,18 +46,20 @@ static int serve_profile(struct prof__exchange *x);
 static int redirect_to_index(struct prof__exchange *x);
 static int serve_ui(struct prof__exchange *x);
 static int redirect_to_ui(struct prof__exchange *x);
+static int serve_metrics(struct prof__exchange *x);
 static int serve_nothing(struct prof__exchange *x);
 
 /* The first match wins; a known path and a wrong method is 405. */
 static const struct prof__route routes[] = {
-    { GET, "/debug/pprof/cmdline", serve_cmdline },
-    { GET, "/debug/pprof/profile", serve_cpu },
-    { GET | POST, "/debug/pprof/symbol", serve_symbol },
-    { GET, UI, serve_ui },
-    { GET, "/debug/pprof/ui", redirect_to_ui },
-    { GET, "/debug/pprof/", serve_profile }, /* the index when nothing follows */
-    { GET, "/debug/pprof", redirect_to_index },
-    { ANY, "/", serve_nothing },
+    { GET, "/debug/pprof/cmdline", serve_cmdline, "cmdline" },
+    { GET, "/debug/pprof/profile", serve_cpu, "profile" },
+    { GET | POST, "/debug/pprof/symbol", serve_symbol, "symbol" },
+    { GET, UI, serve_ui, "ui" },
+    { GET, "/debug/pprof/ui", redirect_to_ui, "ui" },
+    { GET, "/debug/pprof/", serve_profile, NULL }, /* the index when nothing follows */
+    { GET, "/debug/pprof", redirect_to_index, "index" },
+    { GET, "/metrics", serve_metrics, "metrics" },
+    { ANY, "/", serve_nothing, "other" },
 };
 
 /* --- errors --------------------------------------------------------------------------------- */
@@ -195,6 +199,13 @@ static int serve_ui(struct prof__exchange *x)
     }
     x->reply.encoding = gzip ? "gzip" : NULL;
     return prof__ui_write(file, gzip, &x->reply.body);
+}
+
+static int serve_metrics(struct prof__exchange *x)
+{
+    x->reply.status = 200;
+    x->reply.type = PROF__METRICS_TYPE;
+    return prof__metrics_write(&x->reply.body);
 }
 
 static int serve_nothing(struct prof__exchange *x)
@@ -403,6 +414,17 @@ void prof__exchange_finish(struct prof__exchange *x)
     x->window = NULL;
     if (r < 0)
         prof__exchange_fail(x, r);
+}
+
+const char *prof__exchange_handler(const struct prof__exchange *x)
+{
+    if (!x->route)
+        return "other";
+    if (x->route->handler)
+        return x->route->handler;
+    if (!x->name)
+        return x->reply.status == 200 ? "index" : "other";
+    return *prof_profile_description(prof_lookup(x->name)) ? x->name : "custom";
 }
 
 void prof__exchange_close(struct prof__exchange *x)

@@ -71,6 +71,9 @@ void prof__exchange_finish(struct prof__exchange *x);
 void prof__exchange_refuse(struct prof__exchange *x, unsigned status, const char *sentence);
 void prof__exchange_fail(struct prof__exchange *x, int error);
 
+/* What answered, for /metrics: a built-in profile or one of a fixed set. */
+const char *prof__exchange_handler(const struct prof__exchange *x);
+
 /* Release everything; the struct is zeroed and may be used again. */
 void prof__exchange_close(struct prof__exchange *x);
 

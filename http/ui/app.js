@@ -12,7 +12,8 @@ const ROWS = 500; // of a table, before "show all"
 const SHORT = 300; // letters of a name in a table
 const TABS = ["flame", "top", "peek", "source", "about"];
 const CPU_SECONDS = [5, 10, 30];
-const RUNNING = { goroutine: "threads" }; // Go's name for what has a button already
+// On the index, but no profile, or one that has buttons already under another name.
+const LEFT_OUT = ["cmdline", "symbol", "profile", "goroutine"];
 
 /** Everything the page shows follows from this. Exported for its tests. */
 export const state = {
@@ -20,6 +21,7 @@ export const state = {
   shown: null, // one of them
   base: null, // another one to subtract, or null
   type: "",
+  typeOf: "", // the name of the profile it was chosen for
   group: "function",
   search: "", focus: "", ignore: "", hide: "",
   label: null,
@@ -155,8 +157,7 @@ async function listSources() {
     const index = await (await fetch("../", { cache: "no-store" })).text();
     for (const [, path] of index.matchAll(/<td><a href='([^'?]+)\?debug=1'>/g)) {
       const name = decodeURIComponent(path);
-      if (!found.includes(name) && !["cmdline", "symbol", "profile"].includes(name) &&
-          !RUNNING[name] && isName(name))
+      if (!found.includes(name) && !LEFT_OUT.includes(name) && isName(name))
         found.push(name);
     }
     const program = index.match(/<code>([^<]*)<\/code>, process (\d+)/);

@@ -98,7 +98,8 @@ export class Flame {
     const self = tree.self[node], all = tree.weight[0];
     let text = `${this.name(node)}: ${format(tree.total[node], unit, signed)}`;
 
-    text += ` (${percent(tree.total[node], all)})`;
+    if (all)
+      text += ` (${percent(tree.total[node], all)})`;
     if (self && node)
       text += `, itself ${format(self, unit, signed)}`;
     const frame = this.frame(node);
@@ -139,7 +140,7 @@ export class Flame {
       const box = this.boxes[i], weight = tree.weight[box.node];
       let x = box.x;
       rows = Math.max(rows, box.row + 1);
-      for (const child of tree.children[box.node]) {
+      for (const child of tree.children(box.node)) {
         const width = box.width * tree.weight[child] / weight;
         if (!(width >= LEAST))
           break; // they are sorted: the others are narrower still
@@ -313,7 +314,7 @@ export class Flame {
     if (!this.tree)
       return;
     const { tree, marked } = this;
-    const siblings = marked ? tree.children[tree.parent[marked]] : [0];
+    const siblings = marked ? tree.children(tree.parent[marked]) : [0];
     const at = siblings.indexOf(marked);
     const deeper = this.flipped ? "ArrowUp" : "ArrowDown";
     let to = -1;
@@ -321,7 +322,7 @@ export class Flame {
     switch (event.key) {
     case "ArrowUp":
     case "ArrowDown":
-      to = event.key === deeper ? tree.children[marked][0] : marked ? tree.parent[marked] : -1;
+      to = event.key === deeper ? tree.children(marked)[0] : marked ? tree.parent[marked] : -1;
       break;
     case "ArrowLeft":
       to = siblings[at - 1];

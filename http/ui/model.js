@@ -116,7 +116,8 @@ export function select(profile, base, options) {
         continue;
       const keys = [];
       for (let k = stack.length - 1; k >= 0; k--)
-        keys.push(...locations[stack[k]].keys);
+        for (const key of locations[stack[k]].keys)
+          keys.push(key);
       if (!keys.length)
         continue;
       s.stacks.push(keys);
@@ -137,38 +138,52 @@ export function select(profile, base, options) {
  * parts grew and shrank alike has a total of 0 and is still there to be looked into.
  */
 export function tree(s) {
-  const key = [-1], parent = [-1], self = [0];
-  const width = s.keys.length;
-  const child = new Map(); // parent * width + key -> node
+  const most = s.stacks.reduce((n, keys) => n + keys.length, 1);
+  const key = new Int32Array(most), parent = new Int32Array(most);
+  const first = new Int32Array(most), next = new Int32Array(most); // child, sibling; 0: none
+  const self = new Float64Array(most);
+  // Open addressing: (parent, key) -> node. A power of two, at most half full.
+  const mask = 2 ** Math.ceil(Math.log2(most * 2)) - 1, slots = new Int32Array(mask + 1);
+  let n = 1;
 
-  for (let i = 0; i < s.stacks.length; i++) {
+  key[0] = parent[0] = -1;
+  s.stacks.forEach((keys, i) => {
     let node = 0;
-    for (const k of s.stacks[i]) {
-      const at = node * width + k;
-      let next = child.get(at);
-      if (next === undefined) {
-        next = key.length;
-        child.set(at, next);
-        key.push(k);
-        parent.push(node);
-        self.push(0);
+    for (const k of keys) {
+      let at = (Math.imul(node, 0x9e3779b1) ^ Math.imul(k + 1, 0x85ebca6b)) >>> 7 & mask;
+      while (slots[at] && (parent[slots[at]] !== node || key[slots[at]] !== k))
+        at = at + 1 & mask;
+      if (!slots[at]) {
+        slots[at] = n;
+        key[n] = k;
+        parent[n] = node;
+        next[n] = first[node];
+        first[node] = n++;
       }
-      node = next;
+      node = slots[at];
     }
     self[node] += s.values[i];
-  }
+  });
 
-  const n = key.length;
-  const total = Float64Array.from(self), weight = Float64Array.from(self, Math.abs);
-  const children = Array.from({ length: n }, () => []);
+  const total = self.slice(0, n), weight = self.slice(0, n).map(Math.abs);
   for (let node = n - 1; node > 0; node--) {
     total[parent[node]] += total[node];
     weight[parent[node]] += weight[node];
-    children[parent[node]].push(node);
   }
-  for (const list of children)
-    list.sort((a, b) => weight[b] - weight[a] || a - b);
-  return { key, parent, self, total, weight, children };
+  const sorted = new Map();
+  /** The heaviest first. Sorted when first asked for: most of a tree is never seen. */
+  const children = (node) => {
+    let list = sorted.get(node);
+    if (!list) {
+      list = [];
+      for (let child = first[node]; child; child = next[child])
+        list.push(child);
+      list.sort((a, b) => weight[b] - weight[a] || a - b);
+      sorted.set(node, list);
+    }
+    return list;
+  };
+  return { size: n, key, parent, self, total, weight, children };
 }
 
 /** Values by key: [{key, flat, cum}], unsorted. Recursion counts once in cum, as in pprof. */

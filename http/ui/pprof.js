@@ -23,6 +23,8 @@ class Reader {
 
   /** A varint as a signed 64-bit number: exact up to 2^53, the nearest beyond. */
   number() {
+    if (this.at < this.end && this.bytes[this.at] < 128) // most are that small
+      return this.bytes[this.at++];
     let low = 0, high = 0, shift = 0, byte;
     do {
       if (this.at >= this.end || shift > 63)

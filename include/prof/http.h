@@ -17,6 +17,7 @@
 #include <stddef.h>
 
 #include <prof/export.h>
+#include <prof/prof.h>
 
 #ifdef __cplusplus
 extern "C" {
@@ -71,6 +72,20 @@ PROF_API int prof_http_stop(void);
  * a NUL; returns the whole length, or -ENOTCONN when not serving.
  */
 PROF_API int prof_http_address(char *buf, size_t size);
+
+/**
+ * Writes the program's own metrics in Prometheus' text form, 0.0.4: whole lines, each family with
+ * its HELP and TYPE, under names that do not begin with libprof_ or process_. Called in the
+ * server's thread, one call at a time; what it takes, the other clients wait. A negative return,
+ * its own or that of the sink, ends it, and the scrape is answered 500.
+ */
+typedef int prof_metrics_fn(void *arg, prof_sink_fn *sink, void *sink_arg);
+
+/**
+ * Have `write` append to what /metrics answers, from now on, for good.
+ * Returns: 0, -EINVAL, or -ENOSPC when there are 16 already.
+ */
+PROF_API int prof_metrics_add(prof_metrics_fn *write, void *arg);
 
 #ifdef __cplusplus
 }

@@ -295,6 +295,43 @@ PROF_API int prof_block_record(int64_t wait_ns, int skip);
  */
 PROF_API int prof_mutex_record(int64_t wait_ns, int waiters, int skip);
 
+/* --- numbers for monitors --------------------------------------------------------------------- */
+
+/** Sums over all profiles since the start of the process. Start from PROF_STATS_INIT. */
+struct prof_stats {
+    size_t size;                     /* sizeof(struct prof_stats) */
+    uint64_t heap_allocated_objects; /* estimates from the samples, as in the profiles */
+    uint64_t heap_allocated_bytes;
+    uint64_t heap_inuse_objects;
+    uint64_t heap_inuse_bytes;
+    uint64_t mutex_contentions; /* 0 while they are off, like the next three */
+    uint64_t mutex_wait_ns;
+    uint64_t block_events;
+    uint64_t block_wait_ns;
+    uint64_t cpu_samples;  /* taken while a CPU profile was under way */
+    uint64_t stacks;       /* distinct ones held now */
+    uint64_t memory_bytes; /* libprof's own, mapped now */
+    /* What is missing, by reason; 0 is what one wants to see: */
+    uint64_t lost_stacks;      /* samples without their stack: its table is full */
+    uint64_t lost_rows;        /* samples under [lost: table full] for want of a row */
+    uint64_t lost_live_blocks; /* blocks in use that are not in heap: out of memory */
+    uint64_t lost_labels;      /* values shown as [other] */
+    uint64_t lost_waits;       /* waits not in mutex: too many locks contended at a time */
+};
+#define PROF_STATS_INIT                                                           \
+    {                                                                             \
+        sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+    }
+
+/**
+ * Fill in `ret`, of which only `size` is read. A field that this version of the library does not
+ * know becomes 0. All but in-use values, `stacks` and `memory_bytes` never fall.
+ *
+ * Returns: 0, or -EINVAL.
+ * Blocks:  no; it takes some microseconds for each thousand distinct stacks.
+ */
+PROF_API int prof_stats(struct prof_stats *ret);
+
 /* --- odds and ends --------------------------------------------------------------------------- */
 
 /**

@@ -9,6 +9,7 @@
  *   restart N             start and stop on one port, N times; how often both went well
  *   contend N             two threads start and stop, N times each; 0, or the first odd errno
  *   options SIZE          start with options that claim SIZE bytes, all beyond the known ones set
+ *   metrics NAME          a metric of that name on /metrics; "fail": one that fails; 0
  *   symbols               addresses of two functions, and of their names
  *   add N                 N more keys in the profile my.custom
  *   feed N SIZE           N blocks fed to the heap profile
@@ -70,6 +71,18 @@ static void answer(int r)
         printf("%d %s\n", r, prof_last_error());
     else
         printf("%d\n", r);
+}
+
+/* A family of the program's own; without its last newline, which the server is to add. */
+static int own_metric(void *name, prof_sink_fn *sink, void *sink_arg)
+{
+    char text[256];
+
+    if (strcmp(name, "fail") == 0)
+        return -EIO;
+    int n = snprintf(text, sizeof(text), "# HELP %s Made for a test.\n# TYPE %s counter\n%s 7",
+                     (char *)name, (char *)name, (char *)name);
+    return sink(sink_arg, text, (size_t)n);
 }
 
 static int start(const char *addr, const char *token)
@@ -280,6 +293,8 @@ static void obey(const char *command, const char *a, const char *b, char **argv)
                (unsigned long)static_function);
     } else if (strcmp(command, "add") == 0) {
         answer(add_keys(n));
+    } else if (strcmp(command, "metrics") == 0 && a) {
+        answer(prof_metrics_add(own_metric, strdup(a))); /* kept for good */
     } else if (strcmp(command, "feed") == 0 && b) {
         answer(feed(n, strtoul(b, NULL, 0)));
     } else if (strcmp(command, "fork") == 0) {

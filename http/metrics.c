@@ -1,0 +1,314 @@
+/*
+ * metrics.c - /metrics in Prometheus' text form, 0.0.4.
+ *
+ *   process_*   the standard set of "Writing client libraries", with its help texts
+ *   libprof_*   what prof_stats() tells: estimates, waiting, losses, our own memory; requests
+ *   the rest    what the program has asked to append
+ *
+ * A number that cannot be had is left out, and never guessed. There is no label whose values come
+ * from outside or grow without bound: no function, no path, no name of a custom profile.
+ *
+ * Counters of requests belong to the server's thread. The list of the program's writers is filled
+ * by any thread without a lock: a slot is taken, then made visible.
+ */
+#include "metrics.h"
+
+#include <dirent.h>
+#include <errno.h>
+#include <prof/http.h>
+#include <prof/prof.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <time.h>
+#include <unistd.h>
+
+#define SECOND_NS 1e9
+
+enum { WRITERS_MAX = 16 };
+
+static struct {
+    void *arg;
+    _Atomic(prof_metrics_fn *) write; /* NULL: not there yet */
+} writers[WRITERS_MAX];
+static atomic_uint writers_taken;
+
+int prof_metrics_add(prof_metrics_fn *write, void *arg)
+{
+    if (!write)
+        return prof_set_last_error(-EINVAL, "no function given to prof_metrics_add()");
+    unsigned slot = atomic_load_explicit(&writers_taken, memory_order_relaxed);
+    do {
+        if (slot == WRITERS_MAX)
+            return prof_set_last_error(-ENOSPC, "there are %d writers of metrics already",
+                                       WRITERS_MAX);
+        /* Relaxed: only the number counts; the release below makes the slot visible. */
+    } while (!atomic_compare_exchange_weak_explicit(&writers_taken, &slot, slot + 1,
+                                                    memory_order_relaxed, memory_order_relaxed));
+    writers[slot].arg = arg;
+    /* Release: `arg` before `write`; pairs with the load in add_writers(). */
+    atomic_store_explicit(&writers[slot].write, write, memory_order_release);
+    return 0;
+}
+
+/* --- requests --------------------------------------------------------------------------------- */
+
+static const char *const handlers[] = {
+    "allocs", "block", "cmdline", "custom", "goroutine",    "heap",    "index", "metrics",
+    "mutex",  "other", "profile", "symbol", "threadcreate", "threads", "ui",
+};
+static const unsigned statuses[] = {
+    200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 500, 501, 503
+};
+
+#define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
+#define STATUSES (sizeof(statuses) / sizeof(statuses[0]))
+
+static unsigned long long requests[HANDLERS][STATUSES];
+
+void prof__metrics_count(const char *handler, unsigned status)
+{
+    size_t h = 0, s = 0;
+
+    while (h < HANDLERS && strcmp(handlers[h], handler) != 0)
+        h++;
+    while (s < STATUSES && statuses[s] != status)
+        s++;
+    if (h < HANDLERS && s < STATUSES)
+        requests[h][s]++;
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static int family(struct prof__buffer *out, const char *name, const char *type, const char *help)
+{
+    return prof__buffer_printf(out, "# HELP %s %s\n# TYPE %s %s\n", name, help, name, type);
+}
+
+/* A double, in the C locale whatever the program has set. */
+static int sample(struct prof__buffer *out, const char *name, double value)
+{
+    char text[64];
+
+    snprintf(text, sizeof(text), "%.17g", value);
+    for (char *c = text; *c; c++)
+        if (*c == ',')
+            *c = '.';
+    return prof__buffer_printf(out, "%s %s\n", name, text);
+}
+
+static int metric(struct prof__buffer *out, const char *name, const char *type, const char *help,
+                  double value)
+{
+    family(out, name, type, help);
+    return sample(out, name, value);
+}
+
+/* --- the process ------------------------------------------------------------------------------ */
+
+/* A small file of /proc, NUL-terminated. False when it cannot be read. */
+static bool read_file(const char *path, char *buf, size_t size)
+{
+    FILE *f = fopen(path, "re");
+    size_t n = f ? fread(buf, 1, size - 1, f) : 0;
+
+    if (f)
+        fclose(f);
+    buf[n] = '\0';
+    return n > 0;
+}
+
+/* Seconds since 1970 when the machine started; 0 when that is not told. */
+static double boot_time(void)
+{
+    double seconds = 0;
+    char line[256];
+    FILE *f = fopen("/proc/stat", "re");
+
+    while (f && seconds == 0 && fgets(line, sizeof(line), f))
+        if (strncmp(line, "btime ", 6) == 0)
+            seconds = (double)strtoull(line + 6, NULL, 10);
+    if (f)
+        fclose(f);
+    return seconds;
+}
+
+/* Descriptors of the program: the server's own are in another table. -1: not known. */
+static long open_descriptors(void)
+{
+    DIR *dir = opendir("/proc/self/fd");
+    long n = 0;
+
+    if (!dir)
+        return -1;
+    while (readdir(dir))
+        n++;
+    closedir(dir);
+    return n - 2; /* "." and ".." */
+}
+
+static void add_limit(struct prof__buffer *out, const char *name, const char *help, int resource)
+{
+    struct rlimit limit;
+
+    if (getrlimit(resource, &limit) == 0)
+        metric(out, name, "gauge", help, (double)limit.rlim_cur);
+}
+
+static void add_process(struct prof__buffer *out)
+{
+    char text[1024];
+    struct rusage usage;
+
+    if (getrusage(RUSAGE_SELF, &usage) == 0)
+        metric(out, "process_cpu_seconds_total", "counter",
+               "Total user and system CPU time spent in seconds.",
+               (double)(usage.ru_utime.tv_sec + usage.ru_stime.tv_sec) +
+                   (double)(usage.ru_utime.tv_usec + usage.ru_stime.tv_usec) / 1e6);
+    long n = open_descriptors();
+    if (n >= 0)
+        metric(out, "process_open_fds", "gauge", "Number of open file descriptors.", (double)n);
+    add_limit(out, "process_max_fds", "Maximum number of open file descriptors.", RLIMIT_NOFILE);
+    add_limit(out, "process_virtual_memory_max_bytes",
+              "Maximum amount of virtual memory available in bytes.", RLIMIT_AS);
+
+    /* After the name, which may hold anything, fields 3 and on. */
+    char *rest = read_file("/proc/self/stat", text, sizeof(text)) ? strrchr(text, ')') : NULL;
+    unsigned long long threads, start_ticks, virtual_bytes;
+    long long resident_pages;
+    if (!rest || sscanf(rest + 1,
+                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %llu "
+                        "%*d %llu %llu %lld",
+                        &threads, &start_ticks, &virtual_bytes, &resident_pages) != 4)
+        return;
+    metric(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
+           (double)virtual_bytes);
+    metric(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
+           (double)resident_pages * (double)sysconf(_SC_PAGESIZE));
+    metric(out, "process_threads", "gauge", "Number of OS threads in the process.",
+           (double)threads);
+    double boot_s = boot_time();
+    if (boot_s > 0)
+        metric(out, "process_start_time_seconds", "gauge",
+               "Start time of the process since unix epoch in seconds.",
+               boot_s + (double)start_ticks / (double)sysconf(_SC_CLK_TCK));
+}
+
+/* --- the profiles ----------------------------------------------------------------------------- */
+
+static void add_estimates(struct prof__buffer *out, const struct prof_stats *s)
+{
+    metric(out, "libprof_heap_allocations_total", "counter",
+           "Blocks allocated, estimated from samples.", (double)s->heap_allocated_objects);
+    metric(out, "libprof_heap_allocated_bytes_total", "counter",
+           "Bytes allocated, estimated from samples.", (double)s->heap_allocated_bytes);
+    metric(out, "libprof_heap_inuse_objects", "gauge",
+           "Blocks allocated and not freed, estimated from samples.",
+           (double)s->heap_inuse_objects);
+    metric(out, "libprof_heap_inuse_bytes", "gauge",
+           "Bytes allocated and not freed, estimated from samples.", (double)s->heap_inuse_bytes);
+    metric(out, "libprof_mutex_contentions_total", "counter",
+           "Unlocks that others were waiting for, while that was watched.",
+           (double)s->mutex_contentions);
+    metric(out, "libprof_mutex_wait_seconds_total", "counter",
+           "Time waited for locks, charged to their holders, while that was watched.",
+           (double)s->mutex_wait_ns / SECOND_NS);
+    metric(out, "libprof_block_events_total", "counter",
+           "Waits for locks, conditions, semaphores and threads, while that was watched.",
+           (double)s->block_events);
+    metric(out, "libprof_block_wait_seconds_total", "counter",
+           "Time spent in these waits, while that was watched.",
+           (double)s->block_wait_ns / SECOND_NS);
+    metric(out, "libprof_cpu_samples_total", "counter",
+           "Samples taken for CPU profiles, which are taken only on request.",
+           (double)s->cpu_samples);
+}
+
+static void add_settings(struct prof__buffer *out)
+{
+    metric(out, "libprof_heap_sample_interval_bytes", "gauge",
+           "Mean bytes allocated between two heap samples; 0 is off.",
+           (double)prof_set_heap_rate(-1));
+    metric(out, "libprof_block_sample_interval_seconds", "gauge",
+           "Mean time waited between two samples of the block profile; 0 is off.",
+           (double)prof_set_block_rate(-1) / SECOND_NS);
+    metric(out, "libprof_mutex_sample_fraction", "gauge",
+           "One in so many contended unlocks is recorded; 0 is off.",
+           (double)prof_set_mutex_fraction(-1));
+    metric(out, "libprof_cpu_sample_rate_hertz", "gauge",
+           "Samples a second of CPU time of each thread, while a CPU profile is under way.",
+           (double)prof_set_cpu_rate(-1));
+}
+
+static void add_own(struct prof__buffer *out, const struct prof_stats *s)
+{
+    static const char lost[] = "libprof_samples_lost_total";
+    const struct {
+        const char *reason;
+        uint64_t value;
+    } losses[] = {
+        { "stack_table_full", s->lost_stacks },     { "row_table_full", s->lost_rows },
+        { "live_table_full", s->lost_live_blocks }, { "label_table_full", s->lost_labels },
+        { "lock_table_full", s->lost_waits },
+    };
+    struct timespec t;
+
+    family(out, lost, "counter", "Samples that lack something, or are missing, for want of room.");
+    for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++)
+        prof__buffer_printf(out, "%s{reason=\"%s\"} %llu\n", lost, losses[i].reason,
+                            (unsigned long long)losses[i].value);
+    metric(out, "libprof_stacks", "gauge", "Distinct call stacks held.", (double)s->stacks);
+    metric(out, "libprof_self_memory_bytes", "gauge",
+           "Memory mapped by libprof for its tables and for requests under way.",
+           (double)s->memory_bytes);
+    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0)
+        metric(out, "libprof_self_cpu_seconds_total", "counter",
+               "CPU time of the thread that serves and symbolizes profiles.",
+               (double)t.tv_sec + (double)t.tv_nsec / SECOND_NS);
+    family(out, "libprof_build_info", "gauge", "The version of libprof; always 1.");
+    prof__buffer_printf(out, "libprof_build_info{version=\"%s\"} 1\n", prof_version());
+}
+
+static void add_requests(struct prof__buffer *out)
+{
+    static const char name[] = "libprof_http_requests_total";
+
+    family(out, name, "counter", "Answers, by what was asked for and status.");
+    for (size_t h = 0; h < HANDLERS; h++)
+        for (size_t s = 0; s < STATUSES; s++)
+            if (s == 0 || requests[h][s])
+                prof__buffer_printf(out, "%s{handler=\"%s\",code=\"%u\"} %llu\n", name, handlers[h],
+                                    statuses[s], requests[h][s]);
+}
+
+static int add_writers(struct prof__buffer *out)
+{
+    for (size_t i = 0; i < WRITERS_MAX; i++) {
+        /* Acquire: pairs with the release in prof_metrics_add(). */
+        prof_metrics_fn *write = atomic_load_explicit(&writers[i].write, memory_order_acquire);
+        int r = write ? write(writers[i].arg, prof__buffer_add, out) : 0;
+
+        if (r < 0)
+            return prof_set_last_error(r, "a function given to prof_metrics_add() has failed");
+        if (write && out->size && out->data[out->size - 1] != '\n')
+            prof__buffer_puts(out, "\n");
+    }
+    return 0;
+}
+
+int prof__metrics_write(struct prof__buffer *out)
+{
+    struct prof_stats s = PROF_STATS_INIT;
+
+    prof_stats(&s);
+    add_process(out);
+    add_estimates(out, &s);
+    add_settings(out);
+    add_own(out, &s);
+    add_requests(out);
+    int r = add_writers(out);
+    return r < 0 ? r : prof__buffer_puts(out, ""); /* out of memory shows in the last one too */
+}
