@@ -21,7 +21,7 @@
 
 #include <dlfcn.h>
 #include <link.h>
-#include <string.h>
+#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "base/random.h"
@@ -138,7 +138,7 @@ static uint64_t identity_of(uintptr_t record, uintptr_t start, uintptr_t end, ui
 
 #ifndef PROF__NO_FIND_OBJECT
 
-bool prof__object_find(uintptr_t pc, struct prof__object *ret)
+static bool find(uintptr_t pc, struct prof__object *ret)
 {
     struct dl_find_object found;
 
@@ -221,7 +221,7 @@ static void identify(const struct prof__object *found, uintptr_t name, struct pr
                     found->eh_frame_hdr << 8;
 }
 
-bool prof__object_find(uintptr_t pc, struct prof__object *ret)
+static bool find(uintptr_t pc, struct prof__object *ret)
 {
     for (int tries = 0; tries < 4; tries++) {
         /* Acquire: pairs with the release in publish(), so the list is whole... */
@@ -313,3 +313,44 @@ void prof__objects_refresh(void)
 }
 
 #endif
+
+/* --- both ------------------------------------------------------------------------------------- */
+
+static struct prof__object permanent[3];
+static _Atomic unsigned n_permanent;
+
+void prof__objects_init(void)
+{
+    const uintptr_t addresses[] = { (uintptr_t)getauxval(AT_ENTRY), (uintptr_t)getauxval,
+                                    (uintptr_t)prof__objects_init };
+    unsigned n = 0;
+
+    if (atomic_load_explicit(&n_permanent, memory_order_relaxed) > 0)
+        return;
+    for (size_t i = 0; i < ARRAY_LEN(addresses); i++) {
+        struct prof__object o;
+        unsigned same = 0;
+
+        if (!find(addresses[i], &o))
+            continue;
+        while (same < n && permanent[same].start != o.start)
+            same++;
+        if (same == n)
+            permanent[n++] = o;
+    }
+    /* Release: pairs with the load below. */
+    atomic_store_explicit(&n_permanent, n, memory_order_release);
+}
+
+bool prof__object_find(uintptr_t pc, struct prof__object *ret)
+{
+    unsigned n = atomic_load_explicit(&n_permanent, memory_order_acquire);
+
+    for (unsigned i = 0; i < n; i++) {
+        if (pc - permanent[i].start < permanent[i].size) {
+            *ret = permanent[i];
+            return true;
+        }
+    }
+    return find(pc, ret);
+}

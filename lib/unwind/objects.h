@@ -18,6 +18,10 @@ struct prof__object {
     uint64_t identity;      /* another object at the same address has another one; never 0 */
 };
 
+/* Look up once what never goes away: the program, libc and ourselves. Then they are found faster.
+ */
+void prof__objects_init(void);
+
 /* False: no object covers `pc`. Context: signal. */
 bool prof__object_find(uintptr_t pc, struct prof__object *ret);
 

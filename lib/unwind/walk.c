@@ -300,6 +300,7 @@ void prof__stack_init(void)
     uintptr_t pcs[PROF__STACK_MAX];
 
     prof__objects_refresh();
+    prof__objects_init();
     prof__stack_here(__builtin_return_address(0), pcs, ARRAY_LEN(pcs));
 }
 

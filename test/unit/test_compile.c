@@ -265,6 +265,7 @@ int main(void)
     uintptr_t pcs[PROF__STACK_MAX];
 
     CHECK_INT(prof__compile_enter(false), PROF__PC_BUSY, "nothing is set up from a handler");
+    prof__objects_refresh(); /* where a list stands in for the dynamic linker's */
     prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
     CHECK_INT(prof__compile_enter(false), 0, "but from a hook it is");
     prof__compile_leave();
