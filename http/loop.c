@@ -83,6 +83,7 @@ struct prof__loop {
     struct MHD_Daemon *daemon;
     struct prof__listener listener;
     char *token;
+    bool source;          /* source files may be read */
     const char *own_name; /* the host name of the address; NULL: it has none */
     struct prof__address address;
     int epoll_fd;
@@ -410,6 +411,7 @@ static bool begin_request(struct conn *c, const char *method)
     char *raw_target = c->raw_target;
     c->raw_target = NULL;
     c->refused = prof__exchange_open(x, method, raw_target) != 0;
+    x->may_read_source = c->loop->source;
     x->accept_encoding = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Accept-Encoding");
     x->if_none_match = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "If-None-Match");
     if (!may_read(c))
@@ -744,6 +746,7 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
     }
     loop->conns.next = loop->conns.prev = &loop->conns;
     loop->max_connections = setup->max_connections;
+    loop->source = setup->source;
     loop->address = *setup->address;
     if (loop->address.kind == PROF__ADDRESS_HOST)
         loop->own_name = loop->address.host;

@@ -19,6 +19,7 @@ struct prof__loop_setup {
     bool own_descriptors;     /* nobody else sees or closes this thread's descriptors */
     const char *token;        /* NULL: none is asked for. Copied */
     unsigned max_connections; /* not 0 */
+    bool source;              /* source files may be read */
 };
 
 /* Listen. 0, or a negative errno with one sentence in reason[size]. */

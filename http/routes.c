@@ -17,6 +17,7 @@
 #include "cmdline.h"
 #include "metrics.h"
 #include "pages.h"
+#include "source.h"
 #include "ui.h"
 
 #define ROOT            "/debug/pprof/"
@@ -45,6 +46,7 @@ static int serve_symbol(struct prof__exchange *x);
 static int serve_profile(struct prof__exchange *x);
 static int redirect_to_index(struct prof__exchange *x);
 static int serve_ui(struct prof__exchange *x);
+static int serve_source(struct prof__exchange *x);
 static int redirect_to_ui(struct prof__exchange *x);
 static int serve_metrics(struct prof__exchange *x);
 static int serve_nothing(struct prof__exchange *x);
@@ -54,6 +56,7 @@ static const struct prof__route routes[] = {
     { GET, "/debug/pprof/cmdline", serve_cmdline, "cmdline" },
     { GET, "/debug/pprof/profile", serve_cpu, "profile" },
     { GET | POST, "/debug/pprof/symbol", serve_symbol, "symbol" },
+    { GET, UI "source", serve_source, "ui" },
     { GET, UI, serve_ui, "ui" },
     { GET, "/debug/pprof/ui", redirect_to_ui, "ui" },
     { GET, "/debug/pprof/", serve_profile, NULL }, /* the index when nothing follows */
@@ -130,6 +133,25 @@ static bool wants_no_symbols(const struct prof__exchange *x)
     return int_param(x, "symbolize", &value) == 0 && value == 0;
 }
 
+/* ?format=folded, of ?type= or the type shown first. Other formats may come one day. */
+static int format_param(struct prof__exchange *x)
+{
+    char format[16];
+    int r = prof__query_get(x->target.query, "format", format, sizeof(format));
+
+    if (r == -ENOENT || r == 0)
+        return 0;
+    if (r < 0 || strcmp(format, "folded") != 0)
+        return refused(x, -EINVAL, "the formats are pprof's own and ?format=folded");
+    r = prof__query_get(x->target.query, "type", x->folded, sizeof(x->folded));
+    if (r < 0 && r != -ENOENT)
+        return refused(x, -EINVAL, "the profile has no sample type of that name");
+    if (r == -ENOENT)
+        x->folded[0] = '\0';
+    x->options.folded = x->folded;
+    return 0;
+}
+
 /* --- replies --------------------------------------------------------------------------------- */
 
 static int text_reply(struct prof__exchange *x)
@@ -143,8 +165,8 @@ static int text_reply(struct prof__exchange *x)
 static void profile_reply(struct prof__exchange *x, const char *suffix)
 {
     x->reply.status = 200;
-    x->reply.type = x->options.debug ? TYPE_TEXT : TYPE_PROFILE;
-    if (x->options.debug)
+    x->reply.type = x->options.debug || x->options.folded ? TYPE_TEXT : TYPE_PROFILE;
+    if (x->options.debug || x->options.folded)
         return;
     size_t n = 0, room = sizeof(x->reply.attachment) - strlen(suffix) - 1;
     for (const char *c = x->name; *c && n < room; c++)
@@ -199,6 +221,26 @@ static int serve_ui(struct prof__exchange *x)
     }
     x->reply.encoding = gzip ? "gzip" : NULL;
     return prof__ui_write(file, gzip, &x->reply.body);
+}
+
+/* The source file of the code at ?address=, for the viewer; ?depth= tells inlined functions apart.
+ */
+static int serve_source(struct prof__exchange *x)
+{
+    char text[32] = "";
+    uint64_t address;
+    int64_t depth = 0;
+
+    if (!x->may_read_source)
+        return refused(x, -EPERM,
+                       "source is not shown: start the program with "
+                       "LIBPROF_UI_SOURCE=1, or with the option `source`");
+    if (prof__query_get(x->target.query, "address", text, sizeof(text)) < 0 ||
+        prof__parse_address(text, strlen(text), &address) < 0 ||
+        int_param(x, "depth", &depth) < 0 || depth < 0 || depth > INT_MAX)
+        return refused(x, -EINVAL, "?address= and ?depth= name a place in the code");
+    int r = prof__source_write(address, (unsigned)depth, &x->reply.body, &x->message);
+    return r < 0 ? r : text_reply(x);
 }
 
 static int serve_metrics(struct prof__exchange *x)
@@ -306,6 +348,9 @@ static int serve_cpu(struct prof__exchange *x)
     x->name = "profile";
     x->wait_seconds = (uint64_t)seconds;
     x->options.no_symbols = wants_no_symbols(x);
+    r = format_param(x);
+    if (r < 0)
+        return r;
     profile_reply(x, "");
     r = wait_with_window(x);
     if (r == -ENOENT)
@@ -348,8 +393,11 @@ static int serve_profile(struct prof__exchange *x)
     x->name = prof_profile_name(p);
     x->options.debug = debug_param(x);
     x->options.no_symbols = wants_no_symbols(x);
+    int r = format_param(x);
+    if (r < 0)
+        return r;
 
-    int r = int_param(x, "seconds", &seconds);
+    r = int_param(x, "seconds", &seconds);
     if (r != -ENOENT)
         return serve_delta(x, p, r, seconds);
     /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */

@@ -44,6 +44,7 @@ struct prof__exchange {
     const struct prof__route *route;
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
+    bool may_read_source;
     const char *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
 
@@ -51,6 +52,7 @@ struct prof__exchange {
     struct prof_window *window; /* open meanwhile */
     struct prof_write_options options;
     const char *name; /* of the profile */
+    char folded[64];  /* options.folded points here */
 
     const char *message;         /* why a handler returned an error; NULL: take prof_last_error() */
     const atomic_bool *stopping; /* may be NULL; true ends the writing of a body */

@@ -47,6 +47,7 @@ struct order {
     struct prof__address address;
     const char *token;
     unsigned max_connections;
+    bool source;
     bool reported;
     int error;
     char reason[512];
@@ -170,6 +171,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
         .own_descriptors = own,
         .token = order->token,
         .max_connections = order->max_connections,
+        .source = order->source,
     };
     int r = prof__loop_open(ret_loop, &setup, order->reason, sizeof(order->reason));
     if (r < 0)
@@ -268,6 +270,8 @@ static int read_options(const struct prof_http_options *opts, struct order *orde
         return prof_set_last_error(-EINVAL, "the token is empty: %s",
                                    known.token ? "pass NULL for none"
                                                : "unset LIBPROF_HTTP_TOKEN for none");
+    const char *source = secure_getenv("LIBPROF_UI_SOURCE");
+    order->source = known.source > 0 || (known.source == 0 && source && strcmp(source, "1") == 0);
     order->max_connections =
         known.max_connections ? known.max_connections : DEFAULT_MAX_CONNECTIONS;
     if (order->max_connections > MOST_CONNECTIONS)

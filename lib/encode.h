@@ -34,9 +34,9 @@ struct prof__report_mapping {
 };
 
 struct prof__location {
-    uint64_t address;             /* non-zero, unique in the report, inside its mapping */
-    uint32_t mapping;             /* index */
-    uint32_t n_lines;             /* 0: unsymbolized */
+    uint64_t address;              /* non-zero, unique in the report, inside its mapping */
+    uint32_t mapping;              /* index */
+    uint32_t n_lines;              /* 0: unsymbolized */
     const struct prof__line *line; /* innermost first; function is never NULL */
 };
 
@@ -75,6 +75,11 @@ struct prof__report {
  * returned. */
 int prof__encode_pprof(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
                        void *arg);
+
+/* Folded stacks of the sample type of that name, "" being the one shown first. -EINVAL: the report
+ * has none such. */
+int prof__encode_folded(const struct prof__report *r, const char *type, struct prof__arena *a,
+                        prof_sink_fn *sink, void *arg);
 
 /* Legacy text, as `debug` 1 or 2 asks for, with the memory map section that lets pprof symbolize
  * it. */

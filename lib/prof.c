@@ -128,11 +128,13 @@ static int sink_unhidden(void *arg, const void *data, size_t size)
     return r;
 }
 
-static int encode(const struct prof__report *report, int debug, struct prof__arena *arena,
-                  prof_sink_fn *sink, void *arg)
+static int encode(const struct prof__report *report, const struct prof_write_options *o,
+                  struct prof__arena *arena, prof_sink_fn *sink, void *arg)
 {
-    return debug > 0 ? prof__encode_text(report, debug, arena, sink, arg)
-                     : prof__encode_pprof(report, arena, sink, arg);
+    if (o->folded)
+        return prof__encode_folded(report, o->folded, arena, sink, arg);
+    return o->debug > 0 ? prof__encode_text(report, o->debug, arena, sink, arg)
+                        : prof__encode_pprof(report, arena, sink, arg);
 }
 
 /* What is allocated meanwhile by the libraries we use is not the program's, and stays out. */
@@ -152,9 +154,9 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
     struct sink unhidden = { sink, arg, prof__self.busy };
     int r = prof__report_build(p, s, &options, &arena, &report);
     if (r == 0 && entered)
-        r = encode(&report, o->debug, &arena, sink_unhidden, &unhidden);
+        r = encode(&report, o, &arena, sink_unhidden, &unhidden);
     else if (r == 0)
-        r = encode(&report, o->debug, &arena, sink, arg);
+        r = encode(&report, o, &arena, sink, arg);
     if (entered)
         prof__leave(&prof__self);
     if (r == -ENOMEM)
@@ -189,7 +191,7 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    if (o.debug >= 2 && p->write_detail)
+    if (o.debug >= 2 && p->write_detail && !o.folded)
         return write_detail(p, &o, sink, arg);
     r = take_snapshot(p, &s);
     if (r == 0)
@@ -351,6 +353,25 @@ int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *
     }
     prof__arena_free(&arena);
     return r < 0 ? r : 0;
+}
+
+int prof_source_file(uint64_t address, unsigned depth, char *buf, size_t size)
+{
+    struct prof__arena arena = { 0 };
+    const struct prof__symbols *symbols = NULL;
+
+    if (size && !buf)
+        return prof_set_last_error(-EINVAL, "no buffer given to prof_source_file()");
+    int r = find_symbols(&arena, &address, 1, &symbols);
+    if (r < 0)
+        prof__error_memory("symbols");
+    else if (depth >= symbols->n || !symbols->line[depth].file)
+        r = prof_set_last_error(-ENOENT, "no source file is known at 0x%llx",
+                                (unsigned long long)address);
+    else
+        r = snprintf(buf, size, "%s", symbols->line[depth].file);
+    prof__arena_free(&arena);
+    return r;
 }
 
 struct name_buffer {

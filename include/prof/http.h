@@ -31,10 +31,12 @@ struct prof_http_options {
                                  Copied; must not be empty */
     unsigned max_connections; /* 0: 64; at most 16384. When all are taken, the one that has been
                                  silent longest gives way to a newcomer */
+    int source;               /* 1: the viewer may show source files that the program's own debug
+                                 information names; -1: not; 0: as LIBPROF_UI_SOURCE=1 says, or not */
 };
-#define PROF_HTTP_OPTIONS_INIT                    \
-    {                                             \
-        sizeof(struct prof_http_options), NULL, 0 \
+#define PROF_HTTP_OPTIONS_INIT                       \
+    {                                                \
+        sizeof(struct prof_http_options), NULL, 0, 0 \
     }
 
 /**

@@ -167,10 +167,12 @@ struct prof_write_options {
     int no_symbols;       /* not 0: addresses and build ids only, names left to the reader */
     uint64_t max_samples; /* at most so many samples, the largest; the rest becomes one sample,
                              told in a comment. 0: no limit */
+    const char *folded;   /* not NULL: folded stacks, "main;serve;parse 4096", of the sample type of
+                             that name; "" is the one shown first. `debug` then has no meaning */
 };
-#define PROF_WRITE_OPTIONS_INIT                    \
-    {                                              \
-        sizeof(struct prof_write_options), 0, 0, 0 \
+#define PROF_WRITE_OPTIONS_INIT                          \
+    {                                                    \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL \
     }
 
 /**
@@ -355,6 +357,13 @@ typedef int prof_symbol_fn(void *arg, uint64_t address, const char *name);
  * Blocks:  while symbols are read from disk; one thread at a time does that.
  */
 PROF_API int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg);
+
+/**
+ * The source file of the function at a code address, as its debug information names it; where
+ * functions were inlined there, depth 0 is the innermost. Copies at most size - 1 bytes and a NUL.
+ * Returns its whole length, or -ENOENT when none is known, -EINVAL. Blocks as prof_symbols().
+ */
+PROF_API int prof_source_file(uint64_t address, unsigned depth, char *buf, size_t size);
 
 /** Leave the calling thread out of every profile from now on: for a program's own monitors. */
 PROF_API void prof_thread_hide(void);

@@ -4,6 +4,7 @@
     viewer.py views SERVICE              each view on the demo service, with keys, in dark, on a phone
     viewer.py numbers SERVICE PROFRUN    its numbers are those of `go tool pprof -top`
     viewer.py hostile HOSTILE            names that try to become markup stay text
+    viewer.py source SERVICE             source files beside values, and only where allowed
     viewer.py files SERVICE              profiles from files: large, odd, broken
 
 VIEWER_SCREENSHOTS names a folder to leave pictures in. Exit status 77 if chromium, chromedriver or
@@ -422,6 +423,53 @@ def views(service):
             no_complaints(b, "the phone")
 
 
+# --- source ---------------------------------------------------------------------------------------
+
+
+def status_of(url):
+    try:
+        with urllib.request.urlopen(url) as a:
+            return a.status, a.read().decode()
+    except urllib.error.HTTPError as e:
+        return e.code, e.read().decode()
+
+
+def source(service):
+    off = dict(os.environ)
+    off.pop("LIBPROF_UI_SOURCE", None)
+    with browser.Browser() as b:
+        with Program([service, "127.0.0.1:0"], env=off) as program:
+            status, text = status_of(program.root + "ui/source?address=0x1000&depth=0")
+            equal(status, 403, "source is off at first")
+            b.open(program.root + "ui/#heap")
+            b.wait("app.state.shown", "heap")
+            b.click("#tab-source")
+            b.wait("document.querySelector('#source').textContent.includes('LIBPROF_UI_SOURCE')",
+                   "the tab says how to switch it on")
+            b.log() # the 403
+        with Program([service, "127.0.0.1:0"], env=dict(off, LIBPROF_UI_SOURCE="1")) as program:
+            b.open("about:blank")
+            b.open(program.root + "ui/#heap")
+            b.wait("app.state.shown", "heap")
+            for function, line in (("audit_remember", "malloc(sizeof(*a))"),
+                                   ("buffer_new", "malloc(size)")): # the second one is inlined
+                b.run("app.state.key = a[0];", function)
+                b.click("#tab-source")
+                b.wait("document.querySelector('#source table') && document.querySelector("
+                       "'#source').textContent.includes('buffer_new')", "the source")
+                found = [r for r in rows(b, "#source") if r[1] and line in r[3]]
+                check(found and "iB" in found[0][0], "bytes beside %s: %r" % (line, found))
+            picture(b, "source")
+            no_complaints(b, "source")
+            for query in ("", "?address=0", "?address=0x1&depth=0", "?address=/etc/passwd&depth=0",
+                          "?address=0x1&depth=-1", "?address=0x1&depth=99999999999999999999",
+                          "?file=/etc/passwd", "?address=&depth=&file=/etc/passwd",
+                          "/etc/passwd", "%2f..%2f..%2fetc%2fpasswd"):
+                status, text = status_of(program.root + "ui/source" + query)
+                check(status in (400, 404) and "root:" not in text,
+                      "no file is served by %r: %d" % (query, status))
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 UNIT = {"bytes": ("-unit=B", "B"), "nanoseconds": ("-unit=ns", "ns"), "count": ("", "")}
@@ -735,7 +783,7 @@ def main():
     signal.alarm(LIMIT_S)
     if PICTURES:
         os.makedirs(PICTURES, exist_ok=True)
-    {"views": views, "numbers": numbers, "hostile": hostile, "files": files}[part](*sys.argv[2:])
+    {"views": views, "source": source, "numbers": numbers, "hostile": hostile, "files": files}[part](*sys.argv[2:])
     print("%d passed, %d failed" % (passed, failed))
     return 1 if failed or not passed else 0
 
