@@ -133,7 +133,7 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
     int saved = errno;
 
     if (prof__cpu_timer_is_ours(info)) {
-        sample(ucontext, 1 + (int64_t)PROF_MAX(info->si_overrun, 0));
+        sample(ucontext, prof__cpu_timer_deliver(info));
         prof__resume_system_call(ucontext, signal);
     }
     errno = saved;
@@ -359,16 +359,19 @@ void prof__cpu_fork_child(void)
 
 /* --- threads that start and end -------------------------------------------------------------- */
 
-/* The timer may have gone off without the kernel having looked. For threads that live for less than
- * a tick that is most of their time; what it was spent in is not known, only what they were for. */
+/* The timer may have gone off without the kernel having looked, which it does when its clock ticks.
+ * For threads that live for less than a tick that is most of their time; what it was spent in is
+ * not known, only what they were for. */
 static void thread_ended(const struct prof__slot *s)
 {
     const uintptr_t pcs[] = { PROF__PC_ENDED, s->function };
     pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
     uint64_t mask = enter();
 
-    if (prof__cpu_timers_remove(tid) && prof__self.busy != PROF__HIDDEN)
-        add_sample(pcs, ARRAY_LEN(pcs), atomic_load_explicit(&s->labels, memory_order_relaxed), 1);
+    int64_t missing = prof__cpu_timers_end(tid);
+    if (missing > 0 && prof__self.busy != PROF__HIDDEN)
+        add_sample(pcs, ARRAY_LEN(pcs), atomic_load_explicit(&s->labels, memory_order_relaxed),
+                   missing);
     leave(mask);
 }
 

@@ -34,14 +34,16 @@ enum { HEADS = 1024, ENTRIES = 1 << 16, NO_TIMER = -1, LOOK_SELDOM = 16, LOOKS_Y
 
 struct entry {
     pid_t tid;
-    int timer;     /* the kernel's id of it, or NO_TIMER */
-    uint32_t next; /* index in `entry`; 0: none */
-    uint32_t seen; /* the last scan that met the thread */
-    uint32_t look; /* the scan that looks at its mask again */
-    uint8_t wait;  /* scans from one look to the next */
-    bool suspect;  /* has a timer, and blocked the signal at the last look */
-    uint8_t young; /* extra looks left, should it block the signal */
-    int16_t error; /* why there is no timer */
+    int timer;                  /* the kernel's id of it, or NO_TIMER */
+    uint32_t next;              /* index in `entry`; 0: none */
+    uint32_t seen;              /* the last scan that met the thread */
+    uint32_t look;              /* the scan that looks at its mask again */
+    uint8_t wait;               /* scans from one look to the next */
+    bool suspect;               /* has a timer, and blocked the signal at the last look */
+    uint8_t young;              /* extra looks left, should it block the signal */
+    int16_t error;              /* why there is no timer */
+    uint64_t first_ns;          /* the thread's CPU time when the timer first goes off */
+    _Atomic uint64_t delivered; /* times it has, and the thread was told */
 };
 
 static struct entry entry[ENTRIES];
@@ -51,15 +53,26 @@ static uint64_t period, rng;
 static int last_error;
 static pid_t caller; /* of a scan, and what it blocks when it is not in here */
 static uint64_t caller_mask;
-static const char cookie; /* its address is in our timers' signals */
 
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
 
+/* A timer's signal carries the address of its entry. */
 bool prof__cpu_timer_is_ours(const siginfo_t *info)
 {
-    return info->si_code == SI_TIMER && info->si_value.sival_ptr == (const void *)&cookie;
+    size_t at = (uintptr_t)info->si_value.sival_ptr - (uintptr_t)entry;
+
+    return info->si_code == SI_TIMER && at < sizeof(entry) && at % sizeof(*entry) == 0;
+}
+
+int64_t prof__cpu_timer_deliver(const siginfo_t *info)
+{
+    struct entry *e = info->si_value.sival_ptr;
+    uint64_t n = 1 + (uint64_t)PROF_MAX(info->si_overrun, 0);
+
+    atomic_fetch_add_explicit(&e->delivered, n, memory_order_relaxed);
+    return (int64_t)n;
 }
 
 void prof__cpu_timers_set_period(uint64_t period_ns)
@@ -82,28 +95,31 @@ static void timer_delete_of(struct entry *e)
     e->timer = NO_TIMER;
 }
 
-static int timer_make(pid_t tid, int *ret_timer)
+static int timer_make(struct entry *e)
 {
-    clockid_t clock = (clockid_t)(~(unsigned)tid << 3 | 6);
+    clockid_t clock = (clockid_t)(~(unsigned)e->tid << 3 | 6);
+    uint64_t first = 1 + prof__random(&rng) % period;
     struct sigevent event;
     int timer;
 
     memset(&event, 0, sizeof(event));
     event.sigev_notify = SIGEV_THREAD_ID;
     event.sigev_signo = SIGPROF;
-    event.sigev_value.sival_ptr = (void *)(uintptr_t)&cookie;
-    event.sigev_notify_thread_id = tid;
+    event.sigev_value.sival_ptr = e;
+    event.sigev_notify_thread_id = e->tid;
     if (syscall(SYS_timer_create, clock, &event, &timer) != 0)
         return -errno;
 
-    struct itimerspec when = { timespec_of(period), timespec_of(1 + prof__random(&rng) % period) };
+    struct itimerspec when = { timespec_of(period), timespec_of(first) };
+    e->first_ns = (uint64_t)prof__clock_ns(clock) + first;
+    atomic_store_explicit(&e->delivered, 0, memory_order_relaxed);
     if (syscall(SYS_timer_settime, timer, 0, &when, NULL) != 0) {
         int r = -errno;
 
         syscall(SYS_timer_delete, timer);
         return r;
     }
-    *ret_timer = timer;
+    e->timer = timer;
     return 0;
 }
 
@@ -140,7 +156,7 @@ static void look_at(struct entry *e, bool blocks)
     }
     if (e->timer != NO_TIMER)
         return;
-    e->error = (int16_t)timer_make(e->tid, &e->timer);
+    e->error = (int16_t)timer_make(e);
     if (e->error != 0)
         last_error = e->error;
 }
@@ -210,20 +226,28 @@ int prof__cpu_timers_add(pid_t tid, uint64_t blocked)
     return add(tid, blocked >> (SIGPROF - 1) & 1);
 }
 
-bool prof__cpu_timers_remove(pid_t tid)
+int64_t prof__cpu_timers_end(pid_t tid)
 {
+    static const struct timespec now = { 0, 0 };
+    static const uint64_t sigprof = (uint64_t)1 << (SIGPROF - 1);
     uint32_t *at = place(tid);
-    struct itimerspec left;
-    bool due;
+    int64_t missing = 0;
 
     if (!*at)
-        return false;
-    /* For a timer that is late the kernel gives the least time that is not none. */
-    due = entry[*at].timer != NO_TIMER &&
-          syscall(SYS_timer_gettime, entry[*at].timer, &left) == 0 && left.it_value.tv_sec == 0 &&
-          left.it_value.tv_nsec == 1;
+        return 0;
+    struct entry *e = &entry[*at];
+    if (e->timer != NO_TIMER) {
+        uint64_t used_ns = (uint64_t)prof__clock_ns(CLOCK_THREAD_CPUTIME_ID);
+
+        if (used_ns >= e->first_ns)
+            missing = (int64_t)(1 + (used_ns - e->first_ns) / period) -
+                      (int64_t)atomic_load_explicit(&e->delivered, memory_order_relaxed);
+    }
     drop(at);
-    return due;
+    /* Older kernels leave the signal of a deleted timer to be delivered: it has been counted. */
+    if (missing > 0)
+        syscall(SYS_rt_sigtimedwait, &sigprof, NULL, &now, sizeof(sigprof));
+    return missing;
 }
 
 static int visit(pid_t tid, void *arg)

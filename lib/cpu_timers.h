@@ -15,6 +15,9 @@
 /* Is this signal of one of our timers? Context: signal. */
 bool prof__cpu_timer_is_ours(const siginfo_t *info);
 
+/* It is: how many times its timer has gone off since the last. Context: signal. */
+int64_t prof__cpu_timer_deliver(const siginfo_t *info);
+
 /* From now on new timers fire each `period_ns` of CPU time. */
 void prof__cpu_timers_set_period(uint64_t period_ns);
 
@@ -23,8 +26,9 @@ void prof__cpu_timers_set_period(uint64_t period_ns);
  * -EBUSY (it blocks the signal), ... */
 int prof__cpu_timers_add(pid_t tid, uint64_t blocked);
 
-/* A thread ends. True: its timer was due, but had not fired yet. */
-bool prof__cpu_timers_remove(pid_t tid);
+/* The calling thread ends. How many times its timer has gone off, or should have, that no signal
+ * has told of and none will. Signals are blocked. */
+int64_t prof__cpu_timers_end(pid_t tid);
 
 /* Look at all threads: timers for the new, none for those that are no more. The caller, who has
  * signals blocked now, blocks `mask` otherwise. -ENOENT without /proc, when it found what it

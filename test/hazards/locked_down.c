@@ -1,0 +1,333 @@
+/*
+ * locked_down.c - where the kernel, a filter or a limit refuses what libprof would like to have:
+ * the program goes on, what cannot be had is told, and the rest works.
+ *
+ * Each case runs in a child of its own, since most of these restrictions cannot be taken back.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <linux/audit.h>
+#include <linux/filter.h>
+#include <linux/seccomp.h>
+#include <poll.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <sched.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stddef.h>
+#include <sys/mount.h>
+#include <sys/prctl.h>
+#include <sys/resource.h>
+#include <sys/stat.h>
+#include <sys/syscall.h>
+#include <sys/wait.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "text_profile.h"
+
+static volatile long sink;
+static atomic_int stop;
+
+__attribute__((noinline)) static void burn(double seconds)
+{
+    struct timespec t;
+    double end;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    end = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + seconds;
+    do {
+        for (int i = 0; i < 1000; i++)
+            sink += i;
+        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    } while ((double)t.tv_sec + (double)t.tv_nsec / 1e9 < end);
+}
+
+static void *waits(void *arg)
+{
+    while (!atomic_load(&stop))
+        poll(NULL, 0, 20);
+    return NULL;
+}
+
+static void *works(void *arg)
+{
+    while (!atomic_load(&stop))
+        burn(0.01);
+    return NULL;
+}
+
+/* Let one system call fail with `error`. */
+static int forbid(int number, int error)
+{
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+
+    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
+        return -errno;
+    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : -errno;
+}
+
+static void heap_still_works(void)
+{
+    struct text_profile text;
+
+    CHECK_INT(text_profile_take(&text, "heap", 1), 0, prof_last_error());
+    text_profile_free(&text);
+}
+
+/* What is seen of two threads more than main. */
+static void threads_are(long whole, long all)
+{
+    struct text_profile text;
+    pthread_t a;
+
+    pthread_create(&a, NULL, waits, NULL);
+    usleep(50000);
+    CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+    CHECK_INT(text_profile_sum(&text, NULL), all, "threads");
+    CHECK_INT(text_profile_sum(&text, "waits"), whole, "threads with a whole stack");
+    text_profile_free(&text);
+    atomic_store(&stop, 1);
+    pthread_join(a, NULL);
+    atomic_store(&stop, 0);
+}
+
+static void cpu_works(const char *but)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    if (!w)
+        return;
+    burn(0.2);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    /* Without descriptors there are no names. */
+    long got = text_profile_sum(&text, "cpu_works");
+    CHECK_BETWEEN(got ? got : text_profile_sum(&text, NULL), 15, 25, "samples");
+    if (but)
+        CHECK(text.text && strstr(text.text, but) != NULL, "told: %s: %.400s", but, text.text);
+    text_profile_free(&text);
+    prof_window_close(w);
+}
+
+/* --- the cases ------------------------------------------------------------------------------- */
+
+static void no_timer_create(void)
+{
+    struct prof_window *w = NULL;
+
+    CHECK_INT(forbid(SYS_timer_create, EPERM), 0, "filter");
+    CHECK_INT(prof_window_open("profile", &w), -EPERM, "no timers");
+    CHECK(strstr(prof_last_error(), "timers") != NULL, "told: %s", prof_last_error());
+    burn(0.05);
+    heap_still_works();
+    threads_are(1, 2);
+}
+
+static void no_process_vm_readv(void)
+{
+    CHECK_INT(forbid(SYS_process_vm_readv, EPERM), 0, "filter");
+    threads_are(1, 2);
+    cpu_works(NULL);
+}
+
+static void no_tgkill_with_value(void)
+{
+    struct text_profile text;
+    pthread_t a;
+
+    CHECK_INT(forbid(SYS_rt_tgsigqueueinfo, ENOSYS), 0, "filter");
+    pthread_create(&a, NULL, works, NULL);
+    CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+    CHECK_INT(text_profile_sum(&text, NULL), 2, "threads");
+    CHECK_INT(text_profile_sum(&text, "[no answer]"), 1, "running threads");
+    CHECK(strstr(text.text, "did not answer") != NULL, "told: %.300s", text.text);
+    text_profile_free(&text);
+    threads_are(1, 3);
+    cpu_works(NULL);
+}
+
+static void no_signals_left(void)
+{
+    struct rlimit none = { 0, 0 };
+    struct prof_window *w = NULL;
+
+    CHECK_INT(setrlimit(RLIMIT_SIGPENDING, &none), 0, "limit");
+    int r = prof_window_open("profile", &w);
+    CHECK(r == -EAGAIN, "%d: %s", r, prof_last_error());
+    CHECK(strstr(prof_last_error(), "RLIMIT_SIGPENDING") != NULL, "told: %s", prof_last_error());
+    prof_window_close(w);
+    threads_are(1, 2);
+    heap_still_works();
+}
+
+/* Other processes of the user count, so what is left over is tried out. */
+static void few_signals_left(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    struct rlimit limit;
+    pthread_t t[6];
+
+    for (int i = 0; i < 6; i++)
+        pthread_create(&t[i], NULL, works, NULL);
+    getrlimit(RLIMIT_SIGPENDING, &limit);
+    for (limit.rlim_cur = 1; limit.rlim_cur < 4096 && !w; limit.rlim_cur++) {
+        CHECK_INT(setrlimit(RLIMIT_SIGPENDING, &limit), 0, "limit");
+        prof_window_open("profile", &w);
+    }
+    CHECK(w != NULL, "opened with one timer: %s", prof_last_error());
+    burn(0.1);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK(text.text && strstr(text.text, "threads are not sampled: no timer to be had") != NULL,
+          "told: %.400s", text.text);
+    text_profile_free(&text);
+    prof_window_close(w);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < 6; i++)
+        pthread_join(t[i], NULL);
+}
+
+static void no_proc(void)
+{
+    struct text_profile text;
+
+    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
+        mount("none", "/proc", "tmpfs", 0, NULL) != 0) {
+        printf("skipped: /proc cannot be hidden here: %s\n", strerror(errno));
+        return;
+    }
+    pthread_t a;
+    pthread_create(&a, NULL, works, NULL);
+    CHECK_INT(text_profile_take(&text, "threads", 1), -ENOENT, "threads");
+    CHECK(strstr(prof_last_error(), "/proc") != NULL, "told: %s", prof_last_error());
+    text_profile_free(&text);
+    CHECK_INT(prof_profile_count(prof_lookup("threads")) < 0, 1, "count");
+    cpu_works("/proc");
+    struct prof_window *w = NULL;
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    burn(0.1);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK(text_profile_sum(&text, "works") > 3, "threads are found without /proc");
+    text_profile_free(&text);
+    prof_window_close(w);
+    atomic_store(&stop, 1);
+    pthread_join(a, NULL);
+    atomic_store(&stop, 0);
+    heap_still_works();
+}
+
+static void not_dumpable(void)
+{
+    struct text_profile text;
+    pthread_t a;
+
+    CHECK_INT(prctl(PR_SET_DUMPABLE, 0), 0, "prctl");
+    if (getuid() == 0 && setresuid(65534, 65534, 65534) != 0)
+        return;
+    prctl(PR_SET_DUMPABLE, 0);
+    pthread_create(&a, NULL, waits, NULL);
+    usleep(50000);
+    int r = text_profile_take(&text, "threads", 1);
+    if (r == 0) {
+        CHECK_INT(text_profile_sum(&text, NULL), 2, "threads");
+        CHECK(text_profile_sum(&text, "waits") == 1 || strstr(text.text, "cannot be read") != NULL,
+              "whole, or told: %.400s", text.text);
+        text_profile_free(&text);
+    } else {
+        CHECK(*prof_last_error(), "told: %d", r);
+    }
+    struct prof_window *w = NULL;
+    if (prof_window_open("profile", &w) == 0) {
+        burn(0.1);
+        CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+        CHECK_BETWEEN(text_profile_sum(&text, "burn"), 7, 13, "samples");
+        text_profile_free(&text);
+        prof_window_close(w);
+    } else {
+        CHECK(*prof_last_error(), "told");
+    }
+    atomic_store(&stop, 1);
+    pthread_join(a, NULL);
+}
+
+static void few_descriptors(void)
+{
+    struct rlimit few = { 8, 8 };
+    struct text_profile text;
+
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &few), 0, "limit");
+    while (open("/dev/null", O_RDONLY) >= 0)
+        ;
+    CHECK_INT(text_profile_take(&text, "threads", 1), -EMFILE, "no descriptor left");
+    CHECK(*prof_last_error(), "told: %s", prof_last_error());
+    text_profile_free(&text);
+    cpu_works("/proc");
+    close(7);
+    threads_are(1, 2);
+}
+
+static void no_more_threads(void)
+{
+    struct rlimit none = { 0, 0 };
+    struct prof_window *w = NULL;
+    struct text_profile text;
+
+    if (getuid() == 0 && setresuid(65534, 65534, 65534) != 0)
+        return;
+    CHECK_INT(setrlimit(RLIMIT_NPROC, &none), 0, "limit");
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    burn(0.1);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK_BETWEEN(text_profile_sum(&text, "burn"), 7, 13, "samples");
+    CHECK(text.text && strstr(text.text, "no thread could be made") != NULL, "told: %.300s",
+          text.text);
+    text_profile_free(&text);
+    prof_window_close(w);
+}
+
+static const struct {
+    const char *name;
+    void (*run)(void);
+} cases[] = {
+    { "no timer_create", no_timer_create },
+    { "no process_vm_readv", no_process_vm_readv },
+    { "no rt_tgsigqueueinfo", no_tgkill_with_value },
+    { "RLIMIT_SIGPENDING 0", no_signals_left },
+    { "RLIMIT_SIGPENDING used up", few_signals_left },
+    { "no /proc", no_proc },
+    { "not dumpable, nobody", not_dumpable },
+    { "8 descriptors", few_descriptors },
+    { "no more threads", no_more_threads },
+};
+
+int main(void)
+{
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        int status = 0;
+
+        fflush(stdout);
+        pid_t child = fork();
+        if (child == 0) {
+            alarm(30);
+            check_passed = check_failed = 0;
+            printf("%s\n", cases[i].name);
+            cases[i].run();
+            fflush(stdout);
+            _exit(check_failed ? 1 : check_passed ? 0 : 77);
+        }
+        waitpid(child, &status, 0);
+        CHECK(WIFEXITED(status) && (WEXITSTATUS(status) == 0 || WEXITSTATUS(status) == 77),
+              "%s: status %#x", cases[i].name, (unsigned)status);
+    }
+    return check_report();
+}
