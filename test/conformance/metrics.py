@@ -196,6 +196,23 @@ class Prometheus:
         shutil.rmtree(self.folder, ignore_errors=True)
 
 
+def test_documented():
+    """The configuration that docs/fleet.md gives is one that Prometheus takes."""
+    page = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "docs", "fleet.md")
+    with open(page) as f:
+        config = re.search(r"```yaml\n(# prometheus.yml\n.*?)```", f.read(), re.S).group(1)
+    with tempfile.TemporaryDirectory() as folder:
+        token = os.path.join(folder, "token")
+        path = os.path.join(folder, "prometheus.yml")
+        with open(token, "w") as f:
+            f.write("secret")
+        with open(path, "w") as f:
+            f.write(config.replace("/etc/prometheus/libprof.token", token))
+        p = subprocess.run(["promtool", "check", "config", path], stdout=subprocess.PIPE,
+                           stderr=subprocess.STDOUT, text=True)
+        check(p.returncode == 0, "promtool takes the documented configuration: " + p.stdout)
+
+
 def test_prometheus(service):
     process = subprocess.Popen([service, "127.0.0.1:0"], stdout=subprocess.PIPE, text=True)
     address = process.stdout.readline().split()[-1]
@@ -235,6 +252,7 @@ def main():
         test_feed(demo)
         test_own(demo)
     if shutil.which("prometheus") and shutil.which("promtool") and len(sys.argv) > 2:
+        test_documented()
         test_prometheus(sys.argv[2])
     else:
         print("skipped: no real Prometheus; the package prometheus is not installed")
