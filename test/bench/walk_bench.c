@@ -82,7 +82,8 @@ static fn *const table[FUNCTIONS];
 #define B256(n) B64(n##0) B64(n##1) B64(n##2) B64(n##3)
 B256(10)
 B256(11)
-B256(12) B256(13)
+B256(12)
+B256(13)
 
 #define R4(n)   f##n##0, f##n##1, f##n##2, f##n##3,
 #define R16(n)  R4(n##0) R4(n##1) R4(n##2) R4(n##3)
