@@ -261,6 +261,12 @@ struct run {
     uint64_t low; /* where the last row began */
 };
 
+/* What one opcode does to both. */
+struct advance {
+    uint16_t address;
+    int16_t line;
+};
+
 static size_t first_from(const struct prof__dwarf_pc *pc, size_t n, uint64_t address)
 {
     size_t low = 0;
@@ -305,16 +311,21 @@ void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf
     uint64_t address = 0, file = 1, line = 1;
     /* The row before, which lasts until the next; a sequence at 0 is one the linker dropped. */
     uint64_t from = 0, from_file = 0, from_line = 0;
+    struct advance special[256]; /* by opcode: most are of this kind */
 
+    for (unsigned i = l->opcode_base; i < 256; i++) {
+        unsigned step = i - l->opcode_base;
+
+        special[i].address = (uint16_t)(step / l->line_range * l->min_advance);
+        special[i].line = (int16_t)(l->line_base + (int)(step % l->line_range));
+    }
     while (r.at < r.end && !r.bad) {
         unsigned opcode = *r.at++;
         bool emit = false, end = false;
 
         if (opcode >= l->opcode_base) {
-            unsigned special = opcode - l->opcode_base;
-
-            address += (uint64_t)(special / l->line_range) * l->min_advance;
-            line += (uint64_t)(int64_t)(l->line_base + (int)(special % l->line_range));
+            address += special[opcode].address;
+            line += (uint64_t)(int64_t)special[opcode].line;
             emit = true;
         } else {
             switch (opcode) {

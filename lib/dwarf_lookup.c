@@ -40,6 +40,7 @@ struct prof__dwarf_function {
     struct prof__dwarf_function *outer; /* the one it is inlined into; NULL: it is real */
     uint64_t entry;                     /* offset */
     bool named;
+    bool is_linkage; /* `name` is what the linker knows */
     const char *name;
     uint32_t start_line, call_line;
     uint64_t call_file;
@@ -160,6 +161,7 @@ static void name_function(struct lookup *l, struct prof__dwarf_function *f)
             f->start_line = (uint32_t)number_of(&die, DW_AT_decl_line);
         if (linkage) {
             f->name = linkage;
+            f->is_linkage = true;
             return;
         }
         if (!dwarf_attr(&die, DW_AT_abstract_origin, &attr) &&
@@ -359,9 +361,31 @@ static int hang_all(struct unit_work *w, const struct prof__dwarf_scan *start)
     return r;
 }
 
+/* Does the linker know functions of this language by their names in the source? */
+static bool is_plain_language(uint64_t language)
+{
+    switch (language) {
+    case DW_LANG_C:
+    case DW_LANG_C89:
+    case DW_LANG_C99:
+    case DW_LANG_C11:
+    case DW_LANG_UPC:
+    case DW_LANG_Ada83:
+    case DW_LANG_Cobol74:
+    case DW_LANG_Cobol85:
+    case DW_LANG_Fortran77:
+    case DW_LANG_Pascal83:
+    case DW_LANG_PLI:
+    case DW_LANG_Mips_Assembler:
+        return true;
+    default:
+        return false;
+    }
+}
+
 /* The lines of one address, innermost first: where it is, then from where each was called. */
 static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
-                       struct prof__dwarf_lines *lines)
+                       struct prof__dwarf_lines *lines, bool is_plain)
 {
     size_t n = 1;
 
@@ -384,6 +408,8 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
         if (i + 1 < n) {
             line[i + 1].file = lines ? prof__dwarf_lines_file(lines, f->call_file) : NULL;
             line[i + 1].line = line[i + 1].file ? f->call_line : 0;
+        } else {
+            pc->query->prefer_symbol = !is_plain && !f->is_linkage;
         }
     }
     pc->query->line = line;
@@ -424,8 +450,9 @@ static int work_unit(struct lookup *l, uint64_t offset, struct prof__dwarf_pc *p
     }
     if (has_lines)
         prof__dwarf_lines_run(&lines, pc, n);
+    bool is_plain = is_plain_language(number_of(&die, DW_AT_language));
     for (size_t i = 0; i < n; i++) {
-        r = write_lines(l, &pc[i], has_lines ? &lines : NULL);
+        r = write_lines(l, &pc[i], has_lines ? &lines : NULL, is_plain);
         if (r < 0)
             return r;
     }

@@ -3,6 +3,9 @@
  *
  * Program headers and notes are read within the callback: while it runs the linker unmaps nothing.
  * Works in a static program too, where the list is the program and the vDSO.
+ *
+ * The kernel's list, with the files' headers, says nearly as much and needs no lock; but it takes
+ * a read of /proc and of every file, and knows nothing of files that are gone.
  */
 #include "loader.h"
 
@@ -126,4 +129,40 @@ int prof__loader_list(struct prof__arena *a, struct prof__loader_list *ret_list)
     memset(ret_list, 0, sizeof(*ret_list));
     dl_iterate_phdr(copy_object, &c);
     return c.error;
+}
+
+int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
+                       struct prof__module *ret_module)
+{
+    struct prof__module m = { .start = map->start,
+                              .limit = map->limit,
+                              .offset = map->offset,
+                              .inode = map->inode,
+                              .path = map->path,
+                              .file = map->path,
+                              .last_epoch = UINT32_MAX };
+    struct prof__elf e = { .fd = -1 };
+    int r = -ENOENT;
+
+    if (strcmp(map->path, "[vdso]") == 0) {
+        m.bias = map->start;
+        m.is_elf = true;
+    } else if (map->path[0] == '/' && map->inode) {
+        r = prof__elf_open(&e, a, map->path);
+    }
+    for (size_t i = 0; r == 0 && e.inode == map->inode && i < e.n_segments; i++) {
+        const Elf64_Phdr *p = &e.segment[i];
+
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) ||
+            m.offset < (p->p_offset & ~(PAGE - 1)) || m.offset >= p->p_offset + p->p_filesz)
+            continue;
+        m.bias = m.start - (p->p_vaddr - p->p_offset + m.offset);
+        m.is_elf = true;
+        m.build_id_size = e.build_id_size;
+        memcpy(m.build_id, e.build_id, e.build_id_size);
+        break;
+    }
+    prof__elf_close(&e);
+    *ret_module = m;
+    return r == -ENOMEM ? r : 0;
 }

@@ -4,6 +4,7 @@
 #ifndef PROF_LOADER_H
 #define PROF_LOADER_H
 
+#include "maps.h"
 #include "modules.h"
 
 /* How often objects have come and gone; changes whenever the list does. */
@@ -17,12 +18,21 @@ struct prof__loader_list {
     size_t n;
 };
 
-/* Take care: these take the loader's lock. Hold none that somebody may want who has it: a program's
- * constructors and dl_iterate_phdr() callbacks may call anything. */
+/* Take care: the next two take the loader's lock. Hold none that somebody may want who has it: a
+ * program's constructors and dl_iterate_phdr() callbacks may call anything. And not in a forked
+ * child, where the lock may be held for ever by a thread that is no more. */
 void prof__loader_state(struct prof__loader_state *ret_state);
 
 /* The list, build ids from memory. Names are as the linker has them: "" for the program, and
  * relative for what was opened so. -ENOMEM. */
 int prof__loader_list(struct prof__arena *a, struct prof__loader_list *ret_list);
+
+/*
+ * The module of one mapping, without asking the linker: by the file's own headers, if it is an ELF
+ * file and still the one that is mapped. Otherwise is_elf is not set. Strings are those of `map`;
+ * `a` is for scratch. -ENOMEM.
+ */
+int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
+                       struct prof__module *ret_module);
 
 #endif

@@ -23,7 +23,8 @@ struct prof__query {
     /* From DWARF: dwarf_lookup.c. */
     struct prof__line *line; /* innermost first */
     size_t n_lines;
-    bool unfinished; /* time ran out before its turn */
+    bool prefer_symbol; /* for the outermost: DWARF has no name for the linker */
+    bool unfinished;    /* time ran out before its turn */
 };
 
 /* The first query at or after `address`; n if there is none. */

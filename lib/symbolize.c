@@ -259,7 +259,7 @@ static int answer_keep(struct object *o, struct prof__arena *a, const struct pro
     for (size_t i = 0; i < n; i++) {
         const char *function = line[i].function;
 
-        if (i + 1 == n && !function)
+        if (i + 1 == n && q->symbol && (q->prefer_symbol || !function))
             function = q->symbol;
         if (!intern(o, a, function, &kept[i].function) ||
             !intern(o, a, line[i].file, &kept[i].file))
@@ -436,9 +436,12 @@ int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, si
                     struct prof__symbols *ret_symbols)
 {
     struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols };
-    bool entered = prof__enter(&prof__self); /* not when it was in the profiler already */
+    bool entered;
     int cancel, r;
 
+    if (n == 0)
+        return 0;
+    entered = prof__enter(&prof__self); /* not when it was in the profiler already */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     memset(ret_symbols, 0, n * sizeof(*ret_symbols));
     prof__lock(&lock);

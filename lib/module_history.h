@@ -1,0 +1,26 @@
+/*
+ * module_history.h - the objects that are loaded and those that were, with the epochs of each.
+ */
+#ifndef PROF_MODULE_HISTORY_H
+#define PROF_MODULE_HISTORY_H
+
+#include "modules.h"
+
+/* Copies: `file` is the best path known, `path` what the linker calls the object. */
+struct prof__history {
+    struct prof__module *loaded, *gone;
+    size_t n_loaded, n_gone;
+};
+
+/* Look at what is loaded now; where something has gone, count the unload epoch up. -ENOMEM. */
+int prof__history_refresh(void);
+
+/* Memory from `a`. -ENOMEM. */
+int prof__history_copy(struct prof__arena *a, struct prof__history *ret_history);
+
+/* A better path, and the inode, of the loaded module that starts where `m` does. */
+void prof__history_set_file(const struct prof__module *m);
+
+void prof__history_fork_child(void);
+
+#endif

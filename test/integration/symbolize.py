@@ -1,0 +1,360 @@
+#!/usr/bin/env python3
+"""symbolize.py - names, files, lines and inlined frames are those of addr2line -i -f.
+
+    symbolize.py SYMBOLIZE_TOOL C_SOURCE CXX_SOURCE
+
+Programs are compiled in the ways that debug information comes, and every second address of their
+functions is looked up by both. Compilers and tools that are not installed are passed by, with a
+word.
+"""
+
+import os
+import re
+import shutil
+import struct
+import subprocess
+import sys
+import tempfile
+
+TOOL, C_SOURCE, CXX_SOURCE = (os.path.abspath(a) for a in sys.argv[1:4])
+
+C_MAIN = """
+#include <stdio.h>
+int sample_enter(int depth);
+__attribute__((noinline)) static int nested(int n)
+{
+    __attribute__((noinline)) int inner(int x) { n += x; return printf("%d", n) + x; }
+    return inner(n) + inner(3);
+}
+int main(int argc, char **argv) { (void)argv; return sample_enter(argc) + nested(argc); }
+"""
+PLAIN_MAIN = "int sample_enter(int); int main(int argc, char **argv) { return sample_enter(argc); }\n"
+RUST_MAIN = """
+use std::collections::HashMap;
+struct Tree<T> { left: Option<Box<Tree<T>>>, value: T }
+impl<T: Copy + Into<u64>> Tree<T> {
+    #[inline(never)]
+    fn sum(&self) -> u64 { self.value.into() + self.left.as_ref().map_or(0, |l| l.sum()) }
+}
+#[inline(never)]
+fn words(text: &str) -> usize {
+    let mut seen: HashMap<String, usize> = HashMap::new();
+    for w in text.split(' ') { *seen.entry(w.to_string()).or_insert(0) += 1; }
+    seen.values().copied().max().unwrap_or(0)
+}
+fn main() {
+    let t = Tree { left: Some(Box::new(Tree { left: None, value: 7u32 })), value: 9u32 };
+    println!("{} {}", t.sum(), words("a b a"));
+}
+"""
+
+passed = failed = 0
+
+
+def check(ok, what):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print("not true:", what)
+
+
+def run(*command, **more):
+    return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
+
+
+def addresses_of(path, step=2, most=6000, like=""):
+    """Addresses in functions, of those whose name has `like` in it."""
+    found = set()
+    for line in run("readelf", "-sW", path).splitlines():
+        field = line.split()
+        # crt files have no debug information, and symbols without a size.
+        if len(field) >= 8 and field[3] == "FUNC" and field[6] != "UND" and like in field[7]:
+            start, size = int(field[1], 16), int(field[2], 0)
+            if size and not field[7].startswith("_start"):
+                found.update(range(start, start + size, step))
+    found = sorted(found)
+    return found[::len(found) // most + 1]
+
+
+def frames(text):
+    """{address: [(function, file:line), ...]} of the output of either."""
+    answer, lines = {}, None
+    for line in text.splitlines():
+        if re.fullmatch("0x[0-9a-f]{16}", line):
+            lines = answer.setdefault(int(line, 16), [])
+        else:
+            lines.append(re.sub(r" \(discriminator \d+\)$", "", line))
+    return {a: list(zip(l[::2], l[1::2])) for a, l in answer.items()}
+
+
+def ask(command, addresses):
+    return frames(run(*command, input="".join("%x\n" % a for a in addresses)))
+
+
+def ours(path, addresses, **more):
+    return frames(run(TOOL, path, input="".join("%x\n" % a for a in addresses), **more))
+
+
+def theirs(path, addresses):
+    return ask(["addr2line", "-a", "-i", "-f", "-e", path], addresses)
+
+
+def llvm(path, addresses):
+    text = run("llvm-symbolizer", "--no-demangle", "-i", "-e", path,
+               input="".join("%#x\n" % a for a in addresses))
+    answers = [block.splitlines() for block in text.split("\n\n") if block]
+    return {a: [(f, re.sub(r":0$", ":?", where.rpartition(":")[0]))
+                for f, where in zip(lines[::2], lines[1::2])]
+            for a, lines in zip(addresses, answers)}
+
+
+def same(want, got):
+    """The outermost name apart, for which llvm-symbolizer prefers the symbol, suffix and all."""
+    return [w for _, w in want] == [w for _, w in got] and \
+        [f for f, _ in want[:-1]] == [f for f, _ in got[:-1]]
+
+
+def undecided(path, want, got):
+    """Where addr2line does not agree. That of binutils 2.40 takes the wrong file from some tables
+    of DWARF 5, and calls inlined functions without a name for the linker by the symbol around
+    them; so llvm-symbolizer is asked too."""
+    wrong = [a for a in want if want[a] != got[a]]
+    if not wrong or len(wrong) > len(want) // 20 or not have("llvm-symbolizer"):
+        return wrong
+    opinion = llvm(path, wrong)
+    return [a for a in wrong if not same(opinion[a], got[a])]
+
+
+def compare(name, path, reference=None, inlined=True, like="", step=2, oracle=theirs):
+    """All that is said of `reference` is what we say of `path`."""
+    reference = reference or path
+    addresses = addresses_of(reference, step, like=like)
+    want, got = oracle(reference, addresses), ours(path, addresses)
+    check(len(addresses) > 25, f"{name}: {len(addresses)} addresses")
+    if inlined:
+        check(any(len(f) > 1 for f in want.values()), f"{name}: something is inlined")
+    if oracle == theirs:
+        wrong = undecided(reference, want, got)
+    else:
+        wrong = [a for a in addresses if not same(want[a], got[a])]
+    check(not wrong, f"{name}: {len(wrong)} of {len(addresses)} differ, first "
+          + "".join(f"{a:#x}\n  want {want[a]}\n  got  {got.get(a)}" for a in wrong[:1]))
+    return addresses, got
+
+
+def functions_only(name, path, like):
+    """There is no debug information that can be read: the symbol, and nothing else."""
+    addresses = addresses_of(path, like=like)
+    want, got = theirs(path, addresses), ours(path, addresses)
+    check(len(addresses) > 20, f"{name}: {len(addresses)} addresses")
+    wrong = [a for a in addresses
+             if len(got[a]) != 1 or got[a][0][0] != want[a][-1][0].replace(".localalias", "")]
+    check(not wrong, f"{name}: {[(got[a], want[a]) for a in wrong[:1]]}")
+    return got
+
+
+def have(tool):
+    if shutil.which(tool):
+        return True
+    print(f"skipped: {tool} is not installed")
+    return False
+
+
+def test_c_compilers():
+    ways = [
+        ("gcc", "-O2 -gdwarf-5"), ("gcc", "-O2 -gdwarf-4"), ("gcc", "-O0 -g"), ("gcc", "-O3 -g"),
+        ("gcc", "-O2 -g -no-pie"), ("gcc", "-O2 -g -static"),
+        ("gcc", "-O2 -g -ffunction-sections -Wl,--gc-sections"), ("gcc", "-O2 -g -gz=zlib"),
+        ("gcc", "-O2 -g -freorder-blocks-and-partition"),
+        ("clang", "-O2 -gdwarf-5"), ("clang", "-O2 -gdwarf-4"), ("clang", "-O0 -g"),
+        ("clang", "-O2 -g -no-pie"),
+    ]
+    for i, (compiler, flags) in enumerate(ways):
+        if have(compiler):
+            run(compiler, *flags.split(), "-o", f"c{i}", C_SOURCE, "plain.c")
+            compare(f"{compiler} {flags}", f"c{i}", inlined="-O0" not in flags, like="sample_")
+
+
+def test_what_addr2line_cannot_read():
+    """Of binutils 2.40: 64-bit DWARF, some files of LTO's units, clang's indexed ranges."""
+    run("gcc", "-O2", "-gdwarf-5", "-o", "bits32", C_SOURCE, "plain.c")
+    run("gcc", "-O2", "-gdwarf-5", "-gdwarf64", "-o", "bits64", C_SOURCE, "plain.c")
+    compare("-gdwarf64", "bits64", reference="bits32", like="sample_")
+    if have("llvm-symbolizer"):
+        run("gcc", "-O2", "-g", "-flto", "-o", "lto", C_SOURCE, "plain.c")
+        compare("-flto", "lto", like="sample_", oracle=llvm)
+        if have("clang++"):
+            run("clang++", "-O2", "-gdwarf-5", "-o", "ranges", CXX_SOURCE)
+            compare("clang++ -gdwarf-5", "ranges", like="_Z", oracle=llvm)
+
+
+def test_cxx_compilers():
+    for i, way in enumerate(["g++ -O2 -gdwarf-5", "g++ -O2 -gdwarf-4", "g++ -O0 -g",
+                             "clang++ -O2 -gdwarf-4", "clang++ -O0 -g"]):
+        compiler, *flags = way.split()
+        if have(compiler):
+            run(compiler, *flags, "-o", f"cxx{i}", CXX_SOURCE)
+            compare(way, f"cxx{i}", inlined="-O0" not in flags, like="_Z")
+
+
+def test_functions_in_functions():
+    with open("nested.c", "w") as f:
+        f.write(C_MAIN)
+    run("gcc", "-O1", "-g", "-o", "nested", C_SOURCE, "nested.c")
+    compare("nested functions", "nested", inlined=False, like="inner", step=1)
+
+
+def test_rust():
+    if have("rustc"):
+        with open("words.rs", "w") as f:
+            f.write(RUST_MAIN)
+        try:
+            run("rustc", "-C", "opt-level=3", "-g", "-o", "words", "words.rs")
+        except subprocess.CalledProcessError:
+            print("skipped: rustc does not work here")
+            return
+        addresses, got = compare("rustc", "words", like="words")
+        check(any("HashMap" in f or "hashbrown" in f for a in addresses for f, _ in got[a]),
+              "rustc: the standard library is inlined")
+
+
+def test_files_are_absolute():
+    os.makedirs("src", exist_ok=True)
+    shutil.copy(C_SOURCE, "src/relative.c")
+    for dwarf in ("-gdwarf-4", "-gdwarf-5"):
+        run("gcc", "-O2", dwarf, "-shared", "-fPIC", "-o", "relative.so", "src/relative.c")
+        _, got = compare(f"relative source {dwarf}", "relative.so", like="sample_")
+        check(all(where.startswith("/") for f in got.values() for _, where in f),
+              f"{dwarf}: files are absolute")
+    run("gcc", "-O2", "-g", f"-fdebug-prefix-map={os.getcwd()}=.", "-shared", "-fPIC", "-o",
+        "mapped.so", "src/relative.c")
+    compare("mapped away source", "mapped.so", like="sample_")
+
+
+def test_separate_debug_files():
+    run("gcc", "-O2", "-g", "-Wl,--build-id=sha1", "-o", "whole", C_SOURCE, "plain.c")
+    run("gcc", "-O2", "-g", "-Wl,--build-id=none", "-o", "whole-noid", C_SOURCE, "plain.c")
+    os.makedirs(".debug", exist_ok=True)
+    for whole in ("whole", "whole-noid"):
+        for place in ("", ".debug/"):
+            stripped = f"stripped-{whole}-{place.strip('./')}"
+            debug = f"{place}{stripped}.dbg"
+            run("objcopy", "--only-keep-debug", whole, debug)
+            run("objcopy", "--strip-all", f"--add-gnu-debuglink={debug}", whole, stripped)
+            compare(f"{whole}, debug file in ./{place}", stripped, reference=whole, like="sample_")
+
+            # Another file of that name: its build id, or else its checksum, tells.
+            shutil.copy(stripped, "victim-" + stripped)
+            other = "whole-noid" if whole == "whole" else "whole"
+            run("objcopy", "--only-keep-debug", other, debug)
+            got = ours("victim-" + stripped, addresses_of(whole, like="sample_"))
+            check(all(f == [("??", "??:?")] for f in got.values()), f"{debug}: a stranger is used")
+
+    # A debug file of the right content may not be picked up from the working directory.
+    os.makedirs("elsewhere", exist_ok=True)
+    run("objcopy", "--only-keep-debug", "whole", "cwd.dbg")
+    run("objcopy", "--strip-all", "--add-gnu-debuglink=cwd.dbg", "whole", "elsewhere/stripped")
+    got = ours("elsewhere/stripped", addresses_of("whole", like="sample_"))
+    check(all(f == [("??", "??:?")] for f in got.values()), "debug file of the working directory")
+
+
+def test_stripped():
+    run("gcc", "-O2", "-g", "-shared", "-fPIC", "-o", "full.so", C_SOURCE)
+    shutil.copy("full.so", "symbols.so")
+    run("strip", "--strip-debug", "symbols.so")
+    functions_only("strip --strip-debug", "symbols.so", "sample_")
+    shutil.copy("full.so", "stripped.so")
+    run("strip", "stripped.so")
+    addresses = addresses_of("full.so", like="sample_")
+    want, got = ours("symbols.so", addresses), ours("stripped.so", addresses)
+    named = [a for a in addresses if got[a][0][0] != "??"]
+    check(named and all(got[a][0][0] == want[a][0][0] for a in named), "stripped: exported names")
+    exported = {line.split()[2] for line in run("nm", "-D", "full.so").splitlines()
+                if len(line.split()) == 3}
+    check(all(got[a][0][0] == "??" for a in addresses if want[a][0][0] not in exported),
+          "stripped: no exported name for what is not exported")
+
+
+def test_compression_that_is_not_understood():
+    run("gcc", "-O2", "-g", "-gz=zlib", "-shared", "-fPIC", "-o", "zstd.so", C_SOURCE)
+    with open("zstd.so", "r+b") as f:
+        data = f.read()
+        table, size, n = struct.unpack_from("<Q", data, 0x28)[0], 64, struct.unpack_from(
+            "<H", data, 0x3c)[0]
+        for i in range(n):
+            flags, _, offset = struct.unpack_from("<QQQ", data, table + i * size + 8)
+            if flags & 0x800:
+                f.seek(offset)
+                f.write(struct.pack("<I", 2))  # ELFCOMPRESS_ZSTD
+    got = ours("zstd.so", addresses_of("zstd.so", like="sample_"))
+    check(got and all(len(f) == 1 and f[0][0].startswith("sample_") and f[0][1] == "??:?"
+                      for f in got.values()), f"zstd: {list(got.items())[:1]}")
+
+
+def test_split_dwarf_has_symbols_and_lines():
+    run("gcc", "-O2", "-g", "-gsplit-dwarf", "-shared", "-fPIC", "-o", "split.so", C_SOURCE)
+    addresses = addresses_of("split.so", like="sample_")
+    run("gcc", "-O2", "-g", "-shared", "-fPIC", "-o", "unsplit.so", C_SOURCE)
+    got, want = ours("split.so", addresses), theirs("unsplit.so", addresses)
+    check(all(got[a][0][1] == want[a][0][1] for a in addresses), "split: lines")
+    check(all(got[a][0][0] == want[a][-1][0] for a in addresses), "split: functions")
+
+
+def test_dwz():
+    if not have("dwz"):
+        return
+    for name, flags in (("dwz4", "-gdwarf-4"), ("dwz5", "-gdwarf-5")):
+        run("g++", "-O2", flags, "-o", name, CXX_SOURCE)
+        shutil.copy(name, name + "-packed")
+        run("dwz", name + "-packed")
+        compare(f"dwz {flags}", name + "-packed", reference=name, like="_Z")
+    # Several files that share a third.
+    for i in "ab":
+        shutil.copy("dwz5", f"multi-{i}")
+    try:
+        run("dwz", "-m", os.path.abspath("common"), "multi-a", "multi-b")
+    except subprocess.CalledProcessError:
+        print("skipped: dwz -m finds nothing to share")
+        return
+    compare("dwz -m", "multi-a", reference="dwz5", like="_Z")
+
+
+def test_no_network_and_no_path_from_the_environment():
+    if not have("strace"):
+        return
+    run("gcc", "-O2", "-g", "-o", "traced", C_SOURCE, "plain.c")
+    addresses = addresses_of("traced", like="sample_")
+    run("strip", "traced")
+    environment = dict(os.environ, DEBUGINFOD_URLS="http://127.0.0.1:9/")
+    subprocess.run(["strace", "-f", "-o", "trace", "-e", "trace=openat,open,socket,connect", TOOL,
+                    "traced"], env=environment, check=True, capture_output=True, text=True,
+                   input="".join("%x\n" % a for a in addresses))
+    with open("trace") as f:
+        trace = f.read()
+    check("traced" in trace, "strace saw the file opened")
+    check("socket(" not in trace and "connect(" not in trace and "debuginfod" not in trace,
+          "no network")
+    opened = re.findall(r'open(?:at)?\((?:AT_FDCWD, )?"([^"]*)"', trace)
+    check(all(p.startswith("/") for p in opened), f"only absolute paths: {opened}")
+
+
+def main():
+    with tempfile.TemporaryDirectory(prefix="libprof-symbolize-") as work:
+        os.chdir(work)
+        with open("plain.c", "w") as f:
+            f.write(PLAIN_MAIN)
+        for name, test in list(globals().items()):
+            if name.startswith("test_"):
+                try:
+                    test()
+                except subprocess.CalledProcessError as e:
+                    check(False, f"{name}: {' '.join(e.cmd)}: {e.stderr}")
+        os.chdir("/")
+    print(f"{passed} passed, {failed} failed")
+    return failed != 0 or passed == 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
