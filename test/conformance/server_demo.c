@@ -13,6 +13,10 @@
  *   symbols               addresses of two functions, and of their names
  *   add N                 N more keys in the profile my.custom
  *   feed N SIZE           N blocks fed to the heap profile
+ *   spin N                N threads at work, the first labelled worker=A, the second worker=B; 0 to
+ *                         end them
+ *   wait NS WAITERS       watch waiting, every time; then a wait of NS, and an unlock for which
+ *                         WAITERS had waited NS together; 0
  *   fork                  a child that serves an address of its own; where, once it does
  *   fork-idle             a child that just lives; its pid
  *   reap                  end that child; its exit status
@@ -37,6 +41,8 @@
 #include <prof/prof.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -250,6 +256,47 @@ static int feed(long n, size_t size)
     return 0;
 }
 
+static atomic_bool spinning;
+static pthread_t spinners[16];
+static long spinner_count;
+
+__attribute__((noinline)) static void *spin(void *worker)
+{
+    volatile unsigned work = 0;
+
+    if (worker)
+        prof_labels_push("worker", worker);
+    /* Relaxed: a flag and nothing behind it. */
+    while (atomic_load_explicit(&spinning, memory_order_relaxed))
+        work++;
+    if (worker)
+        prof_labels_pop();
+    return NULL;
+}
+
+static int spin_threads(long n)
+{
+    static char workers[][2] = { "A", "B" };
+    int r = 0;
+
+    atomic_store_explicit(&spinning, false, memory_order_relaxed);
+    while (spinner_count > 0)
+        pthread_join(spinners[--spinner_count], NULL);
+    atomic_store_explicit(&spinning, true, memory_order_relaxed);
+    for (; spinner_count < n && spinner_count < 16 && r == 0; spinner_count += r == 0)
+        r = pthread_create(&spinners[spinner_count], NULL, spin,
+                           spinner_count < 2 ? workers[spinner_count] : NULL);
+    return -r;
+}
+
+static int record_waits(int64_t wait_ns, int waiters)
+{
+    prof_set_block_rate(1);
+    prof_set_mutex_fraction(1);
+    int r = prof_block_record(wait_ns, 0);
+    return r < 0 ? r : prof_mutex_record(wait_ns, waiters, 0);
+}
+
 static int add_keys(long n)
 {
     static char keys[65536];
@@ -297,6 +344,10 @@ static void obey(const char *command, const char *a, const char *b, char **argv)
         answer(prof_metrics_add(own_metric, strdup(a))); /* kept for good */
     } else if (strcmp(command, "feed") == 0 && b) {
         answer(feed(n, strtoul(b, NULL, 0)));
+    } else if (strcmp(command, "spin") == 0) {
+        answer(spin_threads(n));
+    } else if (strcmp(command, "wait") == 0 && b) {
+        answer(record_waits(n, (int)strtol(b, NULL, 0)));
     } else if (strcmp(command, "fork") == 0) {
         make_child("127.0.0.1:0");
     } else if (strcmp(command, "fork-idle") == 0) {
