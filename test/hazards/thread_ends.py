@@ -1,0 +1,43 @@
+#!/usr/bin/env python3
+"""thread_ends.py - exceptions and ending threads stay with libgcc, though libunwind defines them too.
+
+    thread_ends.py LIBPROF PROGRAM...
+
+libunwind.so has functions of the same names as libgcc's unwinder. If a program's were bound to those,
+threads would end without running destructors.
+"""
+import os
+import re
+import subprocess
+import sys
+
+passed = failed = 0
+
+
+def check(ok, claim):
+    global passed, failed
+    if ok:
+        passed += 1
+    else:
+        failed += 1
+        print(f"not true: {claim}")
+
+
+def main():
+    dynamic = subprocess.run(["readelf", "-d", sys.argv[1]], capture_output=True, text=True).stdout
+    needed = re.findall(r"\(NEEDED\).*\[(.*)\]", dynamic)
+    gcc = [i for i, name in enumerate(needed) if name.startswith("libgcc_s.")]
+    unwind = [i for i, name in enumerate(needed) if name.startswith("libunwind")]
+    check(gcc and unwind and gcc[0] < unwind[0], f"libgcc_s comes first: {needed}")
+    for program in sys.argv[2:]:
+        env = dict(os.environ, LD_DEBUG="bindings")
+        run = subprocess.run([program], capture_output=True, text=True, env=env, timeout=120)
+        check(run.returncode == 0 and "3 passed, 0 failed" in run.stdout, f"{program}: {run.stdout}")
+        bound = re.findall(r"to (\S+) \[0\]: \w+ symbol `(_Unwind_\w+|backtrace)'", run.stderr)
+        astray = [b for b in bound if "libunwind" in b[0]]
+        check(not astray, f"{program}: {astray}")
+    print(f"{passed} passed, {failed} failed")
+    return failed > 0
+
+
+sys.exit(main())
