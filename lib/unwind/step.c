@@ -91,8 +91,8 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     if (!is_known(&w->regs, base)) {
         if (!w->all_registers)
             return PROF__STEP_AGAIN;
-        uintptr_t why = base == PROF__RBP && w->bounds.shift ? prof__guess_rbp(w)
-                                                             : PROF__PC_NO_INFO;
+        uintptr_t why =
+            base == PROF__RBP && w->bounds.shift ? prof__guess_rbp(w) : PROF__PC_NO_INFO;
         if (why != PROF__STEP_OK)
             return why;
     }

@@ -90,7 +90,7 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
             why = PROF__STEP_LIMIT;
         }
         uintptr_t offset = (uint32_t)step, cfa = base + offset;
-        __asm__("" : "+r"(offset));
+        __asm__("" : "+r"(offset)); /* the load of pc adds for itself, and does not wait for cfa */
         uintptr_t slot = cfa - prof__rule_rbp(step) * sizeof(word);
 
         /* Frames lead up, inside the window, and a slot below rsp has been popped. */
