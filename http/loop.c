@@ -23,7 +23,6 @@
 #include <errno.h>
 #include <limits.h>
 #include <microhttpd.h>
-#include <netinet/in.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
@@ -38,6 +37,8 @@
 
 #include "access.h"
 #include "metrics.h"
+#include "peer.h"
+#include "respond.h"
 #include "routes.h"
 
 #define SECOND_NS UINT64_C(1000000000)
@@ -165,35 +166,6 @@ static void set_phase(struct conn *c, enum phase phase, uint64_t deadline_ns)
     c->deadline_ns = deadline_ns;
 }
 
-static bool is_loopback(int fd)
-{
-    struct sockaddr_storage local;
-    socklen_t size = sizeof(local);
-
-    if (getsockname(fd, (struct sockaddr *)&local, &size) < 0)
-        return false;
-    if (local.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&local;
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (local.ss_family == AF_INET6) {
-        const struct in6_addr *in6 = &((const struct sockaddr_in6 *)&local)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(in6) ||
-               (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == IN_LOOPBACKNET);
-    }
-    return false;
-}
-
-static bool is_foreign_user(int fd)
-{
-    struct ucred peer;
-    socklen_t size = sizeof(peer);
-
-    if (getsockopt(fd, SOL_SOCKET, SO_PEERCRED, &peer, &size) < 0)
-        return true;
-    return peer.uid != geteuid() && peer.uid != 0;
-}
-
 /* There is one place more than max_connections, for whom room is made. */
 static bool is_full(const struct prof__loop *loop)
 {
@@ -244,8 +216,8 @@ static void open_conn(struct prof__loop *loop, struct MHD_Connection *mhd, void 
     c->loop = loop;
     c->mhd = mhd;
     c->fd = info->connect_fd;
-    c->loopback = is_loopback(c->fd);
-    c->foreign_user = loop->listener.abstract && is_foreign_user(c->fd);
+    c->loopback = prof__peer_is_loopback(c->fd);
+    c->foreign_user = loop->listener.abstract && prof__peer_is_foreign_user(c->fd);
     c->exchange.stopping = &loop->stopping;
     set_phase(c, FRESH, now_ns() + REQUEST_NS);
     c->prev = loop->conns.prev;
@@ -280,69 +252,15 @@ static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_c
 
 /* --- replies ---------------------------------------------------------------------------------- */
 
-static ssize_t no_content(void *cls, uint64_t pos, char *buf, size_t max)
-{
-    return MHD_CONTENT_READER_END_OF_STREAM;
-}
-
-static void add_headers(struct MHD_Response *response, const struct prof__reply *reply)
-{
-    char disposition[sizeof(reply->attachment) + 32];
-
-    MHD_add_response_header(response, "Content-Type", reply->type);
-    MHD_add_response_header(response, "X-Content-Type-Options", "nosniff");
-    MHD_add_response_header(response, "Cache-Control", reply->etag ? "no-cache" : "no-store");
-    if (reply->error)
-        MHD_add_response_header(response, "X-Go-Pprof", "1");
-    if (*reply->attachment) {
-        snprintf(disposition, sizeof(disposition), "attachment; filename=\"%s\"",
-                 reply->attachment);
-        MHD_add_response_header(response, "Content-Disposition", disposition);
-    }
-    if (reply->allow)
-        MHD_add_response_header(response, "Allow", reply->allow);
-    if (reply->location)
-        MHD_add_response_header(response, "Location", reply->location);
-    if (reply->policy)
-        MHD_add_response_header(response, "Content-Security-Policy", reply->policy);
-    if (reply->policy)
-        MHD_add_response_header(response, "Referrer-Policy", "no-referrer");
-    if (reply->etag) {
-        MHD_add_response_header(response, "ETag", reply->etag);
-        MHD_add_response_header(response, "Vary", "Accept-Encoding");
-    }
-    if (reply->encoding)
-        MHD_add_response_header(response, "Content-Encoding", reply->encoding);
-    if (reply->status == 401) {
-        MHD_add_response_header(response, "WWW-Authenticate",
-                                "Basic realm=\"libprof\", charset=\"UTF-8\"");
-        MHD_add_response_header(response, "WWW-Authenticate", "Bearer realm=\"libprof\"");
-    }
-    /* Or libmicrohttpd would send an empty last chunk, even to HEAD. */
-    if (reply->size_unknown)
-        MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
-    if (reply->status == 503)
-        MHD_add_response_header(response, "Connection", "close");
-}
-
 /* Hand the reply to libmicrohttpd. MHD_NO ends the connection. */
 static enum MHD_Result send_reply(struct conn *c)
 {
     struct prof__reply *reply = &c->exchange.reply;
     size_t size = reply->body.size;
-    struct MHD_Response *response;
+    struct MHD_Response *response = prof__respond(reply);
 
-    if (reply->size_unknown)
-        response = MHD_create_response_from_callback(MHD_SIZE_UNKNOWN, 512, no_content, NULL, NULL);
-    else if (size == 0)
-        response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
-    else
-        response = MHD_create_response_from_buffer_with_free_callback(size, reply->body.data, free);
     if (!response)
         return MHD_NO;
-    if (!reply->size_unknown && size)
-        reply->body = (struct prof__buffer) { 0 }; /* theirs now */
-    add_headers(response, reply);
     prof__metrics_count(prof__exchange_handler(&c->exchange), reply->status);
     enum MHD_Result r = MHD_queue_response(c->mhd, reply->status, response);
     MHD_destroy_response(response); /* our reference to it */

@@ -34,11 +34,10 @@
 
 #include "address.h"
 #include "loop.h"
+#include "options.h"
 
-#define DEFAULT_MAX_CONNECTIONS 64
-#define MOST_CONNECTIONS        16384
-#define STACK_BYTES             (1024 * 1024) /* names are looked up in debug information here */
-#define STOP_MS                 1700          /* prof_http_stop() waits no longer */
+#define STACK_BYTES (1024 * 1024) /* names are looked up in debug information here */
+#define STOP_MS     1700          /* prof_http_stop() waits no longer */
 
 enum state { STOPPED, STARTING, SERVING, STOPPING };
 
@@ -252,33 +251,6 @@ static int create_thread(struct order *order)
 
 /* --- the program's side ----------------------------------------------------------------------- */
 
-static int read_options(const struct prof_http_options *opts, struct order *order)
-{
-    struct prof_http_options known = PROF_HTTP_OPTIONS_INIT;
-
-    if (opts) {
-        if (opts->size < sizeof(opts->size))
-            return prof_set_last_error(-EINVAL, "the options were not initialized");
-        for (size_t i = sizeof(known); i < opts->size; i++)
-            if (((const char *)opts)[i])
-                return prof_set_last_error(-E2BIG, "an option is set that this version of "
-                                                   "libprof-http does not know");
-        memcpy(&known, opts, opts->size < sizeof(known) ? opts->size : sizeof(known));
-    }
-    order->token = known.token ? known.token : secure_getenv("LIBPROF_HTTP_TOKEN");
-    if (order->token && !*order->token) /* most likely a secret that was not filled in */
-        return prof_set_last_error(-EINVAL, "the token is empty: %s",
-                                   known.token ? "pass NULL for none"
-                                               : "unset LIBPROF_HTTP_TOKEN for none");
-    const char *source = secure_getenv("LIBPROF_UI_SOURCE");
-    order->source = known.source > 0 || (known.source == 0 && source && strcmp(source, "1") == 0);
-    order->max_connections =
-        known.max_connections ? known.max_connections : DEFAULT_MAX_CONNECTIONS;
-    if (order->max_connections > MOST_CONNECTIONS)
-        return prof_set_last_error(-EINVAL, "max_connections is above %d", MOST_CONNECTIONS);
-    return 0;
-}
-
 static int start(struct order *order)
 {
     int r;
@@ -361,13 +333,16 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
 {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct order order = { .reported = false };
+    struct prof_http_options known;
     int cancel_state;
     int r = prof__address_parse(addr, &order.address);
 
     if (r == 0)
-        r = read_options(opts, &order);
+        r = prof__options_read(opts, &known);
     if (r < 0)
         return r;
+    order.token = known.token;
+    order.max_connections = known.max_connections;
     pthread_once(&once, set_up_once);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     r = start(&order);

@@ -75,6 +75,69 @@ PROF_API int prof_http_stop(void);
  */
 PROF_API int prof_http_address(char *buf, size_t size);
 
+struct MHD_Connection; /* of libmicrohttpd */
+
+/**
+ * The endpoints in a libmicrohttpd daemon of the program's own, instead of or beside the server
+ * above. To be called from its MHD_AccessHandlerCallback, in every call, with what that was given:
+ *
+ *     static enum MHD_Result on_request(void *cls, struct MHD_Connection *c, const char *url,
+ *                                       const char *method, const char *version,
+ *                                       const char *upload, size_t *upload_size, void **request)
+ *     {
+ *         int r = prof_http_handler(c, "/debug/pprof/", url, method, upload, upload_size, request);
+ *
+ *         if (r != -ENOENT)
+ *             return r > 0 ? MHD_YES : MHD_NO;
+ *         ...                            // the program's own; *request is NULL, or what it made it
+ *     }
+ *
+ *     static void on_completed(void *cls, struct MHD_Connection *c, void **request,
+ *                              enum MHD_RequestTerminationCode how) // MHD_OPTION_NOTIFY_COMPLETED
+ *     {
+ *         prof_http_handler_completed(c, request);
+ *     }
+ *
+ *     prof_http_handler_start(NULL);     // before MHD_start_daemon()
+ *     prof_http_handler_stop();          // before MHD_stop_daemon(), which else aborts the process
+ *                                        // if a request waits
+ *
+ * @param prefix   where: a path that ends in "/debug/pprof/", since that is what clients look for
+ * @param request  NULL at first. While a request is ours it points to its state
+ *
+ * Returns: 1: go on (MHD_YES), 0: close the connection (MHD_NO), -ENOENT: not below the prefix, and
+ *          nothing was done; -EINVAL: a wrong prefix or a missing argument.
+ * Threads: any number at once.
+ * Waits:   requests with seconds=, and profile, want MHD_ALLOW_SUSPEND_RESUME: then they are
+ *          suspended, and one thread of ours, hidden as that of the server, writes their profiles.
+ *          With MHD_USE_THREAD_PER_CONNECTION the connection's thread waits. Else they are
+ *          answered 501. All others are answered at once in the daemon's thread.
+ * Access:  as the server's, by the token, Sec-Fetch-Site and Host; see SECURITY.md. Limits on
+ *          connections and time are the daemon's.
+ */
+PROF_API int prof_http_handler(struct MHD_Connection *connection, const char *prefix,
+                               const char *url, const char *method, const char *upload,
+                               size_t *upload_size, void **request);
+
+/** A request is over, however it ended. Another's, or none, is left alone. Without this call what
+ * clients leave behind that go away early is never freed. */
+PROF_API void prof_http_handler_completed(struct MHD_Connection *connection, void **request);
+
+/**
+ * Let prof_http_handler() serve; until then, and after the stop, it answers 503. Of the options
+ * only the token counts. Returns: 0, -EALREADY, -EINVAL, -E2BIG, -ENOMEM. A forked child starts
+ * anew.
+ */
+PROF_API int prof_http_handler_start(const struct prof_http_options *opts);
+
+/**
+ * Answer the requests that wait 503 and let none wait from now on. When it returns none is
+ * suspended any more. Not to be called from a handler.
+ * Returns: 0 or -EALREADY. Blocks: while a profile that was begun is looked up, some seconds at
+ * most.
+ */
+PROF_API int prof_http_handler_stop(void);
+
 /**
  * Writes the program's own metrics in Prometheus' text form, 0.0.4: whole lines, each family with
  * its HELP and TYPE, under names that do not begin with libprof_ or process_. Called in the
