@@ -548,6 +548,7 @@ def numbers(service, profrun):
         with browser.Browser() as b:
             with Program([service, "127.0.0.1:0"]) as program:
                 compare_program(b, program, tmp, "demo", lambda: time.sleep(0))
+                test_mangled(b, tmp)
             no_complaints(b, "the demo's numbers")
             if not shutil.which("redis-server") or not shutil.which("redis-benchmark"):
                 skip("redis-server is not installed")
@@ -564,6 +565,66 @@ def numbers(service, profrun):
             no_complaints(b, "redis's numbers")
     finally:
         shutil.rmtree(tmp)
+
+
+# Names as compilers make them, and what they must become here. Those with None stay as they are.
+MANGLED = [
+    ("_Z3foov", "foo"),
+    ("_ZN3net6Server5serveERKSs", "net::Server::serve"),
+    ("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector::push_back"),
+    ("_ZNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEE9_M_appendEPKcm",
+     "std::__cxx11::basic_string::_M_append"),
+    ("_ZN12_GLOBAL__N_15cacheEv", "(anonymous namespace)::cache"),
+    ("_ZN6WidgetC2EOS_", "Widget::Widget"),
+    ("_ZN6WidgetD0Ev", "Widget::~Widget"),
+    ("_ZplRK1AS1_", "operator+"),
+    ("_ZN1AixEm", "A::operator[]"),
+    ("_ZNK1AcvbEv", "A::operator bool"),
+    ("_ZSt4moveIRiEONSt16remove_referenceIT_E4typeEOS2_", "std::move"),
+    ("_ZN1nL5innerEv", "n::inner"),
+    ("_ZZ4mainE5local", None),  # local names are spelt in more than one way
+    ("_ZN1x1yILi3ELb1EE1zEv", "x::y::z"),
+    ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
+    ("_Z", None), ("_ZN", None), ("_ZN3net", None), ("_ZNS5_3fooEv", None), ("_Z99foo", None),
+    ("_ZN9__proto__E", "__proto__"), ("_Z11constructorv", "constructor"), ("main", "main"),
+    ("_Z3barI" + "P" * 5000 + "iEvv", None), ("_Z" + "N" * 5000, None),
+]
+
+
+def mangled_profile():
+    strings, p = [b"", b"samples", b"count", b"/usr/bin/cpp"], pprof.Profile()
+    p.sample_type = [pprof.ValueType(type=1, unit=2)]
+    p.mapping = [pprof.Mapping(id=1, memory_start=0x1000, memory_limit=0x100000, filename=3,
+                               has_functions=1, has_filenames=1, has_line_numbers=1)]
+    for i, (name, _) in enumerate(MANGLED):
+        strings.append(name.encode())
+        at = len(strings) - 1
+        p.function.append(pprof.Function(id=i + 1, name=at, system_name=at))
+        p.location.append(pprof.Location(id=i + 1, mapping_id=1, address=0x1000 + i, line=[
+            pprof.Line(function_id=i + 1, line=1)]))
+        p.sample.append(pprof.Sample(location_id=[i + 1], value=[1000 + i]))
+    return encode(p, strings)
+
+
+def test_mangled(b, tmp):
+    """C++ and Rust names, against what is known and against pprof's own demangler."""
+    data = mangled_profile()
+    open_bytes(b, "mangled.pb.gz", data)
+    got = {flat: name for name, (flat, _) in viewer_top(b).items()}
+    path = os.path.join(tmp, "mangled.pb.gz")
+    with open(path, "wb") as f:
+        f.write(data)
+    out = subprocess.run(["go", "tool", "pprof", "-top", "-nodecount=10000", "-nodefraction=0", path],
+                         check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
+                         env=dict(os.environ, PPROF_BINARY_PATH=tmp)).stdout
+    theirs = {int(m.group(1)): m.group(2) for m in re.finditer(
+        r"^ *(\d+) +[\d.]+% +[\d.]+% +\d+ +[\d.]+%  (.+)$", out, re.M)}
+    for i, (name, want) in enumerate(MANGLED):
+        if want is None:
+            check(got.get(1000 + i, "") != "", "%.60s shows" % name)
+            continue
+        equal(got.get(1000 + i), want, name)
+        equal(theirs.get(1000 + i), want, name + ", by pprof")
 
 
 # --- hostile names ------------------------------------------------------------------------------
