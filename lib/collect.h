@@ -104,6 +104,9 @@ struct prof__lock_hooks {
      * any thread, maybe with the same value again. */
     void (*watch)(bool on);
 
+    /* What they ask before an unlock. */
+    struct prof__lock_filter *filter;
+
     /* The pointers that the hooks jump through, and their size. */
     const void *doors;
     size_t doors_size;

@@ -107,6 +107,7 @@ static void switch_hooks(void)
 void prof__lock_hooks_present(const struct prof__lock_hooks *hooks)
 {
     rate_now(&block_rate);
+    prof__ledger_keep_filter(hooks->filter);
     for (unsigned i = 0; i < COPIES; i++) {
         const struct prof__lock_hooks *seen = NULL;
 

@@ -43,8 +43,9 @@ struct state {
 
 enum { COUNT_BITS = 20, COUNT_MAX = (1 << COUNT_BITS) - 1, GENERATIONS = 1 << 23 };
 
-_Atomic uint16_t prof__lock_filter[PROF__LOCK_FILTER] __attribute__((aligned(4096)));
+enum { FILTERS = 2 };
 
+static _Atomic(struct prof__lock_filter *) filter[FILTERS];
 static struct entry entry[ENTRIES];
 static _Atomic bool used;
 static _Atomic uint64_t lost;
@@ -74,20 +75,37 @@ static bool idle(struct state s)
     return s.balance == 0 && s.waiting == 0 && s.fresh == 0 && !s.claimed;
 }
 
-static _Atomic uint16_t *filter_of(uintptr_t lock)
+void prof__ledger_keep_filter(struct prof__lock_filter *f)
 {
-    return &prof__lock_filter[(uint32_t)lock >> 4 & (PROF__LOCK_FILTER - 1)];
+    for (unsigned i = 0; i < FILTERS; i++) {
+        struct prof__lock_filter *none = NULL;
+
+        if (atomic_compare_exchange_strong_explicit(&filter[i], &none, f, memory_order_relaxed,
+                                                    memory_order_relaxed))
+            return;
+    }
 }
 
-/* There are fewer entries than a filter count can hold. Relaxed: a hint, see the header. */
+/* There are fewer entries than a filter's count can hold. Relaxed: a hint, see the header. */
+static void filter_change(uintptr_t lock, uint16_t by)
+{
+    for (unsigned i = 0; i < FILTERS; i++) {
+        struct prof__lock_filter *f = atomic_load_explicit(&filter[i], memory_order_relaxed);
+
+        if (f)
+            atomic_fetch_add_explicit(&f->open[(uint32_t)lock >> 4 & (PROF__LOCK_FILTER - 1)], by,
+                                      memory_order_relaxed);
+    }
+}
+
 static void filter_add(uintptr_t lock)
 {
-    atomic_fetch_add_explicit(filter_of(lock), 1, memory_order_relaxed);
+    filter_change(lock, 1);
 }
 
 static void filter_remove(uintptr_t lock)
 {
-    atomic_fetch_sub_explicit(filter_of(lock), 1, memory_order_relaxed);
+    filter_change(lock, (uint16_t)-1);
 }
 
 static_assert(ENTRIES <= UINT16_MAX, "the filter never overflows");
@@ -367,7 +385,8 @@ void prof__ledger_fork_child(void)
 
         if (!lock)
             continue;
-        atomic_store_explicit(filter_of(lock), 0, memory_order_relaxed);
+        if (!idle(unpack(prof__pair_peek(&e->state))))
+            filter_remove(lock);
         atomic_store_explicit(&e->lock, 0, memory_order_relaxed);
         atomic_store_explicit(&e->state.low, 0, memory_order_relaxed);
         atomic_store_explicit(&e->state.high, 0, memory_order_relaxed);

@@ -10,14 +10,20 @@
 
 #include "base/compiler.h"
 
-/* How many entries of the ledger have an open account, by bits 4 to 18 of the lock's address. So
- * one cache line is about 512 bytes of locks, and no lock elsewhere is disturbed by it. */
+/*
+ * How many entries of the ledger have an open account, by bits 4 to 18 of the lock's address. So
+ * one cache line is about 512 bytes of locks, and no lock elsewhere is disturbed by it. Each copy
+ * of the hooks has its own, because it is looked at between two locked instructions, where a load
+ * that hangs on another one is felt: its address must not have to be loaded first.
+ */
 enum { PROF__LOCK_FILTER = 1 << 15 };
-extern PROF_SHARED _Atomic uint16_t prof__lock_filter[PROF__LOCK_FILTER];
+struct prof__lock_filter {
+    _Atomic uint16_t open[PROF__LOCK_FILTER];
+};
 
 /* What an unlock asks first: may there be something to charge? A relaxed load: a waiter that comes
  * a moment later is charged to the next one. */
-static inline bool prof__ledger_maybe(const void *lock)
+static inline bool prof__ledger_maybe(const struct prof__lock_filter *filter, const void *lock)
 {
     bool set;
 
@@ -25,9 +31,13 @@ static inline bool prof__ledger_maybe(const void *lock)
     __asm__ volatile(
         "cmpw $0, %[open]"
         : "=@ccne"(set)
-        : [open] "m"(prof__lock_filter[(uint32_t)(uintptr_t)lock >> 4 & (PROF__LOCK_FILTER - 1)]));
+        : [open] "m"(filter->open[(uint32_t)(uintptr_t)lock >> 4 & (PROF__LOCK_FILTER - 1)]));
     return set;
 }
+
+/* Keep this filter from now on; accounts that are open already do not show in it. At most two,
+ * further ones stay as they are. It must live for ever. */
+void prof__ledger_keep_filter(struct prof__lock_filter *filter);
 
 /* What is taken out of an account: the time waited, and those who had not been counted yet. */
 struct prof__debt {

@@ -64,7 +64,7 @@ static PROF_COLD int unlock_contended(mtx_t *m, const void *caller)
 
 int prof__watch_mtx_unlock(mtx_t *m)
 {
-    if (PROF_UNLIKELY(prof__ledger_maybe(m)))
+    if (prof__contended(m))
         return unlock_contended(m, CALLER);
     return prof__pthread_real.mtx_unlock(m);
 }
@@ -73,7 +73,7 @@ static void release_for_wait(mtx_t *m, const void *caller)
 {
     struct prof__debt debt;
 
-    if (prof__ledger_maybe(m) && !nested(m) && prof__release_begin(m, &debt))
+    if (prof__contended(m) && !nested(m) && prof__release_begin(m, &debt))
         prof__release_end(m, &debt, true, caller);
 }
 

@@ -9,6 +9,8 @@
 #include "real_pthread.h"
 #include "watch.h"
 
+struct prof__lock_filter prof__lock_filter __attribute__((aligned(4096)));
+
 /* --- mutexes ---------------------------------------------------------------------------------- */
 
 static PROF_COLD int lock_contended(pthread_mutex_t *m, const void *caller)
@@ -36,8 +38,7 @@ static bool robust_is_free(const pthread_mutex_t *m)
 
 static PROF_COLD int lock_robust(pthread_mutex_t *m, const void *caller)
 {
-    return robust_is_free(m) ? prof__pthread_real.pthread_mutex_lock(m)
-                             : lock_contended(m, caller);
+    return robust_is_free(m) ? prof__pthread_real.pthread_mutex_lock(m) : lock_contended(m, caller);
 }
 
 int prof__watch_pthread_mutex_lock(pthread_mutex_t *m)
@@ -57,7 +58,7 @@ static PROF_COLD int unlock_contended(pthread_mutex_t *m, const void *caller)
 
 int prof__watch_pthread_mutex_unlock(pthread_mutex_t *m)
 {
-    if (PROF_UNLIKELY(prof__ledger_maybe(m)))
+    if (prof__contended(m))
         return unlock_contended(m, CALLER);
     return prof__pthread_real.pthread_mutex_unlock(m);
 }
@@ -199,7 +200,7 @@ static PROF_COLD int rwlock_unlock_contended(pthread_rwlock_t *l, const void *ca
 
 int prof__watch_pthread_rwlock_unlock(pthread_rwlock_t *l)
 {
-    if (PROF_UNLIKELY(prof__ledger_maybe(l)))
+    if (prof__contended(l))
         return rwlock_unlock_contended(l, CALLER);
     return prof__pthread_real.pthread_rwlock_unlock(l);
 }

@@ -14,7 +14,7 @@ static void release_for_wait(pthread_mutex_t *m, const void *caller)
 {
     struct prof__debt debt;
 
-    if (prof__ledger_maybe(m) && !prof__mutex_nested(m) && prof__release_begin(m, &debt))
+    if (prof__contended(m) && !prof__mutex_nested(m) && prof__release_begin(m, &debt))
         prof__release_end(m, &debt, true, caller);
 }
 

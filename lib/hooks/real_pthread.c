@@ -14,6 +14,7 @@
 
 #include "collect.h"
 #include "real.h"
+#include "watch.h"
 
 static void look_up(void);
 static const struct prof__pthread first;
@@ -138,6 +139,7 @@ __attribute__((constructor)) static void start(void)
 {
     static const struct prof__lock_hooks hooks = {
         .watch = prof__pthread_watch,
+        .filter = &prof__lock_filter,
         .doors = &prof__pthread_door,
         .doors_size = sizeof(prof__pthread_door),
     };

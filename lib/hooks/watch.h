@@ -13,6 +13,14 @@
 /* Where a hook returns to: its frame is gone when a watching function runs. */
 #define CALLER __builtin_return_address(0)
 
+/* The filter of this copy of the hooks. */
+extern struct prof__lock_filter prof__lock_filter __attribute__((visibility("hidden")));
+
+static inline bool prof__contended(const void *lock)
+{
+    return PROF_UNLIKELY(prof__ledger_maybe(&prof__lock_filter, lock));
+}
+
 /*
  * A wait under way, ended on every way out of the block: real functions that wait may be points of
  * cancellation, and then the stack is unwound through us. Nothing else is to be undone.

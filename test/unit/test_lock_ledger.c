@@ -12,6 +12,7 @@
 #include "check.h"
 
 static char locks[1 << 20];
+static struct prof__lock_filter filter;
 
 static const void *lock_at(size_t i)
 {
@@ -44,9 +45,9 @@ static void test_a_release_is_charged_what_was_waited_until_then(void)
     struct prof__heir h;
     uint32_t waiters;
 
-    CHECK(!prof__ledger_maybe(lock), "nobody waits");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nobody waits");
     uint32_t ref = prof__ledger_arrive(lock, 1000);
-    CHECK(ref && prof__ledger_maybe(lock), "now one does");
+    CHECK(ref && prof__ledger_maybe(&filter, lock), "now one does");
     CHECK_INT(charged(lock, 1100, &waiters), 100, "the first holder");
     CHECK_INT(waiters, 1, "who kept one waiting");
     CHECK_INT(charged(lock, 1150, &waiters), 50, "one that was faster than the waiter");
@@ -56,7 +57,7 @@ static void test_a_release_is_charged_what_was_waited_until_then(void)
     CHECK_INT(d.wait_ns, 20, "time to run again");
     CHECK_INT(h.row, 7, "row");
     CHECK_INT(h.factor, 3, "factor");
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
     CHECK_INT(charged(lock, 2000, &waiters), 0, "nothing is owed");
 }
 
@@ -69,9 +70,9 @@ static void test_without_an_heir_the_next_release_pays(void)
     uint32_t ref = prof__ledger_arrive(lock, 1000);
     CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
     CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "its row is not known yet");
-    CHECK(prof__ledger_maybe(lock), "so it stays");
+    CHECK(prof__ledger_maybe(&filter, lock), "so it stays");
     CHECK_INT(charged(lock, 9000, NULL), 30, "and does not grow");
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_an_unsampled_release_has_its_rest_dropped(void)
@@ -84,7 +85,7 @@ static void test_an_unsampled_release_has_its_rest_dropped(void)
     CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
     prof__ledger_set_heir(lock, (struct prof__heir) { PROF__HEIR_NOBODY, 0 });
     CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "nobody is charged");
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_five_waiters_make_five_times_the_time(void)
@@ -98,7 +99,7 @@ static void test_five_waiters_make_five_times_the_time(void)
     CHECK_INT(waiters, 5, "each once");
     for (int i = 0; i < 5; i++)
         give_up(ref[i], 2000);
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_who_gives_up_is_charged_to_the_holder_all_the_same(void)
@@ -121,7 +122,7 @@ static void test_who_was_refused_never_waited(void)
     CHECK_INT(waiters, 1, "the other");
     give_up(other, 1100);
     prof__ledger_retract(prof__ledger_arrive(lock, 2000), 2000);
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_a_failed_release_gives_back(void)
@@ -166,7 +167,7 @@ static void test_what_is_forgiven_is_gone(void)
     CHECK_INT(charged(lock, 5100, &waiters), 100, "only what came after");
     CHECK_INT(waiters, 0, "waiters");
     give_up(ref, 5100);
-    CHECK(!prof__ledger_maybe(lock), "nothing is left");
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 /* Random events on eight locks at a logical clock, next to a model that adds up by hand. */
@@ -228,7 +229,7 @@ static void test_any_sequence_adds_up(void)
 
         paid += charged(lock_at(100 + l), now, &n);
         counted += n;
-        CHECK(!prof__ledger_maybe(lock_at(100 + l)), "nothing is left");
+        CHECK(!prof__ledger_maybe(&filter, lock_at(100 + l)), "nothing is left");
     }
     CHECK_INT(paid, waited, "nanoseconds");
     CHECK_INT(counted, arrived, "waiters");
@@ -251,7 +252,7 @@ static void test_a_full_ledger_counts_what_it_loses(void)
         CHECK_INT(charged(lock_at(1000 + i), 1100, NULL), ref[i] ? 100 : 0, "time");
         if (ref[i])
             give_up(ref[i], 1100);
-        CHECK(!prof__ledger_maybe(lock_at(1000 + i)) || !ref[i], "nothing is left");
+        CHECK(!prof__ledger_maybe(&filter, lock_at(1000 + i)) || !ref[i], "nothing is left");
     }
     uint32_t again = prof__ledger_arrive(lock_at(1000), 2000);
     CHECK(again, "there is room again");
@@ -271,7 +272,7 @@ static void test_forgotten_debts_make_room(void)
     }
     prof__ledger_forgive(2000);
     for (size_t i = 0; i < 60000; i++)
-        if (prof__ledger_maybe(lock_at(i)))
+        if (prof__ledger_maybe(&filter, lock_at(i)))
             CHECK(false, "lock %zu is still open", i);
 }
 
@@ -324,7 +325,7 @@ static void test_threads_at_once_add_up(void)
 
         all_paid += charged(lock_at(200 + l), prof__monotonic_ns(), &n);
         all_counted += n;
-        CHECK(!prof__ledger_maybe(lock_at(200 + l)), "nothing is left");
+        CHECK(!prof__ledger_maybe(&filter, lock_at(200 + l)), "nothing is left");
     }
     CHECK_INT(all_counted, THREADS * ROUNDS, "waiters");
     CHECK(all_paid >= all_waited * 99 / 100, "%lld paid of %lld", (long long)all_paid,
@@ -333,6 +334,7 @@ static void test_threads_at_once_add_up(void)
 
 int main(void)
 {
+    prof__ledger_keep_filter(&filter);
     test_a_release_is_charged_what_was_waited_until_then();
     test_without_an_heir_the_next_release_pays();
     test_an_unsampled_release_has_its_rest_dropped();
