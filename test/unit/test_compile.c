@@ -26,6 +26,15 @@
 static volatile bool watching;
 static volatile unsigned iterations, allocations;
 
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#define SANITIZED
+#elif defined(__has_feature)
+#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
+#define SANITIZED
+#endif
+#endif
+
+#ifndef SANITIZED
 /* In front of libc's, for libunwind too. */
 int dl_iterate_phdr(int (*f)(struct dl_phdr_info *, size_t, void *), void *arg)
 {
@@ -38,15 +47,6 @@ int dl_iterate_phdr(int (*f)(struct dl_phdr_info *, size_t, void *), void *arg)
     return real(f, arg);
 }
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
-#define SANITIZED
-#elif defined(__has_feature)
-#if __has_feature(address_sanitizer) || __has_feature(thread_sanitizer)
-#define SANITIZED
-#endif
-#endif
-
-#ifndef SANITIZED
 extern void *__libc_malloc(size_t);
 extern void *__libc_calloc(size_t, size_t);
 
