@@ -302,6 +302,29 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
     return r;
 }
 
+struct window_request {
+    struct prof_window *window;
+    struct prof_write_options options;
+};
+
+static int write_window_file(void *arg, prof_sink_fn *sink, void *sink_arg)
+{
+    struct window_request *q = arg;
+
+    return prof_window_write(q->window, &q->options, sink, sink_arg);
+}
+
+int prof_window_write_file(struct prof_window *w, const char *path, int debug)
+{
+    struct window_request q = { w, PROF_WRITE_OPTIONS_INIT };
+
+    q.options.debug = debug;
+    if (!w || !path)
+        return prof_set_last_error(-EINVAL, "no %s given to prof_window_write_file()",
+                                   w ? "path" : "window");
+    return prof__sink_file(path, write_window_file, &q);
+}
+
 void prof_window_close(struct prof_window *w)
 {
     if (!w)

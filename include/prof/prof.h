@@ -219,6 +219,9 @@ PROF_API int prof_window_open(const char *name, struct prof_window **ret_window)
 PROF_API int prof_window_write(struct prof_window *w, const struct prof_write_options *opts,
                                prof_sink_fn *sink, void *arg);
 
+/** The same to a file, as prof_profile_write_file(). */
+PROF_API int prof_window_write_file(struct prof_window *w, const char *path, int debug);
+
 /** Give the window up. NULL is allowed. */
 PROF_API void prof_window_close(struct prof_window *w);
 

@@ -3,6 +3,7 @@
  *
  *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries
  *   LIBPROF_DUMP   write a heap profile there at exit
+ *   LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
  *
  * profrun sets these, and LIBPROF_PROFRUN to the process id that the program will have. Only that
  * process may use stderr, for one line: where it serves, or why it cannot. Every other process,
@@ -15,6 +16,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <pthread.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -26,11 +28,13 @@
 
 #include "base/rawlog.h"
 #include "base/thread.h"
+#include "cpu_dump.h"
 #include "pattern.h"
 
 static const char *address; /* LIBPROF_HTTP, or NULL */
 static const char *dump;    /* LIBPROF_DUMP, or NULL */
 static const char *dump_at; /* the directory that a relative one starts from, and a slash; or "" */
+static bool dump_cpu;       /* it is a CPU profile */
 static pid_t dump_owner;    /* the process that writes it where it has no %p; 0: none here */
 
 static int (*http_start)(const char *addr, const struct prof_http_options *opts);
@@ -135,19 +139,40 @@ __attribute__((destructor)) static void finish(void)
 
     if (!dump || (dump_owner != getpid() && !prof__pattern_has_pid(dump)))
         return;
-    size_t n = (size_t)snprintf(path, sizeof(path), "%s", dump_at);
-    if (n >= sizeof(path) || prof__pattern_expand(dump, path + n, sizeof(path) - n) < 0)
-        prof__log("LIBPROF_DUMP=%.200s is not a path with %%p, %%n and %%%% in it", dump);
+    if (dump_cpu)
+        prof__cpu_dump_finish();
+    else if (prof__preload_dump_path(path, sizeof(path)) < 0)
+        return;
     else if (prof_write_heap(path) < 0)
         prof__log("no heap profile in %.300s: %s", path, prof_last_error());
     else
         prof__log("heap profile written to %.400s", path);
 }
 
+int prof__preload_dump_path(char *buf, size_t size)
+{
+    size_t n = (size_t)snprintf(buf, size, "%s", dump_at);
+    int r = n < size ? prof__pattern_expand(dump, buf + n, size - n) : -ENAMETOOLONG;
+
+    if (r < 0)
+        prof__log("LIBPROF_DUMP=%.200s is not a path with %%p, %%n and %%%% in it", dump);
+    return r;
+}
+
 void prof__preload_take_over(void)
 {
-    if (dump_owner)
-        dump_owner = getpid();
+    if (!dump_owner || dump_owner == getpid())
+        return;
+    dump_owner = getpid();
+    if (dump_cpu)
+        prof__cpu_dump_restart();
+}
+
+/* A child with a file of its own has a CPU profile of its own. */
+static void fork_child(void)
+{
+    if (dump_cpu && prof__pattern_has_pid(dump))
+        prof__cpu_dump_restart();
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
@@ -176,6 +201,11 @@ __attribute__((constructor)) static void start(void)
         prof__preload_serve();
     if (serves || dump)
         prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
+    dump_cpu = dump && setting("LIBPROF_CPU_DUMP");
+    if (dump_cpu && (dump_owner || prof__pattern_has_pid(dump))) {
+        prof__cpu_dump_start(setting("LIBPROF_CPU_DUMP"));
+        pthread_atfork(NULL, NULL, fork_child);
+    }
     if (entered)
         prof__leave(&prof__self);
     errno = saved;

@@ -12,6 +12,9 @@ int prof__preload_serve(void);
 /* This process, a forked one, takes over from its parent: the file of LIBPROF_DUMP is its now. */
 void prof__preload_take_over(void);
 
+/* Where LIBPROF_DUMP says that this process writes. 0, or a negative errno that is in the log. */
+int prof__preload_dump_path(char *buf, size_t size);
+
 /* From now on see to forked children and daemons. `serve`: they may serve; `each`: all of them. */
 void prof__daemon_watch(bool serve, bool each);
 

@@ -43,6 +43,8 @@ static const char help[] =
     "\n"
     "  -o FILE          write a heap profile to FILE when the program exits; %p in it is the\n"
     "                   process id, %n the program's name, %% a percent sign\n"
+    "  --cpu SECONDS    with -o: write a CPU profile instead, of the first SECONDS of the run or\n"
+    "                   of all of it if it ends before; 0 for all of it however long\n"
     "  --heap-rate N    mean bytes between two samples, with k, m or g; default 512k, 1 records\n"
     "                   every block, 0 none\n"
     "  --log FILE       append libprof's own messages to FILE; \"stderr\" for there\n"
@@ -100,6 +102,17 @@ static void check_rate(const char *text)
                text);
     if (n > ((uint64_t)1 << 40) >> shift)
         refuse(EXIT_USAGE, "A heap rate of %s is above the limit of 1024g.", text);
+}
+
+static void check_seconds(const char *text)
+{
+    size_t n = strspn(text, "0123456789");
+
+    if (n == 0 || text[n] || n > 9)
+        refuse(EXIT_USAGE,
+               "\"%s\" is not a number of seconds. Give how long to profile, such as 30, or 0 for "
+               "the whole run.",
+               text);
 }
 
 /* Absolute, since the program may change its directory before it writes there. A percent sign of
@@ -269,9 +282,10 @@ static void check_program(const char *name)
 
 int main(int argc, char **argv)
 {
-    enum { HTTP = 256, RATE, LOG, VERSION, HELP };
+    enum { HTTP = 256, CPU, RATE, LOG, VERSION, HELP };
     static const struct option options[] = {
         { "http", required_argument, NULL, HTTP },
+        { "cpu", required_argument, NULL, CPU },
         { "heap-rate", required_argument, NULL, RATE },
         { "log", required_argument, NULL, LOG },
         { "output", required_argument, NULL, 'o' },
@@ -280,6 +294,7 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     const char *http = NULL;
+    bool cpu = false;
     int option;
     char pid[24];
 
@@ -289,6 +304,11 @@ int main(int argc, char **argv)
             if (!*optarg)
                 refuse(EXIT_USAGE, "--http needs an address, such as " HTTP_DEFAULT ".");
             http = optarg;
+            break;
+        case CPU:
+            check_seconds(optarg);
+            set("LIBPROF_CPU_DUMP", optarg);
+            cpu = true;
             break;
         case RATE:
             check_rate(optarg);
@@ -315,6 +335,8 @@ int main(int argc, char **argv)
     if (optind == argc)
         refuse(EXIT_USAGE, "Which program? \"profrun --help\" shows how to say it.");
 
+    if (cpu && !getenv("LIBPROF_DUMP"))
+        refuse(EXIT_USAGE, "--cpu needs -o FILE, for where the profile goes.");
     check_program(argv[optind]);
     if (http)
         set("LIBPROF_HTTP", http);

@@ -248,6 +248,63 @@ def test_dump(d):
     check(status == 3 and not os.path.exists(d + "/exit.pb.gz"), "not at _exit()")
 
 
+def cpu_seconds(path):
+    """The total of a valid CPU profile."""
+    data = open(path, "rb").read()
+    profile = pprof.parse(data)
+    problems = pprof.check(profile, data, "profile")
+    check(not problems, "%s: %s" % (path, problems[:3]))
+    return profile.totals()["cpu"] / 1e9
+
+
+BURN = """
+import os, sys, threading, time
+def burn(seconds):
+    end = time.thread_time() + seconds
+    while time.thread_time() < end:
+        pass
+threads = [threading.Thread(target=burn, args=(0.4,)) for i in range(2)]
+for t in threads: t.start()
+burn(0.4)
+for t in threads: t.join()
+"""
+
+
+def test_cpu(d):
+    refused(2, "--cpu -o", "--cpu", "0", "true")
+    for wrong in ("", "x", "-1", "1.5", "1s", "99999999999"):
+        refused(2, "seconds", "--cpu", wrong, "-o", d + "/f", "true")
+
+    # The whole run, of the process and of a child that has its own file.
+    status, out, err = run("--cpu", "0", "-o", "%n.%p.pb", sys.executable, "-c",
+                           BURN + "print(time.process_time())", cwd=d)
+    check((status, err) == (0, ""), "silent: %d %r" % (status, err))
+    names = os.listdir(d)
+    check(len(names) == 1, "one file: %s" % names)
+    used, got = float(out), cpu_seconds(d + "/" + names[0])
+    check(abs(got - used) <= 0.1 * used + 0.1, "%.2f s of the run's %.2f s" % (got, used))
+
+    # Its first second only, written then.
+    status, out, _ = run("--cpu", "1", "-o", d + "/first.pb", sys.executable, "-c", BURN +
+                         "while not os.path.exists(sys.argv[1]): time.sleep(0.01)\n"
+                         "before = os.stat(sys.argv[1])\n" "burn(0.5)\n"
+                         "print(time.process_time())", d + "/first.pb")
+    check(status == 0, "status %d" % status)
+    check(cpu_seconds(d + "/first.pb") < float(out) - 0.3, "what came later is not in it")
+
+    # A forked child goes on without a profile, or with its own where it has a file of its own.
+    fork = BURN + "pid = os.fork()\nif pid == 0: burn(0.3)\nelse: os.waitpid(pid, 0)\n"
+    status, _, err = run("--cpu", "0", "-o", d + "/one.pb", sys.executable, "-c", fork)
+    check((status, err) == (0, ""), "one file: %d %r" % (status, err))
+    check(abs(cpu_seconds(d + "/one.pb") - 1.2) < 0.35, "the parent's: %.2f" %
+          cpu_seconds(d + "/one.pb"))
+    os.mkdir(d + "/each")
+    status, _, err = run("--cpu", "0", "-o", d + "/each/%p", sys.executable, "-c", fork)
+    check((status, err) == (0, ""), "two files: %d %r" % (status, err))
+    each = sorted(cpu_seconds(d + "/each/" + n) for n in os.listdir(d + "/each"))
+    check(len(each) == 2 and 0.2 < each[0] < 0.6 < each[1], "parent and child: %s" % each)
+
+
 # --- serving -------------------------------------------------------------------------------------
 
 
@@ -402,6 +459,7 @@ def main():
         os.chdir(fresh())
         test_environment(fresh())
         test_dump(fresh())
+        test_cpu(fresh())
         if with_http:
             test_announcement()
             test_the_server_is_not_in_the_profile(fresh())

@@ -1,0 +1,124 @@
+/*
+ * cpu_dump.c - profiling the CPU without anybody asking over HTTP.
+ *
+ * A window is opened before main() and written once: at exit(), or by a thread of ours when the
+ * seconds are over, whichever comes first. That thread blocks all signals and is in no profile. The
+ * window belongs to the process that opened it; a forked child has none until it is given its own.
+ */
+#include "cpu_dump.h"
+
+#include <errno.h>
+#include <limits.h>
+#include <linux/futex.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdint.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+#include <prof/prof.h>
+
+#include "base/rawlog.h"
+#include "preload.h"
+
+enum { NONE, OPEN, WRITING, DONE };
+
+static struct prof_window *window;
+static pid_t owner;
+static long length_s = -1; /* 0: until the end; < 0: nothing is wanted */
+static _Atomic uint32_t state;
+
+/* One of the two writes. The other, at exit(), waits until that is done. */
+static void write_once(void)
+{
+    uint32_t seen = OPEN;
+    char path[4096];
+
+    /* Acquire: `window` is there; pairs with the release in start(). */
+    if (!atomic_compare_exchange_strong_explicit(&state, &seen, WRITING, memory_order_acquire,
+                                                 memory_order_acquire)) {
+        while (atomic_load_explicit(&state, memory_order_acquire) == WRITING)
+            syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, WRITING, NULL, NULL, 0);
+        return;
+    }
+    if (prof__preload_dump_path(path, sizeof(path)) == 0) {
+        if (prof_window_write_file(window, path, 0) < 0)
+            prof__log("no CPU profile in %.300s: %s", path, prof_last_error());
+        else
+            prof__log("CPU profile written to %.400s", path);
+    }
+    prof_window_close(window);
+    atomic_store_explicit(&state, DONE, memory_order_release);
+    syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+}
+
+static void *write_later(void *arg)
+{
+    struct timespec left = { length_s, 0 };
+
+    prof_thread_hide();
+    prctl(PR_SET_NAME, "prof-dump");
+    while (nanosleep(&left, &left) != 0 && errno == EINTR)
+        ;
+    write_once();
+    return NULL;
+}
+
+static int start_thread(void)
+{
+    sigset_t all, before;
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    sigfillset(&all);
+    pthread_attr_init(&attr);
+    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+    pthread_sigmask(SIG_SETMASK, &all, &before);
+    int r = pthread_create(&thread, &attr, write_later, NULL);
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    pthread_attr_destroy(&attr);
+    return r;
+}
+
+static void start(void)
+{
+    if (prof_window_open("profile", &window) < 0) {
+        prof__log("no CPU profile: %s", prof_last_error());
+        return;
+    }
+    owner = getpid();
+    atomic_store_explicit(&state, OPEN, memory_order_release);
+    if (length_s > 0 && start_thread() != 0)
+        prof__log("the CPU profile goes on until exit: no thread to end it");
+}
+
+void prof__cpu_dump_start(const char *seconds)
+{
+    char *end;
+
+    errno = 0;
+    long n = strtol(seconds, &end, 10);
+    if (end == seconds || *end || errno || n < 0 || n > INT_MAX) {
+        prof__log("LIBPROF_CPU_DUMP=%.80s is not a number of seconds, or 0; ignored", seconds);
+        return;
+    }
+    length_s = n;
+    start();
+}
+
+void prof__cpu_dump_finish(void)
+{
+    if (owner == getpid())
+        write_once();
+}
+
+void prof__cpu_dump_restart(void)
+{
+    if (length_s < 0)
+        return;
+    atomic_store_explicit(&state, NONE, memory_order_relaxed);
+    start();
+}
