@@ -64,10 +64,15 @@ enum { SPACE_NONE, SPACE_IN_THE_MAKING, SPACE_READY };
 static _Atomic int space_state;
 static unw_addr_space_t space;
 
+/* How this thread may be canceled. */
+struct cancel {
+    int state, type;
+};
+
 /* Everything below is guarded by `lock`. Not on the stack, of which a signal handler on an
  * alternate stack, or a coroutine, may have little. */
 static uint64_t saved_mask;
-static int saved_cancel;
+static struct cancel saved_cancel;
 static struct job {
     uintptr_t pc; /* looked up: inside the instruction, so return address - 1 */
     const struct prof__object *object;
@@ -460,67 +465,50 @@ static bool take_lock(void)
     return false;
 }
 
+/* The type as well as the state: a cancellation that was sent while it was enabled, glibc before
+ * 2.37 carries out when it arrives, whatever the state is then. */
+static void put_off_cancellation(struct cancel *ret_was)
+{
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret_was->state);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &ret_was->type);
+}
+
+/* May not return: here one that came meanwhile is carried out. */
+static void let_cancellation(const struct cancel *was)
+{
+    int unused;
+
+    pthread_setcanceltype(was->type, &unused);
+    pthread_setcancelstate(was->state, &unused);
+}
+
 uintptr_t prof__compile_enter(bool may_init)
 {
     uint64_t all = ~(uint64_t)0, mask;
-    int cancel;
+    struct cancel cancel;
 
-    if (!space_ready(may_init))
-        return PROF__PC_BUSY;
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    prof__raw_sigmask(SIG_SETMASK, &all, &mask);
-    if (take_lock()) {
-        saved_mask = mask;
-        saved_cancel = cancel;
-        return 0;
+    put_off_cancellation(&cancel);
+    if (space_ready(may_init)) {
+        prof__raw_sigmask(SIG_SETMASK, &all, &mask);
+        if (take_lock()) {
+            saved_mask = mask;
+            saved_cancel = cancel;
+            return 0;
+        }
+        prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
     }
-    prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
-    pthread_setcancelstate(cancel, NULL);
+    let_cancellation(&cancel);
     return PROF__PC_BUSY;
 }
 
 void prof__compile_leave(void)
 {
     uint64_t mask = saved_mask;
-    int cancel = saved_cancel;
+    struct cancel cancel = saved_cancel;
 
     prof__unlock(&lock);
     prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
-    pthread_setcancelstate(cancel, NULL);
-}
-
-/* --- functions without a name --------------------------------------------------------------- */
-
-struct function_query {
-    uintptr_t pc, start;
-};
-
-static int find_function(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    struct function_query *q = arg;
-    struct prof__object o;
-    unw_proc_info_t found;
-
-    if (!prof__object_find(q->pc, &o) || prof__compile_enter(true))
-        return 1;
-    memset(&job, 0, offsetof(struct job, cursor));
-    job.pc = q->pc;
-    job.object = &o;
-    if (find_proc_info(space, q->pc, &found, 0, NULL) >= 0 && found.start_ip <= q->pc &&
-        q->pc < found.end_ip)
-        q->start = found.start_ip;
-    prof__compile_leave();
-    return 1; /* no need to see the other objects */
-}
-
-/* Inside dl_iterate_phdr(), so that nobody unloads the object meanwhile: unlike a stack that is
- * being walked, an address in a profile keeps nothing loaded. */
-uintptr_t prof__stack_function_start(uintptr_t pc)
-{
-    struct function_query q = { .pc = pc };
-
-    dl_iterate_phdr(find_function, &q);
-    return q.start;
+    let_cancellation(&cancel);
 }
 
 void prof__stack_fork_prepare(void)

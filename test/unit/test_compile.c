@@ -220,7 +220,7 @@ static void test_objects_without_a_table(void)
 static void test_signals_and_cancellation_wait(void)
 {
     uint64_t before, inside, after;
-    int cancel;
+    int cancel, type;
 
     prof__raw_sigmask(SIG_BLOCK, NULL, &before);
     CHECK_INT(prof__compile_enter(false), 0, "enter");
@@ -233,6 +233,8 @@ static void test_signals_and_cancellation_wait(void)
     CHECK(before == after, "the mask is as it was");
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, &cancel);
     CHECK_INT(cancel, PTHREAD_CANCEL_ENABLE, "and so is cancellation");
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, &type);
+    CHECK_INT(type, PTHREAD_CANCEL_DEFERRED, "and its type");
 }
 
 #ifndef SANITIZED
@@ -262,7 +264,7 @@ static void test_a_canceled_thread_leaves_the_lock_free(void)
 
     if (!prof__object_find((uintptr_t)a_function_of_libc, &o))
         return;
-    for (uintptr_t i = 0; i < 200; i++) {
+    for (uintptr_t i = 0; i < 1000; i++) {
         unsigned start = atomic_load(&compiled);
         pthread_t t;
 
