@@ -23,7 +23,12 @@ struct format {
     uint64_t content, form;
 };
 
-enum { FORMATS_MAX = 16, PATH_PART_MAX = 4096 };
+enum {
+    FORMATS_MAX = 16,
+    PATH_PART_MAX = 4096,
+    TABLE_MAX = 1 << 29,  /* bytes of one unit's */
+    VISITS_MAX = 1 << 26, /* rows times addresses in them, which compilers make about one each */
+};
 
 /* --- header ---------------------------------------------------------------------------------- */
 
@@ -186,7 +191,7 @@ int prof__dwarf_lines_open(struct prof__dwarf_lines *l, struct prof__arena *a,
     struct prof__reader r = { (const uint8_t *)p->data + offset, (const uint8_t *)p->data + p->size,
                               false };
     uint64_t length = prof__read_length(&r, &l->offset_size);
-    if (r.bad || length > prof__read_left(&r))
+    if (r.bad || length > prof__read_left(&r) || length > TABLE_MAX)
         return -EINVAL;
     r.end = r.at + length;
     prof__dwarf_image_need(im, PROF__DWARF_LINE, offset, 12 + length);
@@ -259,6 +264,7 @@ struct run {
     size_t n;
     size_t next;  /* none before this lies at or after `low` */
     uint64_t low; /* where the last row began */
+    size_t visits;
 };
 
 /* What one opcode does to both. */
@@ -293,7 +299,7 @@ static void row(struct run *run, uint64_t low, uint64_t high, uint64_t file, uin
     run->low = low;
     while (run->next < run->n && run->pc[run->next].address < low)
         run->next++;
-    for (size_t i = run->next; i < run->n && run->pc[i].address < high; i++) {
+    for (size_t i = run->next; i < run->n && run->pc[i].address < high; i++, run->visits++) {
         struct prof__dwarf_pc *pc = &run->pc[i];
 
         if (pc->has_row)
@@ -319,7 +325,7 @@ void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf
         special[i].address = (uint16_t)(step / l->line_range * l->min_advance);
         special[i].line = (int16_t)(l->line_base + (int)(step % l->line_range));
     }
-    while (r.at < r.end && !r.bad) {
+    while (r.at < r.end && !r.bad && run.visits < VISITS_MAX) {
         unsigned opcode = *r.at++;
         bool emit = false, end = false;
 

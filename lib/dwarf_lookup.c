@@ -24,15 +24,15 @@
 #include "dwarf_scan.h"
 
 enum {
-    DEPTH_MAX = 512,      /* of nested entries; deeper ones are not looked into */
-    INLINE_MAX = 128,     /* frames at one address */
-    ORIGINS_MAX = 16,     /* hops from an entry to the one that has its name */
-    RANGES_MAX = 1 << 22, /* of one unit or function */
+    DEPTH_MAX = 512,  /* of nested entries; deeper ones are not looked into */
+    INLINE_MAX = 128, /* frames at one address */
+    ORIGINS_MAX = 16, /* hops from an entry to the one that has its name */
     NAME_MAX_BYTES = 1 << 14,
-    UNIT_HEAD = 8192,        /* as dwarf_scan.c reads it */
-    ENTRY_BYTES = 4096,      /* that hold any one entry */
-    LOADED_MAX = 48 << 20,   /* then the image is emptied between two units */
-    SCAN_CLOCK_STEPS = 4096, /* entries between two looks at the clock */
+    UNIT_HEAD = 8192,      /* as dwarf_scan.c reads it */
+    ENTRY_BYTES = 4096,    /* that hold any one entry */
+    LOADED_MAX = 48 << 20, /* then the image is emptied between two units */
+    UNITS_MAX = 1 << 20,
+    CLOCK_STEPS = 4096, /* entries, ranges or addresses between two looks at the clock */
 };
 
 /* A function or an inlined one, with at least one of the addresses in it. */
@@ -64,12 +64,19 @@ struct lookup {
     struct prof__arena work;   /* for one unit */
     struct debug main, alternate;
     int64_t deadline_ns;
+    uint64_t steps; /* a measure of the work done */
     struct prof__query *query;
     size_t n;
     uint32_t *unit_of; /* by query: index in unit + 1 */
     struct touched_unit *unit;
     size_t n_units, room;
 };
+
+/* Nothing that a file says may keep us beyond the deadline. */
+static bool is_late(struct lookup *l)
+{
+    return ++l->steps % CLOCK_STEPS == 0 && prof__monotonic_ns() > l->deadline_ns;
+}
 
 /* --- libdw ----------------------------------------------------------------------------------- */
 
@@ -81,8 +88,9 @@ static int debug_open(struct debug *d, struct prof__arena *a, const struct prof_
     if (r < 0)
         return r;
     /* libdw reads the start of every unit on its way to any. */
-    for (uint64_t at = 0; prof__dwarf_unit_at(&d->image, at, &unit) == 0; at += unit.size)
-        ;
+    uint64_t at = 0;
+    for (int i = 0; i < UNITS_MAX && prof__dwarf_unit_at(&d->image, at, &unit) == 0; i++)
+        at += unit.size;
     elf_version(EV_CURRENT);
     d->elf = elf_memory(d->image.base, d->image.size);
     d->dwarf = d->elf ? dwarf_begin_elf(d->elf, DWARF_C_READ, NULL) : NULL;
@@ -203,6 +211,8 @@ static int touch_range(struct lookup *l, uint64_t offset, uint64_t low, uint64_t
         return 0;
     for (size_t i = prof__query_from(l->query, l->n, low); i < l->n && l->query[i].address < high;
          i++) {
+        if (is_late(l))
+            return -ETIME;
         if (l->unit_of[i])
             continue;
         int r = touch(l, offset, i);
@@ -224,15 +234,13 @@ static int touch_units(struct lookup *l)
 
         if (type != DW_UT_compile && type != DW_UT_skeleton)
             continue;
-        for (int i = 0; i < RANGES_MAX; i++) {
-            at = dwarf_ranges(&die, at, &base, &low, &high);
-            if (at <= 0)
-                break;
-            int r = touch_range(l, dwarf_dieoffset(&die), low, high);
+        while ((at = dwarf_ranges(&die, at, &base, &low, &high)) > 0) {
+            int r = is_late(l) ? -ETIME : touch_range(l, dwarf_dieoffset(&die), low, high);
+
             if (r < 0)
                 return r;
         }
-        if (prof__monotonic_ns() > l->deadline_ns)
+        if (is_late(l))
             return -ETIME;
     }
     return 0;
@@ -273,6 +281,8 @@ static int hang_range(struct unit_work *w, const struct prof__dwarf_entry *e, ui
     for (size_t i = first_from(w, low); i < w->n && w->pc[i].address < high; i++) {
         struct prof__dwarf_pc *pc = &w->pc[i];
 
+        if (is_late(w->lookup))
+            return -ETIME;
         if (outer ? pc->function != outer : pc->function && pc->function_size <= high - low)
             continue;
         if (!*f) {
@@ -300,12 +310,8 @@ static int hang(struct unit_work *w, const struct prof__dwarf_entry *e,
     if (e->has_bounds)
         r = hang_range(w, e, e->low, e->high, outer, &f);
     else if (e->has_code && dwarf_offdie(w->lookup->main.dwarf, e->offset, &die))
-        for (int i = 0; r == 0 && i < RANGES_MAX; i++) {
-            at = dwarf_ranges(&die, at, &base, &low, &high);
-            if (at <= 0)
-                break;
-            r = hang_range(w, e, low, high, outer, &f);
-        }
+        while (r == 0 && (at = dwarf_ranges(&die, at, &base, &low, &high)) > 0)
+            r = is_late(w->lookup) ? -ETIME : hang_range(w, e, low, high, outer, &f);
     *ret_function = f;
     return r;
 }
@@ -318,7 +324,7 @@ static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick
     struct prof__dwarf_entry e;
     size_t depth = 0;
 
-    for (uint64_t step = 1; prof__dwarf_scan_next(s, &e); step++) {
+    while (prof__dwarf_scan_next(s, &e)) {
         struct prof__dwarf_function *outer = depth < DEPTH_MAX ? in[depth] : NULL;
         struct prof__dwarf_function *f = outer;
         int r = 0;
@@ -339,7 +345,7 @@ static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick
             break; /* a unit with nothing in it */
         if (e.has_children && !(quick && !f && prof__dwarf_scan_skip(s, &e)) && ++depth < DEPTH_MAX)
             in[depth] = f;
-        if (step % SCAN_CLOCK_STEPS == 0 && prof__monotonic_ns() > w->lookup->deadline_ns)
+        if (is_late(w->lookup))
             return -ETIME;
     }
     return 0;

@@ -20,6 +20,7 @@ enum {
     SEGMENTS_MAX = 64,
     DYNAMIC_MAX = 256,
     LOADED_SYMBOLS_MAX = 1 << 22,
+    VISITS_MAX = 1 << 26, /* symbols times addresses in them, which linkers make a few each */
 };
 
 /* Where bytes come from: a file, or memory of this process. */
@@ -77,15 +78,16 @@ static bool is_better(const Elf64_Sym *sym, const struct prof__query *q)
     return rank_of(sym) > q->symbol_rank;
 }
 
-static void offer(const Elf64_Sym *sym, struct prof__query *q, size_t n)
+/* Returns how many addresses it covers. */
+static size_t offer(const Elf64_Sym *sym, struct prof__query *q, size_t n)
 {
     unsigned type = ELF64_ST_TYPE(sym->st_info);
 
     if ((type != STT_FUNC && type != STT_GNU_IFUNC) || sym->st_shndx == SHN_UNDEF ||
         sym->st_size == 0 || sym->st_name == 0)
-        return;
-    for (size_t i = prof__query_from(q, n, sym->st_value);
-         i < n && q[i].address - sym->st_value < sym->st_size; i++) {
+        return 0;
+    size_t first = prof__query_from(q, n, sym->st_value), i = first;
+    for (; i < n && q[i].address - sym->st_value < sym->st_size; i++) {
         if (!is_better(sym, &q[i]))
             continue;
         q[i].symbol_start = sym->st_value;
@@ -93,6 +95,7 @@ static void offer(const Elf64_Sym *sym, struct prof__query *q, size_t n)
         q[i].symbol_name = sym->st_name;
         q[i].symbol_rank = rank_of(sym);
     }
+    return i - first;
 }
 
 static char *read_name(const struct source *s, const struct table *t, struct prof__arena *a,
@@ -128,16 +131,17 @@ static int search(const struct source *s, const struct table *t, struct prof__ar
                   struct prof__query *q, size_t n)
 {
     Elf64_Sym *chunk = prof__arena_array(a, CHUNK, sizeof(*chunk));
+    size_t visits = 0;
 
     if (!chunk)
         return -ENOMEM;
-    for (uint64_t at = 0; at < t->n;) {
+    for (uint64_t at = 0; at < t->n && visits < VISITS_MAX;) {
         size_t count = PROF_MIN((uint64_t)CHUNK, t->n - at);
 
         if (!read_source(s, t->symbols + at * sizeof(*chunk), chunk, count * sizeof(*chunk)))
             break; /* cut short: the names so far are right */
         for (size_t i = 0; i < count; i++)
-            offer(&chunk[i], q, n);
+            visits += offer(&chunk[i], q, n);
         at += count;
     }
     for (size_t i = 0; i < n; i++) {

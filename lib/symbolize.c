@@ -9,7 +9,9 @@
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
  * file is opened. Results are all that is kept; files, handles and what libdw allocates go at the
  * end of each request. Objects are forgotten, longest unused first, when together they pass
- * CACHE_MAX. Answers found without the object's file are not kept: it may be back next time.
+ * CACHE_MAX. Answers found without the object's file are not kept: it may be back next time. Nor
+ * are those cut short by the deadline, unless it leaves no time for any: so a huge program's names
+ * come over some requests, and no request takes long.
  *
  * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
  * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
@@ -51,6 +53,7 @@ struct answer {
     uint64_t address; /* in the file; 0: a free slot */
     struct cached_line *line;
     uint32_t n_lines;
+    bool is_provisional; /* time ran out: to be asked again */
 };
 
 enum { TEXT_HEADS = 1024, ANSWERS_FIRST = 256 };
@@ -268,7 +271,12 @@ static int answer_keep(struct object *o, struct prof__arena *a, const struct pro
         kept[i].start_line = line[i].start_line;
     }
     o->n_answers += answer->address == 0;
-    *answer = (struct answer) { .address = q->address, .line = kept, .n_lines = (uint32_t)n };
+    *answer = (struct answer) {
+        .address = q->address,
+        .line = kept,
+        .n_lines = (uint32_t)n,
+        .is_provisional = q->unfinished,
+    };
     return 0;
 }
 
@@ -360,7 +368,7 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     struct object *o = missing[0].object;
     struct prof__arena a = { 0 };
     struct prof__query *q = prof__arena_array(&a, n, sizeof(*q));
-    size_t n_queries = 0;
+    size_t n_queries = 0, n_unfinished = 0;
     bool found = false;
     int r = q ? 0 : -ENOMEM;
 
@@ -369,16 +377,21 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     for (size_t i = 0; i < n; i++)
         if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
             q[n_queries++].address = missing[i].address;
+    int64_t start_ns = prof__monotonic_ns();
     r = read_files(m, &a, rq->deadline_ns, q, n_queries, &found);
     if (!found)
         o->forget = true;
+    for (size_t i = 0; i < n_queries; i++)
+        n_unfinished += q[i].unfinished;
+    /* It will not go better next time, unless another object took most of the time. */
+    bool is_hopeless = n_unfinished == n_queries && rq->deadline_ns - start_ns > DEADLINE_NS / 2;
+    for (size_t i = 0; i < n_queries && is_hopeless; i++)
+        q[i].unfinished = false;
     for (size_t i = 0, j = 0; i < n_queries && r == 0; i++) {
         r = answer_keep(o, &a, &q[i]);
         const struct answer *answer = answer_slot(o->answer, o->n_slots, q[i].address);
         for (; j < n && missing[j].address == q[i].address && r == 0; j++)
             r = answer_copy(rq, answer, missing[j].index);
-        if (q[i].unfinished)
-            o->forget = true;
     }
 out:
     prof__arena_free(&a);
@@ -413,7 +426,7 @@ static int answer_all(struct request *rq, size_t n)
 
         if (!o)
             r = -ENOMEM;
-        else if (answer->address)
+        else if (answer->address && !answer->is_provisional)
             r = answer_copy(rq, answer, i);
         else
             missing[n_missing++] =

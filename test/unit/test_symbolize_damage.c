@@ -121,8 +121,7 @@ static void damage(const struct file *f, unsigned char *copy)
 /* Every function and file must be a string that can be read. Returns how many are named. */
 static size_t read_results(const struct prof__symbols *s, size_t n)
 {
-    volatile size_t length = 0;
-    size_t named = 0;
+    size_t length = 0, named = 0;
 
     for (size_t i = 0; i < n; i++)
         for (size_t j = 0; j < s[i].n; j++) {
@@ -130,6 +129,7 @@ static size_t read_results(const struct prof__symbols *s, size_t n)
             length += s[i].line[j].file ? strlen(s[i].line[j].file) : 0;
             named += s[i].line[j].function != NULL;
         }
+    CHECK(length < n * 128 * 32768, "%zu bytes of names", length);
     return named;
 }
 
