@@ -89,7 +89,7 @@ B256(13)
 #define R16(n)  R4(n##0) R4(n##1) R4(n##2) R4(n##3)
 #define R64(n)  R16(n##0) R16(n##1) R16(n##2) R16(n##3)
 #define R256(n) R64(n##0) R64(n##1) R64(n##2) R64(n##3)
-    static fn *const table[FUNCTIONS] = { R256(10) R256(11) R256(12) R256(13) };
+static fn *const table[FUNCTIONS] = { R256(10) R256(11) R256(12) R256(13) };
 
 ALWAYS static void walk_ours(void)
 {
