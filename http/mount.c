@@ -70,6 +70,7 @@ static struct {
     pthread_cond_t changed;
     struct request *requests;
     char *token;
+    bool source; /* source files may be read */
     bool started;
     bool has_thread;
     pthread_t thread;
@@ -462,6 +463,7 @@ static struct request *begin(struct MHD_Connection *mhd, const char *prefix, con
     pthread_mutex_lock(&mounted.lock);
     q->next = mounted.requests;
     mounted.requests = q;
+    x->may_read_source = mounted.source;
     pthread_mutex_unlock(&mounted.lock);
     return q;
 }
@@ -580,6 +582,7 @@ int prof_http_handler_start(const struct prof_http_options *opts)
         char *old = mounted.token;
 
         mounted.token = token;
+        mounted.source = known.source > 0;
         token = old;
         mounted.started = true;
         atomic_store_explicit(&stopping, false, memory_order_relaxed);

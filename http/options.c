@@ -35,6 +35,9 @@ int prof__options_read(const struct prof_http_options *opts, struct prof_http_op
         known.max_connections = DEFAULT_MAX_CONNECTIONS;
     if (known.max_connections > MOST_CONNECTIONS)
         return prof_set_last_error(-EINVAL, "max_connections is above %d", MOST_CONNECTIONS);
+    const char *source = secure_getenv("LIBPROF_UI_SOURCE");
+    if (known.source == 0 && source && strcmp(source, "1") == 0)
+        known.source = 1;
     *ret = known;
     return 0;
 }

@@ -343,6 +343,7 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
         return r;
     order.token = known.token;
     order.max_connections = known.max_connections;
+    order.source = known.source > 0;
     pthread_once(&once, set_up_once);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
     r = start(&order);

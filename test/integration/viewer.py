@@ -143,6 +143,17 @@ def used(b):
     return set(b.run("return [...app.state.tree.key.slice(1, app.state.tree.size)];"))
 
 
+def demo(service, **variables):
+    """The demo service, when it has done enough for each of its functions to have samples: 64 are
+    expected of the smallest, so that none would be seen once in e^64."""
+    env = {k: v for k, v in os.environ.items() if not k.startswith("LIBPROF_")}
+    program = Program([service, "127.0.0.1:0"],
+                      env=dict(env, LIBPROF_HEAP_RATE="65536", **variables))
+    while not program.process.stdout.readline().startswith("handled 2000 "):
+        pass
+    return program
+
+
 # --- views --------------------------------------------------------------------------------------
 
 
@@ -396,7 +407,7 @@ def test_download(b):
 
 
 def views(service):
-    with Program([service, "127.0.0.1:0"]) as program:
+    with demo(service) as program:
         test_policy(program.root)
         with browser.Browser() as b:
             test_flame(b, program.root)
@@ -435,10 +446,8 @@ def status_of(url):
 
 
 def source(service):
-    off = dict(os.environ)
-    off.pop("LIBPROF_UI_SOURCE", None)
     with browser.Browser() as b:
-        with Program([service, "127.0.0.1:0"], env=off) as program:
+        with demo(service) as program:
             status, text = status_of(program.root + "ui/source?address=0x1000&depth=0")
             equal(status, 403, "source is off at first")
             b.open(program.root + "ui/#heap")
@@ -447,7 +456,7 @@ def source(service):
             b.wait("document.querySelector('#source').textContent.includes('LIBPROF_UI_SOURCE')",
                    "the tab says how to switch it on")
             b.log() # the 403
-        with Program([service, "127.0.0.1:0"], env=dict(off, LIBPROF_UI_SOURCE="1")) as program:
+        with demo(service, LIBPROF_UI_SOURCE="1") as program:
             b.open("about:blank")
             b.open(program.root + "ui/#heap")
             b.wait("app.state.shown", "heap")
@@ -546,7 +555,7 @@ def numbers(service, profrun):
     tmp = tempfile.mkdtemp()
     try:
         with browser.Browser() as b:
-            with Program([service, "127.0.0.1:0"]) as program:
+            with demo(service) as program:
                 compare_program(b, program, tmp, "demo", lambda: time.sleep(0))
                 test_mangled(b, tmp)
             no_complaints(b, "the demo's numbers")
@@ -791,7 +800,7 @@ def unsymbolized_profile():
 
 def files(service):
     data, total = large_profile()
-    with Program([service, "127.0.0.1:0"]) as program, browser.Browser() as b:
+    with demo(service) as program, browser.Browser() as b:
         b.open(program.root + "ui/")
         check("Take a profile" in notice(b), "an empty page says what to do: " + notice(b))
         open_bytes(b, "large.pb.gz", data)
