@@ -13,7 +13,8 @@
 #include "base/random.h"
 #include "base/task.h"
 
-enum { PLACES = 4096, WINDOW = 16, CLAIMED = UINT32_MAX };
+enum { PLACES = 4096, WINDOW = 16 };
+#define CLAIMED UINT32_MAX
 
 struct place {
     _Atomic uint32_t tid;  /* 0: free */
