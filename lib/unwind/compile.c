@@ -26,13 +26,13 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <libunwind.h>
-#include <link.h>
 #include <pthread.h>
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
+#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/lock.h"
@@ -77,6 +77,7 @@ static struct job {
     uintptr_t pc; /* looked up: inside the instruction, so return address - 1 */
     const struct prof__object *object;
     bool info_found;
+    bool by_kernel; /* the object may be unloaded any time */
     unsigned n_reads, n_loads;
     uintptr_t load[LOADS_MAX]; /* addresses of words of the stack, in tags */
     uintptr_t page[PAGES];     /* known to be readable; a direct-mapped cache */
@@ -113,6 +114,10 @@ static bool read_object(uintptr_t at, uintptr_t *ret)
         job.n_reads >= READS_MAX)
         return false;
     job.n_reads++;
+    if (job.by_kernel) {
+        struct iovec local = { ret, WORD }, remote = { (void *)at, WORD };
+        return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)WORD;
+    }
     for (uintptr_t page = at >> 12; page <= (at + WORD - 1) >> 12; page++) {
         uintptr_t *known = &job.page[page % PAGES];
 
@@ -509,6 +514,64 @@ void prof__compile_leave(void)
     prof__unlock(&lock);
     prof__raw_sigmask(SIG_SETMASK, &mask, NULL);
     let_cancellation(&cancel);
+}
+
+/* --- functions without a name --------------------------------------------------------------- */
+
+/* Nothing keeps the object of an address in a profile loaded, unlike that of a stack being walked,
+ * and the loader's lock could not be taken in a forked child. So tables are read by way of the
+ * kernel, which only refuses when they are gone. */
+uintptr_t prof__stack_function_start(uintptr_t pc)
+{
+    struct prof__object o;
+    unw_proc_info_t found;
+    uintptr_t start = 0;
+
+    if (!prof__object_find(pc, &o) || prof__compile_enter(true))
+        return 0;
+    memset(&job, 0, offsetof(struct job, cursor));
+    job.pc = pc;
+    job.object = &o;
+    job.by_kernel = true;
+    if (find_proc_info(space, pc, &found, 0, NULL) >= 0 && found.start_ip <= pc &&
+        pc < found.end_ip)
+        start = found.start_ip;
+    prof__compile_leave();
+    return start;
+}
+
+/* --- functions without a name --------------------------------------------------------------- */
+
+struct function_query {
+    uintptr_t pc, start;
+};
+
+static int find_function(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    struct function_query *q = arg;
+    struct prof__object o;
+    unw_proc_info_t found;
+
+    if (!prof__object_find(q->pc, &o) || prof__compile_enter(true))
+        return 1;
+    memset(&job, 0, offsetof(struct job, cursor));
+    job.pc = q->pc;
+    job.object = &o;
+    if (find_proc_info(space, q->pc, &found, 0, NULL) >= 0 && found.start_ip <= q->pc &&
+        q->pc < found.end_ip)
+        q->start = found.start_ip;
+    prof__compile_leave();
+    return 1; /* no need to see the other objects */
+}
+
+/* Inside dl_iterate_phdr(), so that nobody unloads the object meanwhile: unlike a stack that is
+ * being walked, an address in a profile keeps nothing loaded. */
+uintptr_t prof__stack_function_start(uintptr_t pc)
+{
+    struct function_query q = { .pc = pc };
+
+    dl_iterate_phdr(find_function, &q);
+    return q.start;
 }
 
 void prof__stack_fork_prepare(void)
