@@ -6,15 +6,13 @@
 #include <stdarg.h>
 #include <stdio.h>
 
+#include "labels.h"
+
 struct prof_profile *const prof__builtin[] = {
-    &prof__profile_allocs,
-    &prof__profile_block,
-    &prof__profile_goroutine,
-    &prof__profile_heap,
-    &prof__profile_mutex,
-    &prof__profile_threadcreate,
-    &prof__profile_threads,
-    NULL,
+    &prof__profile_allocs,    &prof__profile_block,
+    &prof__profile_goroutine, &prof__profile_heap,
+    &prof__profile_mutex,     &prof__profile_threadcreate,
+    &prof__profile_threads,   NULL,
 };
 
 void prof__append(char *buf, size_t size, int *length, const char *format, ...)
@@ -40,4 +38,8 @@ void prof__append_losses(char *buf, size_t size, int *length)
             "%llu samples of any profile are under [lost: table full]: the tables have reached "
             "their bound; LIBPROF_MEMORY_LIMIT raises it\n",
             (unsigned long long)(stacks + rows));
+    if (prof__labels_lost())
+        prof__append(buf, size, length,
+                     "%llu labels are shown as [other]: too many distinct values\n",
+                     (unsigned long long)prof__labels_lost());
 }

@@ -45,8 +45,8 @@ int prof__task_state(pid_t tid, struct prof__task_state *ret);
  * thread that was waiting has not moved. */
 uint64_t prof__task_switches(pid_t tid);
 
-/* Does the thread block that signal, or take it by sigwait() and the like? 1 yes, 0 no; it cannot be
- * said: a negative errno, -EAGAIN when the thread was too quick. */
+/* Does the thread block that signal, or take it by sigwait() and the like? 1 yes, 0 no; it cannot
+ * be said: a negative errno, -EAGAIN when the thread was too quick. */
 int prof__task_blocks(pid_t tid, int signal);
 
 /* `n` bytes at `from` of this process, or as many of them as can be read; asked of the kernel, so
