@@ -87,7 +87,7 @@ void prof__stack_code_unloaded(void);
 void prof__stack_code_loaded(void);
 
 /* Where the function that covers `pc` starts, as its unwind info has it; 0: none. Tells functions
- * apart in a stripped program. Takes the loader's lock. Context: normal. */
+ * apart in a stripped program. Context: normal. */
 uintptr_t prof__stack_function_start(uintptr_t pc);
 
 /* Around fork(): no thread may be inside the rule compiler. Context: atfork handlers. */
