@@ -540,40 +540,6 @@ uintptr_t prof__stack_function_start(uintptr_t pc)
     return start;
 }
 
-/* --- functions without a name --------------------------------------------------------------- */
-
-struct function_query {
-    uintptr_t pc, start;
-};
-
-static int find_function(struct dl_phdr_info *info, size_t size, void *arg)
-{
-    struct function_query *q = arg;
-    struct prof__object o;
-    unw_proc_info_t found;
-
-    if (!prof__object_find(q->pc, &o) || prof__compile_enter(true))
-        return 1;
-    memset(&job, 0, offsetof(struct job, cursor));
-    job.pc = q->pc;
-    job.object = &o;
-    if (find_proc_info(space, q->pc, &found, 0, NULL) >= 0 && found.start_ip <= q->pc &&
-        q->pc < found.end_ip)
-        q->start = found.start_ip;
-    prof__compile_leave();
-    return 1; /* no need to see the other objects */
-}
-
-/* Inside dl_iterate_phdr(), so that nobody unloads the object meanwhile: unlike a stack that is
- * being walked, an address in a profile keeps nothing loaded. */
-uintptr_t prof__stack_function_start(uintptr_t pc)
-{
-    struct function_query q = { .pc = pc };
-
-    dl_iterate_phdr(find_function, &q);
-    return q.start;
-}
-
 void prof__stack_fork_prepare(void)
 {
     prof__lock(&lock);
