@@ -412,12 +412,13 @@ static bool is_pipe(const int fd[2])
 static unw_addr_space_t make_space(unw_accessors_t *accessors)
 {
     int saved = errno, fd[2] = { -1, -1 };
+    /* First, since malloc may belong to somebody who uses libunwind too, and opens a pipe now. */
+    unw_addr_space_t made = unw_create_addr_space(accessors, 0);
 
     if (__libc_single_threaded && pipe2(fd, O_CLOEXEC) == 0) {
         close(fd[0]);
         close(fd[1]);
     }
-    unw_addr_space_t made = unw_create_addr_space(accessors, 0);
     if (made)
         unw_set_caching_policy(made, UNW_CACHE_NONE);
     if (fd[0] >= 0 && is_pipe(fd)) {
