@@ -1,0 +1,92 @@
+/*
+ * cpu_unhooked.c - the CPU profile and all stacks with libprof alone, without its hooks: threads
+ * are found by looking for them, also those that no hook could see.
+ */
+#include <prof/prof.h>
+#include <pthread.h>
+#include <stdatomic.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "text_profile.h"
+
+static atomic_int stop;
+static volatile long sink;
+
+__attribute__((noinline)) static void before_it(void)
+{
+    while (!atomic_load(&stop))
+        sink++;
+}
+
+__attribute__((noinline)) static void during_it(void)
+{
+    while (!atomic_load(&stop))
+        sink++;
+}
+
+__attribute__((noinline)) static void short_one(void)
+{
+    for (int i = 0; i < 1000; i++)
+        sink++;
+}
+
+static void *thread_main(void *arg)
+{
+    ((void (*)(void))arg)();
+    return NULL;
+}
+
+static double now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+int main(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    pthread_t t[2];
+    long got = 0;
+
+    alarm(60);
+    pthread_create(&t[0], NULL, thread_main, (void *)before_it);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    pthread_create(&t[1], NULL, thread_main, (void *)during_it);
+    for (int i = 0; i < 1000; i++) { /* come and go between two looks */
+        pthread_t brief;
+
+        pthread_create(&brief, NULL, thread_main, (void *)short_one);
+        pthread_join(brief, NULL);
+    }
+    /* A look each second; on a busy machine the thread itself may wait. */
+    for (double end = now() + 20; now() < end && got < 10;) {
+        usleep(300000);
+        CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+        got = text_profile_sum(&text, "during_it");
+        text_profile_free(&text);
+    }
+    CHECK(got >= 10, "a thread that started meanwhile has %ld samples", got);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK(text_profile_sum(&text, "before_it") >= got, "a thread that was there before");
+    text_profile_free(&text);
+    CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+    CHECK_INT(text_profile_sum(&text, NULL), 3, "threads");
+    text_profile_free(&text);
+    CHECK_INT(text_profile_take(&text, "threadcreate", 1), 0, prof_last_error());
+    CHECK(strstr(text.text, "libprof-hooks") != NULL, "threadcreate says what it lacks");
+    text_profile_free(&text);
+    prof_window_close(w);
+    FILE *timers = fopen("/proc/self/timers", "r");
+    CHECK(!timers || fgetc(timers) == EOF, "timers are left");
+    if (timers)
+        fclose(timers);
+    atomic_store(&stop, 1);
+    pthread_join(t[0], NULL);
+    pthread_join(t[1], NULL);
+    return check_report();
+}
