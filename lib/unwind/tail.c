@@ -6,17 +6,16 @@
  * If T is the stub or the hook itself, the caller is on the stack and there is nothing to add. Else
  * T, which has returned to nobody, must have ended in a jump.
  *
- * Bytes before a return address can be read as a call when they are none, so nothing is believed:
+ * Bytes before a return address can be read as a call when they are none, so little is believed:
  * code is read only where the unwind table says that there is a function, a function only counts if
- * it begins where the call leads to, and pointers are read through the kernel. That is slow, and
- * done once: a small cache keeps the answers, guarded as that of rules.h is.
+ * it begins where the call leads to, and pointers lie aligned in the object whose code names them.
+ * That is slow, and done once: a small cache keeps the answers, guarded as that of rules.h is.
  */
 #include "unwind/tail.h"
 
 #include <string.h>
 
 #include "base/random.h"
-#include "base/task.h"
 #include "unwind/objects.h"
 
 enum {
@@ -105,9 +104,15 @@ PROF_NO_SANITIZE static uintptr_t jump_slot(uintptr_t pc, const struct function 
     return relative(pc + 2);
 }
 
-static bool read_slot(uintptr_t slot, uintptr_t *ret)
+/* What the code at `pc` finds in its slot, which is an aligned word of the same object. */
+PROF_NO_SANITIZE static bool read_slot(uintptr_t pc, uintptr_t slot, uintptr_t *ret)
 {
-    return prof__memory_read(slot, ret, sizeof(*ret)) == sizeof(*ret);
+    struct prof__object o;
+
+    if (slot % sizeof(*ret) || !prof__object_find(pc, &o) || slot - o.start >= o.size)
+        return false;
+    *ret = *(const uintptr_t *)slot;
+    return true;
 }
 
 /* Does `pc` lead to a hook through nothing but stubs? If not, and it is where a function begins,
@@ -128,28 +133,22 @@ static bool leads_to_hook(const struct search *s, uintptr_t pc, struct function 
         }
         if (is_door(s, slot))
             return true;
-        if (!read_slot(slot, &pc))
+        if (!read_slot(pc, slot, &pc))
             return false;
     }
     return false;
 }
 
-/* The only jump to a hook in that function; its start, if there are more or none is found. */
+/* The only jump to a hook in that function; its start, if there are more or none is found. Jumps
+ * through a slot are not looked for: too many bytes that are no code would be taken for one. */
 PROF_NO_SANITIZE static uintptr_t find_jump(const struct search *s, const struct function *f)
 {
     uintptr_t end = PROF_MIN(f->end, f->start + SCAN_MAX), found = 0;
 
     for (uintptr_t at = f->start; at + 5 <= end; at++) {
-        const uint8_t *code = (const uint8_t *)at;
         struct function ignored;
-        uintptr_t to = 0;
 
-        if (code[0] == 0xe9)
-            to = relative(at + 1);
-        else if (code[0] != 0xff || code[1] != 0x25 || at + 6 > end ||
-                 !read_slot(relative(at + 2), &to))
-            continue;
-        if (!leads_to_hook(s, to, &ignored))
+        if (*(const uint8_t *)at != 0xe9 || !leads_to_hook(s, relative(at + 1), &ignored))
             continue;
         if (found)
             return f->start;
@@ -169,7 +168,7 @@ PROF_NO_SANITIZE static uintptr_t find_out(const struct search *s, uintptr_t ret
         target = relative(return_address - 4);
     else if (*(const uint8_t *)(return_address - 6) != 0xff ||
              *(const uint8_t *)(return_address - 5) != 0x15 ||
-             !read_slot(relative(return_address - 4), &target))
+             !read_slot(return_address - 1, relative(return_address - 4), &target))
         return 0; /* through a register or a table: unknown */
     if (leads_to_hook(s, target, &callee) || !callee.start)
         return 0;
