@@ -327,7 +327,7 @@ static size_t still_there(const struct prof__history *h, const struct prof__map 
 static int refresh_from_maps(struct prof__arena *a)
 {
     struct prof__loader_list list = { 0 };
-    struct prof__history h;
+    struct prof__history h = { 0 };
     struct prof__map *map;
     size_t n_maps;
     int r = prof__maps_read(a, &map, &n_maps);

@@ -15,12 +15,12 @@ enum prof__rank {
     PROF__RANK_SERVER = 1, /* start and stop of what runs threads */
     PROF__RANK_REGISTRY,   /* name -> profile */
     PROF__RANK_THREADS,    /* one dump of all threads at a time */
-    PROF__RANK_CPU,        /* readers of the CPU profile and its timers; taken with signals masked */
-    PROF__RANK_CUSTOM,     /* the sets behind the program's own profiles */
-    PROF__RANK_SYMBOLIZE,  /* libelf and libdw, which are not thread-safe */
-    PROF__RANK_MODULES,    /* the list of loaded objects, past and present */
-    PROF__RANK_COMPILE,    /* entering libunwind; taken with signals masked */
-    PROF__RANK_LOG,        /* leaf */
+    PROF__RANK_CPU,       /* readers of the CPU profile and its timers; taken with signals masked */
+    PROF__RANK_CUSTOM,    /* the sets behind the program's own profiles */
+    PROF__RANK_SYMBOLIZE, /* libelf and libdw, which are not thread-safe */
+    PROF__RANK_MODULES,   /* the list of loaded objects, past and present */
+    PROF__RANK_COMPILE,   /* entering libunwind; taken with signals masked */
+    PROF__RANK_LOG,       /* leaf */
     PROF__RANKS,
 };
 

@@ -14,6 +14,7 @@
 #include <prof/prof.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -93,7 +94,7 @@ static int start_gperftools(void)
 {
     void *library = dlopen("libprofiler.so.0", RTLD_NOW);
     int (*start)(const char *path) =
-        library ? (int (*)(const char *))dlsym(library, "ProfilerStart") : NULL;
+        library ? (int (*)(const char *))(uintptr_t)dlsym(library, "ProfilerStart") : NULL;
 
     return start && start("/dev/null");
 }

@@ -17,7 +17,11 @@
 #include "base/random.h"
 #include "unwind/stack.h"
 
+#ifdef __clang__
+#define ALWAYS __attribute__((noinline))
+#else
 #define ALWAYS __attribute__((noinline, noclone))
+#endif
 
 enum { FUNCTIONS = 1024, STACKS = 1000 };
 

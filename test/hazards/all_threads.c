@@ -365,7 +365,7 @@ static void test_churn(void)
             thrd_t u;
 
             pthread_create(&t, NULL, brief, NULL);
-            thrd_create(&u, (thrd_start_t)(void *)brief, NULL);
+            thrd_create(&u, (thrd_start_t)(void (*)(void))brief, NULL);
             if (i % 50 == 0 && text_profile_take(&text, "threads", 1) == 0)
                 text_profile_free(&text);
             pthread_join(t, NULL);

@@ -129,7 +129,7 @@ static void test_each_thread_gets_what_the_kernel_says(void)
 {
     struct text_profile text;
     struct prof_window *w = NULL;
-    double total = 0, short_used = 0;
+    double short_used = 0;
     long samples = 0;
 
     start(&workers[0]);
@@ -165,7 +165,6 @@ static void test_each_thread_gets_what_the_kernel_says(void)
 
         snprintf(label, sizeof(label), "\"worker\":\"%s\"", workers[i].name);
         double got = (double)text_profile_sum(&text, label) / 100;
-        total += used;
         printf("%-8s %.3f s by the kernel, %.3f s by the profile\n", workers[i].name, used, got);
         /* 2 %, and one sample at either end. */
         CHECK_BETWEEN(got, used * 0.98 - 0.021, used * 1.02 + 0.021, workers[i].name);

@@ -5,6 +5,7 @@
 #include <prof/prof.h>
 #include <pthread.h>
 #include <stdatomic.h>
+#include <stdint.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -34,7 +35,7 @@ __attribute__((noinline)) static void short_one(void)
 
 static void *thread_main(void *arg)
 {
-    ((void (*)(void))arg)();
+    ((void (*)(void))(uintptr_t)arg)();
     return NULL;
 }
 
@@ -54,13 +55,13 @@ int main(void)
     long got = 0;
 
     alarm(60);
-    pthread_create(&t[0], NULL, thread_main, (void *)before_it);
+    pthread_create(&t[0], NULL, thread_main, (void *)(uintptr_t)before_it);
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
-    pthread_create(&t[1], NULL, thread_main, (void *)during_it);
+    pthread_create(&t[1], NULL, thread_main, (void *)(uintptr_t)during_it);
     for (int i = 0; i < 1000; i++) { /* come and go between two looks */
         pthread_t brief;
 
-        pthread_create(&brief, NULL, thread_main, (void *)short_one);
+        pthread_create(&brief, NULL, thread_main, (void *)(uintptr_t)short_one);
         pthread_join(brief, NULL);
     }
     /* A look each second; on a busy machine the thread itself may wait. */

@@ -84,7 +84,7 @@ static bool is_leaf(door_fn *door)
 static void try_door(const char *name, door_fn *door, struct args a, size_t old_size)
 {
     size_t total = a.n * a.size;
-    struct totals before = { 0 }, live, after;
+    struct totals before = { 0 }, live = { 0 }, after = { 0 };
     char what[128];
 
     bool overflows = a.size && a.n > SIZE_MAX / a.size;
@@ -179,7 +179,7 @@ static void test_each_door(void)
 /* Libc's own callers of malloc. */
 static void test_through_libc(void)
 {
-    struct totals before = { 0 }, after;
+    struct totals before = { 0 }, after = { 0 };
     char *text = NULL, *line = NULL, *stream = NULL;
     size_t line_size = 0, stream_size = 0;
     FILE *f;
@@ -219,7 +219,7 @@ static void test_through_libc(void)
 
 static void test_a_resized_block_stays_one(void)
 {
-    struct totals before = { 0 }, after;
+    struct totals before = { 0 }, after = { 0 };
     size_t bytes = 0;
 
     if (watched)
