@@ -189,9 +189,13 @@ static void remember(const struct record *r)
 }
 
 /* What `known` has and the list has not. */
-static bool bury(const struct prof__loader_list *list, uint32_t epoch)
+static bool bury(const struct prof__loader_list *list, uint32_t epoch, uint64_t *ret_low,
+                 uint64_t *ret_high)
 {
     bool any = false;
+
+    *ret_low = UINT64_MAX;
+    *ret_high = 0;
 
     for (size_t i = 0; i < known.n;) {
         struct record *r = &known.record[i];
@@ -205,6 +209,8 @@ static bool bury(const struct prof__loader_list *list, uint32_t epoch)
             continue;
         }
         r->m.last_epoch = epoch;
+        *ret_low = PROF_MIN(*ret_low, r->m.start);
+        *ret_high = PROF_MAX(*ret_high, r->m.limit);
         remember(r);
         drop(&known, i);
         any = true;
@@ -271,11 +277,12 @@ static bool needs_maps(const struct prof__loader_list *list)
 static int apply(const struct prof__loader_list *list, const struct prof__map *map, size_t n_maps)
 {
     uint32_t epoch = prof__unload_epoch();
-    bool any = bury(list, epoch);
+    uint64_t low, high;
+    bool any = bury(list, epoch, &low, &high);
     int r = add_new(list, map, n_maps, epoch);
 
     if (any)
-        prof__unload_epoch_next();
+        prof__unload_epoch_next(low, high);
     if (r == 0)
         known_state = list->state;
     repack_names();

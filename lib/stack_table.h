@@ -27,7 +27,10 @@ const struct prof__stack *prof__stack_table_get(prof__stack_id id);
 /* How often the unloading of code has been noticed: an address means the object that was there
  * then. Counted up by modules.c. Context: signal. */
 uint32_t prof__unload_epoch(void);
-void prof__unload_epoch_next(void);
+
+/* Something in [low, high) has been unloaded: another epoch begins, and a stack with an address in
+ * there is from now on another than it was. */
+void prof__unload_epoch_next(uintptr_t low, uintptr_t high);
 
 /* Stacks held, and samples whose stack could not be kept. Context: signal. */
 size_t prof__stack_table_count(void);

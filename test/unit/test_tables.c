@@ -210,10 +210,28 @@ static void test_full_tables_keep_totals(void)
     CHECK(lost->n == 1 && lost->pcs[0] == PROF__PC_LOST, "the stack of the lost");
 }
 
+static void test_code_that_took_anothers_place(void)
+{
+    uintptr_t inside[] = { 0x500010, 0x900000 }, outside[] = { 0x700010, 0x900000 };
+    prof__stack_id in = prof__stack_table_add(inside, 2), out = prof__stack_table_add(outside, 2);
+    uint32_t epoch = prof__unload_epoch();
+
+    prof__unload_epoch_next(0x500000, 0x501000);
+    prof__stack_id now = prof__stack_table_add(inside, 2);
+    CHECK(now != in, "the same addresses are another stack once their code was unloaded");
+    CHECK_INT(prof__stack_table_get(now)->epoch, epoch + 1, "of this epoch");
+    CHECK_INT(prof__stack_table_get(in)->epoch, epoch, "and the old one of its own");
+    CHECK_INT(prof__stack_table_add(inside, 2), now, "and only once");
+    CHECK_INT(prof__stack_table_add(outside, 2), out, "stacks of other code stay");
+    prof__unload_epoch_next(0x600000, 0x601000);
+    CHECK(prof__stack_table_add(inside, 2) != now, "the next time again");
+}
+
 int main(void)
 {
     test_size_classes();
     test_many_threads_agree();
+    test_code_that_took_anothers_place();
     test_live_blocks();
     test_stale_block_is_handed_back();
     test_no_block_is_missed_on_shared_pages();
