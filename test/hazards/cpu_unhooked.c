@@ -33,9 +33,11 @@ __attribute__((noinline)) static void short_one(void)
         sink++;
 }
 
+static void (*const work[])(void) = { before_it, during_it, short_one };
+
 static void *thread_main(void *arg)
 {
-    ((void (*)(void))(uintptr_t)arg)();
+    work[(size_t)arg]();
     return NULL;
 }
 
@@ -55,13 +57,13 @@ int main(void)
     long got = 0;
 
     alarm(60);
-    pthread_create(&t[0], NULL, thread_main, (void *)(uintptr_t)before_it);
+    pthread_create(&t[0], NULL, thread_main, (void *)0);
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
-    pthread_create(&t[1], NULL, thread_main, (void *)(uintptr_t)during_it);
+    pthread_create(&t[1], NULL, thread_main, (void *)1);
     for (int i = 0; i < 1000; i++) { /* come and go between two looks */
         pthread_t brief;
 
-        pthread_create(&brief, NULL, thread_main, (void *)(uintptr_t)short_one);
+        pthread_create(&brief, NULL, thread_main, (void *)2);
         pthread_join(brief, NULL);
     }
     /* A look each second; on a busy machine the thread itself may wait. */
