@@ -43,7 +43,7 @@ static void *serve_soon(void *arg)
     prof_thread_hide();
     for (int i = 0; i < TRIES && r == -EADDRINUSE; i++) {
         nanosleep(&wait, NULL);
-        r = prof__preload_serve();
+        r = prof__preload_serve(i == TRIES - 1);
     }
     atomic_store_explicit(&wanted, false, memory_order_relaxed);
     return NULL;

@@ -100,19 +100,35 @@ static int http_load(void)
     return -ENOENT;
 }
 
-int prof__preload_serve(void)
+static int start_server(const char *where)
 {
     struct prof_http_options options = PROF_HTTP_OPTIONS_INIT;
-    char at[256];
-
     bool entered = prof__enter(&prof__self); /* as in http_load() */
-    int r = http_start(address, &options);
+    int r = http_start(where, &options);
+
     if (entered)
         prof__leave(&prof__self);
+    return r;
+}
+
+int prof__preload_serve(bool last_try)
+{
+    char at[256], own[64] = "";
+
+    int r = start_server(address);
     if (r < 0) {
-        prof__log("cannot serve on %s: %s", address, prof_last_error());
-        announce("cannot serve on %s: %s", address, prof_last_error());
-        return r;
+        char why[192];
+
+        snprintf(why, sizeof(why), "%s", prof_last_error());
+        /* Of all processes that have the same address, one gets it; the others are found by pid. */
+        if (r == -EADDRINUSE && last_try && strncmp(address, "unix:", 5) != 0) {
+            snprintf(own, sizeof(own), "unix:@libprof-%d", (int)getpid());
+            if (start_server(own) < 0)
+                own[0] = '\0';
+        }
+        prof__log("cannot serve on %s: %s%s%s", address, why, own[0] ? "; serving on " : "", own);
+        announce("cannot serve on %s: %s%s%s", address, why, own[0] ? "; serving on " : "", own);
+        return own[0] ? 0 : r;
     }
     if (http_address(at, sizeof(at)) < 0)
         snprintf(at, sizeof(at), "%s", address);
@@ -198,7 +214,7 @@ __attribute__((constructor)) static void start(void)
     address = setting("LIBPROF_HTTP") ? strdup(setting("LIBPROF_HTTP")) : NULL;
     bool serves = address && http_load() == 0;
     if (serves)
-        prof__preload_serve();
+        prof__preload_serve(true);
     if (serves || dump)
         prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
     dump_cpu = dump && setting("LIBPROF_CPU_DUMP");

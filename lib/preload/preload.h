@@ -6,8 +6,9 @@
 
 #include "base/compiler.h"
 
-/* Start serving where LIBPROF_HTTP says. 0, or a negative errno that is already in the log. */
-int prof__preload_serve(void);
+/* Start serving where LIBPROF_HTTP says; on the last try, where that port is taken, on a socket of
+ * this process's own. 0, or a negative errno that is already in the log. */
+int prof__preload_serve(bool last_try);
 
 /* This process, a forked one, takes over from its parent: the file of LIBPROF_DUMP is its now. */
 void prof__preload_take_over(void);

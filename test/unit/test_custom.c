@@ -144,6 +144,57 @@ static void test_many_threads(void)
     CHECK_INT(prof_profile_count(shared), 0, "empty again");
 }
 
+static atomic_bool reading;
+
+static int count_bytes(void *arg, const void *data, size_t size)
+{
+    (void)data;
+    *(size_t *)arg += size;
+    return 0;
+}
+
+static void *read_again_and_again(void *arg)
+{
+    struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
+    long rounds = 0;
+
+    (void)arg;
+    o.no_symbols = 1;
+    while (atomic_load(&reading) || rounds == 0) {
+        size_t size = 0;
+
+        o.debug = (int)(rounds & 1);
+        if (prof_profile_write(shared, &o, count_bytes, &size) != 0 || size == 0 ||
+            prof_profile_count(shared) < 0)
+            return NULL;
+        rounds++;
+    }
+    return (void *)rounds;
+}
+
+/* Eight threads add and remove while four read. */
+static void test_readers_meanwhile(void)
+{
+    enum { READERS = 4 };
+    pthread_t writer[THREADS], reader[READERS];
+    void *result;
+
+    atomic_store(&reading, true);
+    for (int i = 0; i < READERS; i++)
+        pthread_create(&reader[i], NULL, read_again_and_again, NULL);
+    for (uintptr_t i = 0; i < THREADS; i++)
+        pthread_create(&writer[i], NULL, come_and_go, (void *)i);
+    for (int i = 0; i < THREADS; i++) {
+        pthread_join(writer[i], &result);
+        CHECK(!result, "%ld calls failed", (long)result);
+    }
+    atomic_store(&reading, false);
+    for (int i = 0; i < READERS; i++) {
+        pthread_join(reader[i], &result);
+        CHECK(result, "a reader got an error, or nothing");
+    }
+}
+
 static void test_listing_is_sorted(void)
 {
     struct prof_profile *all[64];
@@ -162,6 +213,7 @@ int main(void)
     test_keys();
     test_skip_past_the_end();
     test_many_threads();
+    test_readers_meanwhile();
     test_listing_is_sorted();
     return check_report();
 }
