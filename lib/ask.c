@@ -94,7 +94,8 @@ static void on_question(int signal, siginfo_t *info, void *ucontext)
         }
     }
     prof__resume_system_call(ucontext, signal);
-    errno = saved;
+    if (errno != saved) /* as in collect_cpu.c */
+        errno = saved;
 }
 
 /* --- the asker ------------------------------------------------------------------------------- */

@@ -136,7 +136,8 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
         sample(ucontext, prof__cpu_timer_deliver(info));
         prof__resume_system_call(ucontext, signal);
     }
-    errno = saved;
+    if (errno != saved) /* a thread made by raw clone() may share it with another */
+        errno = saved;
 }
 
 /* --- whose signal it is ---------------------------------------------------------------------- */
