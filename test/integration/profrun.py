@@ -375,7 +375,10 @@ def test_a_taken_address(d):
         check((status, out) == (0, "goes on\n"), "the program runs all the same")
         check(re.fullmatch(r"profrun: cannot serve on %s: .*\n" % re.escape(address), err),
               "one line on stderr: %r" % err)
-        check(open(d + "/taken.log").read().count("cannot serve") == 2, "both say so in the log")
+        log = open(d + "/taken.log").read()
+        check(log.count("cannot serve") == 2, "both say so in the log")
+        check(len(set(re.findall(r"serving on unix:@libprof-(\d+)", log))) == 2,
+              "and each has a socket of its own: %r" % log)
         for bad in (address, "nonsense", "", "unix:/nowhere/at/all"):
             p = subprocess.run(["true"], env=clean_env(LD_PRELOAD=preload, LIBPROF_HTTP=bad),
                                capture_output=True, timeout=TIME_LIMIT_S, check=False)
