@@ -28,7 +28,7 @@ static struct start *start_new(void *arg)
     int saved = errno;
     struct start *s = NULL;
 
-    if (!prof__hooks_aside && prof__thread_wants_start())
+    if (prof__thread_wants_start())
         s = prof__real.malloc(sizeof(*s));
     errno = saved;
     if (s) {

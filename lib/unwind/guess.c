@@ -7,7 +7,7 @@
  * behind a call of this very function:
  *
  *   1. where the function's prologue says: it pushes so many registers, and takes so many bytes.
- *      That is exact for nearly all compiled code;
+ *      That is exact for nearly all compiled code, so any call will do;
  *   2. else upward from sp, the first such place;
  *   3. else the first whose call is an indirect one, and whose saved rbp leads further up.
  *
@@ -26,11 +26,12 @@
 
 enum {
     WINDOW = 1 << 20, /* bytes of stack looked through */
-    PROLOGUE = 40,    /* bytes of code that a prologue may take */
-    CALL_MAX = 7,     /* bytes of the longest call instruction */
+    PROLOGUE = 96,    /* bytes of code that a prologue may take */
+    INSTRUCTION_MAX = 16,
+    CALL_MAX = 7, /* bytes of the longest call instruction */
 };
 
-enum call { NO_CALL, INDIRECT_CALL, CALL_OF_IT };
+enum call { NO_CALL, OTHER_CALL, INDIRECT_CALL, CALL_OF_IT };
 
 static bool read_stack(struct prof__walk *w, uintptr_t at, uintptr_t *ret)
 {
@@ -81,30 +82,91 @@ static uintptr_t function_start(const struct prof__object *o, uintptr_t pc)
     return hdr + (uintptr_t)(intptr_t)pair[0];
 }
 
+/* Length of an instruction that compilers mix into prologues: moves, loads and stores, lea, and
+ * arithmetic that does not touch rsp. 0: it is something else. */
+static size_t harmless(const uint8_t *p)
+{
+    const uint8_t *start = p;
+    size_t immediate = 0;
+    bool rex_r = false, rex_b = false;
+
+    if (*p == 0x64 || *p == 0x66) /* %fs:, for the stack protector; 16 bits */
+        p++;
+    if ((*p & 0xf0) == 0x40) {
+        rex_r = *p & 4;
+        rex_b = *p & 1;
+        p++;
+    }
+    if ((*p & 0xf8) == 0xb8) /* mov $imm32, register */
+        return (*p & 7) == 4 && !rex_b ? 0 : (size_t)(p + 5 - start);
+    uint8_t op = *p++;
+    if (op == 0x0f) {
+        op = *p++;
+        if (op != 0x10 && op != 0x11 && op != 0x1f && op != 0x28 && op != 0x29 && op != 0x57 &&
+            op != 0x6e && op != 0x7e && op != 0xb6 && op != 0xb7 && op != 0xbe && op != 0xbf &&
+            op != 0xef)
+            return 0;
+    } else if (op == 0x81 || op == 0xc7) {
+        immediate = 4;
+    } else if (op == 0x80 || op == 0x83 || op == 0xc6) {
+        immediate = 1;
+    } else if (op != 0x01 && op != 0x29 && op != 0x31 && op != 0x33 && op != 0x39 && op != 0x3b &&
+               op != 0x63 && op != 0x84 && op != 0x85 && op != 0x88 && op != 0x89 && op != 0x8b &&
+               op != 0x8d) {
+        return 0;
+    }
+    uint8_t mod = *p >> 6, reg = *p >> 3 & 7, rm = *p & 7;
+    p++;
+    if ((mod == 3 && rm == 4 && !rex_b) || ((op == 0x8b || op == 0x8d) && reg == 4 && !rex_r))
+        return 0; /* rsp */
+    if (mod != 3) {
+        bool sib = rm == 4;
+
+        if (mod == 0 && (rm == 5 || (sib && (*p & 7) == 5)))
+            p += 4;
+        p += sib + (mod == 1 ? 1 : mod == 2 ? 4 : 0);
+    }
+    return (size_t)(p + immediate - start);
+}
+
 /* Bytes between rbp and rsp when the prologue is through; 0: it is none that we know. */
 static size_t frame_size(uintptr_t function)
 {
-    uint8_t code[PROLOGUE];
-    const uint8_t *p = code, *end = code + PROLOGUE - CALL_MAX;
+    uint8_t code[PROLOGUE + INSTRUCTION_MAX];
+    const uint8_t *p = code;
     size_t size = 0;
 
     if (!read_code(function, code, sizeof(code)))
         return 0;
     if (int32_at(p) == (int32_t)0xfa1e0ff3) /* endbr64 */
         p += 4;
-    if (p[0] != 0x55 || p[1] != 0x48 || p[2] != 0x89 || p[3] != 0xe5) /* push rbp; mov rsp, rbp */
+    if (p[0] != 0x55) /* push rbp, at once or not at all */
         return 0;
-    for (p += 4; p < end; size += WORD)
-        if (p[0] == 0x53) /* push rbx */
-            p += 1;
-        else if (p[0] == 0x41 && p[1] >= 0x54 && p[1] <= 0x57) /* push r12 .. r15 */
-            p += 2;
-        else
+    for (p++; p[0] != 0x48 || p[1] != 0x89 || p[2] != 0xe5;) { /* mov rsp, rbp */
+        size_t n = harmless(p);
+
+        if (n == 0 || p + n >= code + PROLOGUE)
+            return 0;
+        p += n;
+    }
+    for (p += 3; p < code + PROLOGUE;) {
+        size_t n = harmless(p);
+
+        if ((p[0] & 0xf8) == 0x50) { /* push */
+            size += WORD;
+            n = 1;
+        } else if (p[0] == 0x41 && (p[1] & 0xf8) == 0x50) {
+            size += WORD;
+            n = 2;
+        } else if (p[0] == 0x48 && p[1] == 0x83 && p[2] == 0xec) { /* sub $imm8, rsp */
+            return size + p[3];
+        } else if (p[0] == 0x48 && p[1] == 0x81 && p[2] == 0xec) { /* sub $imm32, rsp */
+            return size + (uint32_t)int32_at(p + 3);
+        }
+        if (n == 0)
             break;
-    if (p[0] == 0x48 && p[1] == 0x83 && p[2] == 0xec) /* sub $imm8, rsp */
-        size += p[3];
-    else if (p[0] == 0x48 && p[1] == 0x81 && p[2] == 0xec) /* sub $imm32, rsp */
-        size += (uint32_t)int32_at(p + 3);
+        p += n;
+    }
     return size;
 }
 
@@ -156,6 +218,8 @@ static enum call what_call(uintptr_t return_address, uintptr_t function)
         target = return_address + (uintptr_t)(intptr_t)int32_at(end - 4);
         if (target == function || (function && stub_target(target) == function))
             return CALL_OF_IT;
+        /* Of another function, which may have ended in a jump to this one. */
+        return OTHER_CALL;
     }
     if (end[-6] == 0xff && end[-5] == 0x15) { /* call *slot(%rip) */
         target = return_address + (uintptr_t)(intptr_t)int32_at(end - 4);
