@@ -13,9 +13,9 @@ static int check_passed, check_failed;
 #define CHECK(cond, ...)                                                \
     do {                                                                \
         if (cond) {                                                     \
-            check_passed++;                                             \
+            __atomic_fetch_add(&check_passed, 1, __ATOMIC_RELAXED);     \
         } else {                                                        \
-            check_failed++;                                             \
+            __atomic_fetch_add(&check_failed, 1, __ATOMIC_RELAXED);     \
             printf("%s:%d: not true: %s: ", __FILE__, __LINE__, #cond); \
             printf("" __VA_ARGS__);                                     \
             printf("\n");                                               \

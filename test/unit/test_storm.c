@@ -5,6 +5,7 @@
  * loads nothing meanwhile.
  */
 #include <dlfcn.h>
+#include <errno.h>
 #include <math.h>
 #include <regex.h>
 #include <signal.h>
@@ -29,6 +30,7 @@ static void on_timer(int sig, siginfo_t *info, void *context)
     if (samples >= SAMPLES)
         return;
     samples++;
+    int saved = errno;
     size_t n = prof__stack_interrupted(context, got, PROF__STACK_MAX);
     size_t n_want = oracle_interrupted(context, want, ORACLE_MAX);
 
@@ -45,6 +47,7 @@ static void on_timer(int sig, siginfo_t *info, void *context)
                    where.dli_sname ? where.dli_sname : "", where.dli_fname ? where.dli_fname : "");
         }
     }
+    errno = saved;
 }
 
 /* --- work ------------------------------------------------------------------------------------- */
