@@ -23,14 +23,13 @@ static volatile sig_atomic_t samples, equal, shown;
 static volatile sig_atomic_t ended[PROF__PC_PSEUDO_END - PROF__PC_LOST];
 static volatile size_t sink;
 
-static void on_timer(int sig, siginfo_t *info, void *context)
+static void compare_stacks(void *context)
 {
     uintptr_t got[PROF__STACK_MAX], want[ORACLE_MAX];
 
     if (samples >= SAMPLES)
         return;
     samples++;
-    int saved = errno;
     size_t n = prof__stack_interrupted(context, got, PROF__STACK_MAX);
     size_t n_want = oracle_interrupted(context, want, ORACLE_MAX);
 
@@ -47,6 +46,13 @@ static void on_timer(int sig, siginfo_t *info, void *context)
                    where.dli_sname ? where.dli_sname : "", where.dli_fname ? where.dli_fname : "");
         }
     }
+}
+
+static void on_timer(int sig, siginfo_t *info, void *context)
+{
+    int saved = errno;
+
+    compare_stacks(context);
     errno = saved;
 }
 
