@@ -132,9 +132,7 @@ static bool leads_to(const uint8_t *p, const uint8_t *end)
     return p == end;
 }
 
-/* The number of the system call made by the instruction at `at`, as the code before it says;
- * -1: it does not say, or says two things. */
-static long number_of_call(const uint8_t *at)
+long prof__resume_number(const uint8_t *at)
 {
     /* No byte of another page, which need not be readable. */
     size_t room = PROF_MIN((uintptr_t)at & 4095, (uintptr_t)CODE_BEFORE);
@@ -245,7 +243,7 @@ void prof__resume_system_call(void *ucontext, int signal)
         return;
     if (atomic_load_explicit(&kept_back, memory_order_relaxed) & bit(signal))
         return;
-    long number = number_of_call(next - 2);
+    long number = prof__resume_number(next - 2);
     if (number < 0 || !may_resume(number, gregs, signal) || others_pending(uc, signal))
         return;
     gregs[REG_RAX] = number;
