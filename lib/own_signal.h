@@ -18,7 +18,7 @@ typedef void prof__handler(int signal, siginfo_t *info, void *ucontext);
  */
 int prof__own_signal_claim(int signal, prof__handler *handler, bool only_default);
 
-/* Is it still ours? Context: signal. */
+/* Is it still ours? */
 bool prof__own_signal_kept(int signal);
 
 /* Has the program a handler that blocks `signal`? */

@@ -65,10 +65,12 @@ static void test_in_libc(void)
         { "clock_nanosleep", SYS_clock_nanosleep },
         { "getpriority", SYS_getpriority },
     };
+    /* Not RTLD_DEFAULT: a sanitizer's interceptors have the same names. */
+    void *libc = dlopen("libc.so.6", RTLD_LAZY | RTLD_NOLOAD);
     int found = 0;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        const uint8_t *code = dlsym(RTLD_DEFAULT, cases[i].name);
+        const uint8_t *code = libc ? dlsym(libc, cases[i].name) : NULL;
 
         CHECK(code != NULL, "%s", cases[i].name);
         for (size_t at = 0; code && at < 64; at++)
@@ -79,6 +81,8 @@ static void test_in_libc(void)
             }
     }
     CHECK(found >= 8, "only %d of libc's functions could be looked at", found);
+    if (libc)
+        dlclose(libc);
 }
 
 int main(void)
