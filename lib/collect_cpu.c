@@ -15,7 +15,9 @@
  * in the middle, the profile ends there and says so.
  *
  * One lock guards all this. It is taken with all signals blocked, for threads that start and end
- * take it too, and must be neither interrupted nor cancelled meanwhile.
+ * take it too, and must be neither interrupted nor cancelled meanwhile. All but one: who calls
+ * setuid() waits until every thread has taken glibc's signal for it, and meanwhile has a lock that
+ * pthread_create() needs.
  */
 #include "collect.h"
 #include "collect_internal.h"
@@ -52,7 +54,8 @@ enum {
     LOOKS_PER_SCAN = 10,
     LOOK_NS = 100 * 1000 * 1000,
     JOIN_YIELDS = 10000,
-    FIRST_LOOK_NS = 5 * 1000 * 1000
+    FIRST_LOOK_NS = 5 * 1000 * 1000,
+    SIGNAL_SETXID = 33 /* glibc's own number for it */
 };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
@@ -78,9 +81,9 @@ _Atomic uint32_t prof__cpu_watching;
 
 static uint64_t enter(void)
 {
-    uint64_t all = ~(uint64_t)0, before = 0;
+    uint64_t most = ~((uint64_t)1 << (SIGNAL_SETXID - 1)), before = 0;
 
-    prof__raw_sigmask(SIG_SETMASK, &all, &before);
+    prof__raw_sigmask(SIG_SETMASK, &most, &before);
     prof__lock(&lock);
     return before;
 }
