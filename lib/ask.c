@@ -29,6 +29,7 @@
 #include "base/thread.h"
 #include "own_signal.h"
 #include "resume.h"
+#include "unwind/bounds.h"
 #include "unwind/stack.h"
 
 enum { SLOTS = 256 };
@@ -74,7 +75,8 @@ bool prof__ask_is_ours(int number, const siginfo_t *info)
                atomic_load_explicit(&s[(asked >> 2) % SLOTS].state, memory_order_relaxed) >> 2;
 }
 
-static void on_question(int signal, siginfo_t *info, void *ucontext)
+/* Not inlined, as in collect_cpu.c. */
+__attribute__((noinline)) static void answer(int signal, siginfo_t *info, void *ucontext)
 {
     int saved = errno;
     uint64_t asked = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
@@ -96,6 +98,12 @@ static void on_question(int signal, siginfo_t *info, void *ucontext)
     prof__resume_system_call(ucontext, signal);
     if (errno != saved) /* as in collect_cpu.c */
         errno = saved;
+}
+
+static void on_question(int signal, siginfo_t *info, void *ucontext)
+{
+    if (prof__thread_is_libcs())
+        answer(signal, info, ucontext);
 }
 
 /* --- the asker ------------------------------------------------------------------------------- */

@@ -45,6 +45,7 @@
 #include "rows.h"
 #include "settings.h"
 #include "stack_table.h"
+#include "unwind/bounds.h"
 #include "unwind/rawmask.h"
 #include "unwind/stack.h"
 
@@ -74,6 +75,9 @@ static _Atomic int rate_hz;        /* 0: not set yet */
 
 /* Odd while timers exist. The controller sleeps on it, and leaves when it changes. */
 static _Atomic uint32_t session;
+
+/* Of the samples that have no stack, as nothing thread-local can be had to walk it with. */
+static _Atomic uint32_t foreign_row;
 
 _Atomic uint32_t prof__cpu_watching;
 
@@ -131,7 +135,17 @@ static void sample(void *ucontext, int64_t samples)
     t->busy = 0;
 }
 
-static void on_signal(int signal, siginfo_t *info, void *ucontext)
+/* Without anything thread-local. */
+static void count_foreign(int64_t samples)
+{
+    uint32_t ref = atomic_load_explicit(&foreign_row, memory_order_relaxed);
+
+    if (ref)
+        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
+}
+
+/* Not inlined, or where errno is might be asked too early. */
+__attribute__((noinline)) static void handle(int signal, siginfo_t *info, void *ucontext)
 {
     int saved = errno;
 
@@ -141,6 +155,14 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
     }
     if (errno != saved) /* a thread made by raw clone() may share it with another */
         errno = saved;
+}
+
+static void on_signal(int signal, siginfo_t *info, void *ucontext)
+{
+    if (prof__thread_is_libcs())
+        handle(signal, info, ucontext);
+    else if (prof__cpu_timer_is_ours(info))
+        count_foreign(prof__cpu_timer_deliver(info));
 }
 
 /* --- whose signal it is ---------------------------------------------------------------------- */
@@ -260,12 +282,16 @@ static void join_controller(pthread_t thread, pid_t tid)
 
 static int start_session(uint64_t mask)
 {
+    static const uintptr_t foreign = PROF__PC_FOREIGN;
     struct prof__cpu_timer_counts counts;
     uint64_t period = 1000000000 / (uint64_t)prof__cpu_rate();
 
     taken_over = no_controller = false;
     session_pid = getpid();
     atomic_store_explicit(&period_ns, period, memory_order_relaxed);
+    atomic_store_explicit(
+        &foreign_row, prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(&foreign, 1), 0, 0),
+        memory_order_relaxed);
     prof__cpu_timers_set_period(period);
     /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially
      * consistent, as its hook first starts it and then looks here. */

@@ -35,6 +35,7 @@ static const char *const pseudo_name[] = {
     [PROF__PC_NO_ANSWER - PROF__PC_LOST] = "[no answer]",
     [PROF__PC_NO_STACK - PROF__PC_LOST] = "[no stack]",
     [PROF__PC_ENDED - PROF__PC_LOST] = "[thread ended before its sample]",
+    [PROF__PC_FOREIGN - PROF__PC_LOST] = "[thread not made by libc]",
 };
 
 static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");

@@ -58,6 +58,24 @@ static uintptr_t control_block(void)
     return at;
 }
 
+#define NO_STACK_PROTECTOR __attribute__((no_stack_protector)) /* it is thread-local data */
+
+NO_STACK_PROTECTOR bool prof__thread_is_libcs(void)
+{
+    enum { GET_FS = 0x1003, SELF = 2 }; /* ARCH_GET_FS; a word of glibc's control block */
+    const uintptr_t *block = NULL;
+    long r;
+
+    __asm__ volatile("syscall"
+                     : "=a"(r)
+                     : "0"((long)SYS_arch_prctl), "D"((long)GET_FS), "S"(&block)
+                     : "rcx", "r11", "memory");
+    if (r < 0) /* a filter's answer; nothing is known, and nearly all threads are */
+        return true;
+    return (uintptr_t)block % sizeof(*block) == 0 && prof__page_readable((uintptr_t)block) &&
+           block[0] == (uintptr_t)block && block[SELF] == (uintptr_t)block;
+}
+
 static bool is_main_thread(void)
 {
     return syscall(SYS_gettid) == syscall(SYS_getpid);

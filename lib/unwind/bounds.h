@@ -37,4 +37,10 @@ bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintp
 /* Can the page of `at` be read? One system call. Context: signal. */
 bool prof__page_readable(uintptr_t at);
 
+/* Does this thread have libc's thread-local data, errno and prof__self among them? One that the
+ * program makes by clone(2) may have something else in that place, or nothing, and is sent signals
+ * all the same. To be asked before any of that is touched, so in a function without a stack
+ * protector. Context: signal. */
+bool prof__thread_is_libcs(void);
+
 #endif

@@ -31,6 +31,7 @@ enum prof__pseudo {
     PROF__PC_NO_ANSWER,     /* [no answer] */
     PROF__PC_NO_STACK,      /* [no stack] */
     PROF__PC_ENDED,         /* [thread ended before its sample] */
+    PROF__PC_FOREIGN,       /* [thread not made by libc] */
     PROF__PC_PSEUDO_END,
 };
 
