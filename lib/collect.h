@@ -153,25 +153,28 @@ enum prof__hooks {
     PROF__HOOKS_NONE,
     PROF__HOOKS_HERE,     /* they see what the process allocates */
     PROF__HOOKS_ASIDE,    /* a sanitizer owns malloc, so they forward and record nothing */
+    PROF__HOOKS_WRAPPED,  /* they see what was linked with --wrap, and no shared library */
     PROF__HOOKS_BYPASSED, /* another malloc comes first in the process, or they came too late */
 };
 
 /*
- * One copy of the hooks. There may be two in a process: that of libprof-hooks, linked, and that of
- * libprof-preload. The one that comes first goes straight to what stands behind the other.
+ * One copy of the hooks. There may be two in a process: that of libprof-hooks or libprof-wrap,
+ * linked, and that of libprof-preload. The one that comes first goes straight to what stands behind
+ * the other.
  */
 struct prof__hooks_copy {
     void *(*malloc)(size_t size);    /* its own */
     void *(*real)(const char *name); /* the function that its hook of this name ends up in */
 };
 
-/* Defined by those two libraries, if they are there. */
+/* Defined by those libraries, if they are there. */
 extern PROF_SHARED const struct prof__hooks_copy prof__hooks_linked __attribute__((weak));
 extern PROF_SHARED const struct prof__hooks_copy prof__hooks_preloaded __attribute__((weak));
+extern PROF_SHARED const struct prof__hooks_copy prof__hooks_wrapped __attribute__((weak));
 
-/* Both, or NULL. Here, because an executable that holds a copy cannot itself name a symbol that may
+/* All, or NULL. Here, because an executable that holds a copy cannot itself name a symbol that may
  * be missing; and asking dlsym() for one leaves an error behind for the program. */
-extern PROF_SHARED const struct prof__hooks_copy *const prof__hooks_copies[2];
+extern PROF_SHARED const struct prof__hooks_copy *const prof__hooks_copies[3];
 
 /* The hooks are in this process, and how they fare. */
 PROF_SHARED void prof__hooks_present(enum prof__hooks how);

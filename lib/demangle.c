@@ -26,10 +26,13 @@ static _Atomic(void *) found; /* the function, once seen */
 static void *find(void)
 {
     void *p = dlsym(RTLD_DEFAULT, "__cxa_demangle");
+    void *open = dlsym(RTLD_DEFAULT, "dlopen"); /* which a static program has no use for */
 
-    if (!p) {
-        void *library = dlopen("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
+    if (!p && open) {
+        __typeof__(dlopen) *call;
 
+        memcpy(&call, &open, sizeof(open)); /* ISO C has no cast from object to function */
+        void *library = call("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
         p = library ? dlsym(library, "__cxa_demangle") : NULL;
         if (library && !p)
             dlclose(library);
@@ -50,7 +53,7 @@ void prof__demangler_init(struct prof__demangler *d)
         p = find(); /* every time until there is one: a plugin may bring it later */
         atomic_store_explicit(&found, p, memory_order_relaxed);
     }
-    memcpy(&d->demangle, &p, sizeof(p)); /* ISO C has no cast from object to function */
+    memcpy(&d->demangle, &p, sizeof(p));
 }
 
 const char *prof__demangle(const struct prof__demangler *d, struct prof__arena *a, const char *name)

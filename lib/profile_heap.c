@@ -10,9 +10,10 @@
 
 static _Atomic enum prof__hooks hooks;
 
-const struct prof__hooks_copy *const prof__hooks_copies[2] = {
+const struct prof__hooks_copy *const prof__hooks_copies[3] = {
     &prof__hooks_linked,
     &prof__hooks_preloaded,
+    &prof__hooks_wrapped,
 };
 
 /* Nearest whole number. */
@@ -54,6 +55,10 @@ static int heap_status(char *buf, size_t size)
             buf, size, &length,
             "malloc is not watched: it belongs to a sanitizer in this process; only blocks fed by "
             "prof_heap_alloc() show\n");
+    else if (how == PROF__HOOKS_WRAPPED)
+        prof__append(buf, size, &length,
+                     "malloc is watched where the program itself calls it, not in shared "
+                     "libraries: link libprof-hooks for those\n");
     else if (how == PROF__HOOKS_BYPASSED)
         prof__append(
             buf, size, &length,

@@ -20,30 +20,33 @@ static enum prof__wait_end c11_result(int r)
 }
 
 /* glibc's mtx_t is a pthread_mutex_t. */
-static bool nested(const mtx_t *m)
+static inline const pthread_mutex_t *as_pthread(const mtx_t *m)
 {
     static_assert(sizeof(mtx_t) == sizeof(pthread_mutex_t), "glibc and musl have it so");
-    return prof__mutex_nested((const pthread_mutex_t *)m);
+    return (const pthread_mutex_t *)m;
 }
 
-static PROF_COLD int lock_contended(mtx_t *m, const void *caller)
+static PROF_COLD int lock_held(mtx_t *m, const void *caller)
 {
+    int r = prof__pthread_real.mtx_trylock(m);
+    if (r != thrd_busy)
+        return r;
+
     PROF__WAIT(w, PROF__WAIT_MUTEX, false, m, caller);
-    int r = prof__pthread_real.mtx_lock(m);
+    r = prof__pthread_real.mtx_lock(m);
     w.end = c11_result(r);
     return r;
 }
 
 int prof__watch_mtx_lock(mtx_t *m)
 {
-    int r = prof__pthread_real.mtx_trylock(m);
-
-    return PROF_LIKELY(r != thrd_busy) ? r : lock_contended(m, CALLER);
+    return PROF_LIKELY(prof__mutex_free(as_pthread(m))) ? prof__pthread_real.mtx_lock(m)
+                                                        : lock_held(m, CALLER);
 }
 
 int prof__watch_mtx_timedlock(mtx_t *m, const struct timespec *t)
 {
-    if (!prof__timeout_valid(CLOCK_REALTIME, t))
+    if (prof__mutex_free(as_pthread(m)) || !prof__timeout_valid(CLOCK_REALTIME, t))
         return prof__pthread_real.mtx_timedlock(m, t);
     int r = prof__pthread_real.mtx_trylock(m);
     if (r != thrd_busy)
@@ -57,7 +60,7 @@ int prof__watch_mtx_timedlock(mtx_t *m, const struct timespec *t)
 
 static PROF_COLD int unlock_contended(mtx_t *m, const void *caller)
 {
-    if (nested(m))
+    if (prof__mutex_nested(as_pthread(m)))
         return prof__pthread_real.mtx_unlock(m);
     PROF__RELEASE(m, prof__pthread_real.mtx_unlock, caller);
 }
@@ -73,7 +76,7 @@ static void release_for_wait(mtx_t *m, const void *caller)
 {
     struct prof__debt debt;
 
-    if (prof__contended(m) && !nested(m) && prof__release_begin(m, &debt))
+    if (prof__contended(m) && !prof__mutex_nested(as_pthread(m)) && prof__release_begin(m, &debt))
         prof__release_end(m, &debt, true, caller);
 }
 

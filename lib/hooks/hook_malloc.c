@@ -80,7 +80,8 @@ PROF_SHARED void *malloc(size_t size)
 }
 
 extern void *prof__hooks_malloc(size_t size)
-    __attribute__((alias("malloc"), visibility("hidden"), malloc, alloc_size(1), nothrow, leaf));
+    __attribute__((alias(PROF__HOOKS_PREFIX "malloc"), visibility("hidden"), malloc, alloc_size(1),
+                   nothrow, leaf));
 
 static PROF_COLD void free_sampled(void *p)
 {
@@ -225,12 +226,14 @@ __attribute__((constructor)) static void start(void)
         prof__hooks_aside = true;
         prof__hooks_present(PROF__HOOKS_ASIDE);
         prof__log("a sanitizer owns malloc in this process; the heap is not profiled");
-    } else if (!reached()) {
+    } else if (reached()) {
+        prof__hooks_present(PROF__HOOKS_HERE);
+    } else if (*PROF__HOOKS_PREFIX) {
+        prof__hooks_present(PROF__HOOKS_WRAPPED);
+    } else {
         prof__hooks_present(PROF__HOOKS_BYPASSED);
         prof__log("malloc of this process is not libprof's: another one comes before it in the "
                   "link order or in LD_PRELOAD, or libprof-hooks was loaded with dlopen; the heap "
                   "is not profiled");
-    } else {
-        prof__hooks_present(PROF__HOOKS_HERE);
     }
 }

@@ -1,10 +1,12 @@
 /*
  * hook_mutex.c - mutexes and read/write locks while a rate is on.
  *
- * Locking tries first, and if that succeeds nothing else happens: no clock, no stack, nothing
- * written that is shared. glibc's trylock answers as its lock does, but for EBUSY, where the lock
- * itself is asked: it may have to wait, or have an error of its own, such as EDEADLK. Unlocking
- * looks at the filter of contended locks. Context: hook.
+ * A mutex that looks free is left to libc at once: no clock, no stack, nothing written. Another
+ * thread may lock it in the few instructions after the look, and then that wait is missed. One that
+ * does not look free, and a read/write lock, is tried first, since it may yet be had at once:
+ * glibc's trylock answers as its lock does, but for EBUSY, where the lock itself is asked. It may
+ * have to wait, or have an error of its own, such as EDEADLK. Unlocking looks at the filter of
+ * contended locks. Context: hook.
  */
 #include "real_pthread.h"
 #include "watch.h"
@@ -13,40 +15,33 @@ struct prof__lock_filter prof__lock_filter __attribute__((aligned(4096)));
 
 /* --- mutexes ---------------------------------------------------------------------------------- */
 
-static PROF_COLD int lock_contended(pthread_mutex_t *m, const void *caller)
+/*
+ * Can `m`, which does not look free, be had without waiting? Its owner may lock it once more.
+ *
+ * A robust mutex is not tried. Its trylock, once the mutex is not recoverable, says so but keeps it
+ * locked (glibc 2.36), and then who locks it next would wait for ever instead of hearing the same.
+ */
+static int try_held(pthread_mutex_t *m)
 {
+    return prof__mutex_robust(m) ? EBUSY : prof__pthread_real.pthread_mutex_trylock(m);
+}
+
+static PROF_COLD int lock_held(pthread_mutex_t *m, const void *caller)
+{
+    int r = try_held(m);
+    if (r != EBUSY)
+        return r;
+
     PROF__WAIT(w, PROF__WAIT_MUTEX, false, m, caller);
-    int r = prof__pthread_real.pthread_mutex_lock(m);
+    r = prof__pthread_real.pthread_mutex_lock(m);
     w.end = prof__wait_result(r);
     return r;
 }
 
-/*
- * A robust mutex is only looked at. Its trylock, once the mutex is not recoverable, says so but
- * keeps it locked (glibc 2.36), and then who locks it next would wait for ever instead of hearing
- * the same. Another thread may lock it in the instant after the look; then we miss that wait.
- */
-static bool robust_is_free(const pthread_mutex_t *m)
-{
-#ifdef __GLIBC__
-    return prof__mutex_robust(m) && __atomic_load_n(&m->__data.__lock, __ATOMIC_RELAXED) == 0;
-#else
-    (void)m;
-    return false;
-#endif
-}
-
-static PROF_COLD int lock_robust(pthread_mutex_t *m, const void *caller)
-{
-    return robust_is_free(m) ? prof__pthread_real.pthread_mutex_lock(m) : lock_contended(m, caller);
-}
-
 int prof__watch_pthread_mutex_lock(pthread_mutex_t *m)
 {
-    if (PROF_UNLIKELY(prof__mutex_robust(m)))
-        return lock_robust(m, CALLER);
-    int r = prof__pthread_real.pthread_mutex_trylock(m);
-    return PROF_LIKELY(r != EBUSY) ? r : lock_contended(m, CALLER);
+    return PROF_LIKELY(prof__mutex_free(m)) ? prof__pthread_real.pthread_mutex_lock(m)
+                                            : lock_held(m, CALLER);
 }
 
 static PROF_COLD int unlock_contended(pthread_mutex_t *m, const void *caller)
@@ -65,9 +60,9 @@ int prof__watch_pthread_mutex_unlock(pthread_mutex_t *m)
 
 int prof__watch_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespec *t)
 {
-    if (!prof__timeout_valid(CLOCK_REALTIME, t) || robust_is_free(m))
+    if (prof__mutex_free(m) || !prof__timeout_valid(CLOCK_REALTIME, t))
         return prof__pthread_real.pthread_mutex_timedlock(m, t);
-    int r = prof__mutex_robust(m) ? EBUSY : prof__pthread_real.pthread_mutex_trylock(m);
+    int r = try_held(m);
     if (r != EBUSY)
         return r;
 
@@ -80,9 +75,9 @@ int prof__watch_pthread_mutex_timedlock(pthread_mutex_t *m, const struct timespe
 int prof__watch_pthread_mutex_clocklock(pthread_mutex_t *m, clockid_t clock,
                                         const struct timespec *t)
 {
-    if (!prof__timeout_valid(clock, t) || robust_is_free(m))
+    if (prof__mutex_free(m) || !prof__timeout_valid(clock, t))
         return prof__pthread_real.pthread_mutex_clocklock(m, clock, t);
-    int r = prof__mutex_robust(m) ? EBUSY : prof__pthread_real.pthread_mutex_trylock(m);
+    int r = try_held(m);
     if (r != EBUSY)
         return r;
 

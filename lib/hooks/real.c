@@ -26,28 +26,13 @@
 
 bool prof__hooks_aside;
 
+/* clang-format off */
+#define PLACE(name) { #name, offsetof(struct prof__real, name) },
 static const struct {
     const char *name;
     size_t at;
-} doors[] = {
-    { "malloc", offsetof(struct prof__real, malloc) },
-    { "free", offsetof(struct prof__real, free) },
-    { "calloc", offsetof(struct prof__real, calloc) },
-    { "realloc", offsetof(struct prof__real, realloc) },
-    { "posix_memalign", offsetof(struct prof__real, posix_memalign) },
-    { "aligned_alloc", offsetof(struct prof__real, aligned_alloc) },
-    { "memalign", offsetof(struct prof__real, memalign) },
-    { "valloc", offsetof(struct prof__real, valloc) },
-    { "pvalloc", offsetof(struct prof__real, pvalloc) },
-    { "dlclose", offsetof(struct prof__real, dlclose) },
-    { "pthread_create", offsetof(struct prof__real, pthread_create) },
-    { "thrd_create", offsetof(struct prof__real, thrd_create) },
-    { "sigaction", offsetof(struct prof__real, sigaction) },
-    { "signal", offsetof(struct prof__real, signal) },
-    { "sigwait", offsetof(struct prof__real, sigwait) },
-    { "sigwaitinfo", offsetof(struct prof__real, sigwaitinfo) },
-    { "sigtimedwait", offsetof(struct prof__real, sigtimedwait) },
-};
+} doors[] = { PROF__REAL_DOORS(PLACE) };
+/* clang-format on */
 
 static void **entry(size_t i)
 {
@@ -56,7 +41,7 @@ static void **entry(size_t i)
 
 const struct prof__hooks_copy *prof__hooks_next_copy(void)
 {
-    void *next = dlsym(RTLD_NEXT, "malloc");
+    void *next = prof__hooks_next("malloc");
 
     for (size_t i = 0; i < ARRAY_LEN(prof__hooks_copies); i++) {
         const struct prof__hooks_copy *c = prof__hooks_copies[i];
@@ -79,7 +64,7 @@ static void look_up(void)
     bool missing = false;
 
     for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-        void *f = other ? other->real(doors[i].name) : dlsym(RTLD_NEXT, doors[i].name);
+        void *f = other ? other->real(doors[i].name) : prof__hooks_next(doors[i].name);
 
         if (f)
             __atomic_store_n(entry(i), f, __ATOMIC_RELAXED);

@@ -14,7 +14,32 @@
 
 #include "base/compiler.h"
 
+/* What the linker's names of the hooks begin with; wrap.h has its own. */
+#ifndef PROF__HOOKS_PREFIX
+#define PROF__HOOKS_PREFIX ""
+#endif
+
 struct prof__hooks_copy;
+
+/* Their names: DOOR(name). */
+#define PROF__REAL_DOORS(DOOR) \
+    DOOR(malloc)               \
+    DOOR(free)                 \
+    DOOR(calloc)               \
+    DOOR(realloc)              \
+    DOOR(posix_memalign)       \
+    DOOR(aligned_alloc)        \
+    DOOR(memalign)             \
+    DOOR(valloc)               \
+    DOOR(pvalloc)              \
+    DOOR(dlclose)              \
+    DOOR(pthread_create)       \
+    DOOR(thrd_create)          \
+    DOOR(sigaction)            \
+    DOOR(signal)               \
+    DOOR(sigwait)              \
+    DOOR(sigwaitinfo)          \
+    DOOR(sigtimedwait)
 
 struct prof__real {
     void *(*malloc)(size_t size);
@@ -43,6 +68,10 @@ extern struct prof__real prof__real __attribute__((visibility("hidden")));
 
 /* A sanitizer owns malloc here: forward, record nothing. Set before main, and never again. */
 extern bool prof__hooks_aside __attribute__((visibility("hidden")));
+
+/* The function of this name that comes after ours, or NULL: found by the dynamic linker
+ * (next_loaded.c), or by the static one (next_wrapped.c). */
+void *prof__hooks_next(const char *name);
 
 /* The other copy of the hooks, if it is what comes after us; or NULL. */
 const struct prof__hooks_copy *prof__hooks_next_copy(void);

@@ -77,25 +77,13 @@ static void set_doors(void)
     } while (on != atomic_load(&watching));
 }
 
-/* x86-64 has had two kinds of condition variables; all but antiques use the second. */
-static void *find(const char *name)
-{
-    void *f = NULL;
-
-#ifdef __x86_64__
-    if (strcmp(name, "pthread_cond_wait") == 0 || strcmp(name, "pthread_cond_timedwait") == 0)
-        f = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
-#endif
-    return f ? f : dlsym(RTLD_NEXT, name);
-}
-
 static void look_up(void)
 {
     int saved = errno;
     bool missing = false;
 
     for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-        void *f = is_found(i) ? *entry(&prof__pthread_real, i) : find(doors[i].name);
+        void *f = is_found(i) ? *entry(&prof__pthread_real, i) : prof__hooks_next(doors[i].name);
 
         if (f)
             __atomic_store_n(entry(&prof__pthread_real, i), f, __ATOMIC_RELAXED);

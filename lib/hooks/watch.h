@@ -64,6 +64,18 @@ static inline bool prof__mutex_nested(const pthread_mutex_t *m)
 #endif
 }
 
+/* Does nobody hold `m` at this instant? In doubt no: the word of a mutex with a priority ceiling is
+ * never 0. */
+static inline bool prof__mutex_free(const pthread_mutex_t *m)
+{
+#ifdef __GLIBC__
+    return __atomic_load_n(&m->__data.__lock, __ATOMIC_RELAXED) == 0;
+#else
+    (void)m;
+    return false;
+#endif
+}
+
 static inline bool prof__mutex_robust(const pthread_mutex_t *m)
 {
 #ifdef __GLIBC__

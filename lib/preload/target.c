@@ -178,8 +178,8 @@ static int check_elf(const struct answer *a, const char *path, int fd)
         return check_loader(a, path, loader);
     }
     return no(a, -ENOEXEC,
-              "%s is statically linked, so no library can be preloaded into it. Link it with "
-              "libprof-hooks instead.",
+              "%s is statically linked, so no library can be preloaded into it. Link libprof into "
+              "it instead: gcc -static ... $(pkg-config --static --libs libprof-wrap).",
               path);
 }
 

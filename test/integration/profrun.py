@@ -132,7 +132,7 @@ def test_programs_that_cannot_be_run(d):
     refused(126, "statically linked", elf(d + "/elf_static"))
     refused(126, "musl", elf(d + "/elf_musl", interpreter="/lib/ld-musl-x86_64.so.1"))
     if static_program:
-        refused(126, "statically linked libprof-hooks", static_program)
+        refused(126, "statically linked pkg-config --static libprof-wrap", static_program)
         refused(126, "statically linked", script(d + "/by_static", "#!%s\n" % static_program))
     else:
         print("skipped, no static libc: a real static program")

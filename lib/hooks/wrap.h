@@ -1,0 +1,34 @@
+/*
+ * wrap.h - the hooks under the names that ld's --wrap gives them (next_wrapped.c).
+ *
+ * Included by the compiler ahead of every source of libprof-wrap. From here on, who defines or
+ * calls malloc() defines or calls __wrap_malloc.
+ */
+#ifndef PROF_HOOKS_WRAP_H
+#define PROF_HOOKS_WRAP_H
+
+#define PROF__HOOKS_PREFIX "__wrap_"
+
+#include <dlfcn.h>
+#include <malloc.h>
+#include <stdlib.h>
+
+#include "real.h"
+#include "real_pthread.h"
+
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+/* clang-format off */
+#define RENAME(name) extern __typeof__(name) name __asm__(PROF__HOOKS_PREFIX #name);
+#define RENAME_PTHREAD(name, parameters, arguments) RENAME(name)
+PROF__REAL_DOORS(RENAME)
+PROF__PTHREAD_HOOKED(RENAME_PTHREAD)
+RENAME(reallocarray)
+RENAME(free_sized)
+RENAME(free_aligned_sized)
+#undef RENAME_PTHREAD
+#undef RENAME
+/* clang-format on */
+
+#endif
