@@ -289,9 +289,9 @@ static int start_session(uint64_t mask)
     taken_over = no_controller = false;
     session_pid = getpid();
     atomic_store_explicit(&period_ns, period, memory_order_relaxed);
-    atomic_store_explicit(
-        &foreign_row, prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(&foreign, 1), 0, 0),
-        memory_order_relaxed);
+    atomic_store_explicit(&foreign_row,
+                          prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(&foreign, 1), 0, 0),
+                          memory_order_relaxed);
     prof__cpu_timers_set_period(period);
     /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially
      * consistent, as its hook first starts it and then looks here. */
