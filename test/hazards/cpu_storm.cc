@@ -3,9 +3,10 @@
  * fast as it can be and all stacks are asked for: libraries loaded and unloaded, the loader's list
  * walked, exceptions thrown, threads cancelled and left in the middle.
  *
- *   cpu_storm LIBRARY
+ *   cpu_storm LIBRARY...
  *
- * Every thread must get on, every destructor run, and most of the time be accounted for.
+ * Every thread must get on all the time, every destructor run, and most of the time be accounted
+ * for. The CPU profile is begun and ended again and again.
  */
 #include <atomic>
 #include <stdexcept>
@@ -15,6 +16,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <time.h>
 #include <unistd.h>
@@ -24,19 +26,19 @@
 extern "C" {
 #include "check.h"
 }
+#include "long_run.h"
 
 namespace
 {
 
-const char *library;
+char **libraries;
+int n_libraries;
 std::atomic<bool> stop;
-std::atomic<long> progress[6];
 std::atomic<long> constructed, destroyed;
 volatile long sink;
 
-enum { LOADER, LIST, EXCEPTIONS, WORK, CANCEL, PROFILES, KINDS };
-const char *const kinds[KINDS] = { "dlopen", "dl_iterate_phdr", "exceptions",
-                                   "work",   "cancel",          "profiles" };
+/* Rounds done, of one thread. */
+typedef std::atomic<long> counter;
 
 struct guard {
     guard()
@@ -49,17 +51,17 @@ struct guard {
     }
 };
 
-void *load(void *)
+void *load(void *done)
 {
-    while (!stop) {
-        void *h = dlopen(library, RTLD_NOW | RTLD_LOCAL);
+    for (int i = 0; !stop; i++) {
+        void *h = dlopen(libraries[i % n_libraries], RTLD_NOW | RTLD_LOCAL);
         if (!h)
             break;
         int (*call)(int) = (int (*)(int))dlsym(h, "storm_call");
         if (call)
             sink = sink + call(20000);
         dlclose(h);
-        progress[LOADER]++;
+        ++*(counter *)done;
     }
     return nullptr;
 }
@@ -70,11 +72,11 @@ int look(struct dl_phdr_info *info, size_t, void *)
     return 0;
 }
 
-void *list(void *)
+void *list(void *done)
 {
     while (!stop) {
         dl_iterate_phdr(look, nullptr);
-        progress[LIST]++;
+        ++*(counter *)done;
     }
     return nullptr;
 }
@@ -88,24 +90,24 @@ __attribute__((noinline)) void throw_at(int depth)
     sink = sink + depth;
 }
 
-void *exceptions(void *)
+void *exceptions(void *done)
 {
     while (!stop) {
         try {
             throw_at(5);
         } catch (const std::runtime_error &) {
-            progress[EXCEPTIONS]++;
+            ++*(counter *)done;
         }
     }
     return nullptr;
 }
 
-void *work(void *)
+void *work(void *done)
 {
     while (!stop) {
         for (int i = 0; i < 10000; i++)
             sink = sink + i;
-        progress[WORK]++;
+        ++*(counter *)done;
     }
     return nullptr;
 }
@@ -140,7 +142,7 @@ void *victim(void *how)
     return nullptr;
 }
 
-void *cancel(void *)
+void *cancel(void *done)
 {
     for (long i = 0; !stop; i++) {
         pthread_t t;
@@ -151,7 +153,7 @@ void *cancel(void *)
             pthread_cancel(t);
         }
         pthread_join(t, nullptr);
-        progress[CANCEL]++;
+        ++*(counter *)done;
     }
     return nullptr;
 }
@@ -190,7 +192,7 @@ int keep_head(void *arg, const void *data, size_t size)
 
 double accounted, used;
 
-void *profiles(void *)
+void *profiles(void *done)
 {
     while (!stop) {
         struct prof_window *w = nullptr;
@@ -202,9 +204,10 @@ void *profiles(void *)
             break;
         }
         double before = cpu_used();
-        for (int i = 0; i < 5 && !stop; i++) {
+        for (long i = 0; i < long_run(5, 30) && !stop; i++) {
             o.no_symbols = 1;
             prof_profile_write(prof_lookup("threads"), &o, discard, &size);
+            ++*(counter *)done;
             usleep(60000);
         }
         struct text t = { "", 0 };
@@ -215,40 +218,81 @@ void *profiles(void *)
             used += after - before;
         }
         prof_window_close(w);
-        progress[PROFILES]++;
     }
     return nullptr;
 }
 
+struct {
+    const char *name;
+    void *(*run)(void *done);
+    counter done;
+    long seen;
+    double since; /* when `seen` was new */
+    pthread_t thread;
+} threads[] = {
+    { "dlopen 1", load, { 0 }, 0, 0, 0 },
+    { "dlopen 2", load, { 0 }, 0, 0, 0 },
+    { "dlopen 3", load, { 0 }, 0, 0, 0 },
+    { "dlopen 4", load, { 0 }, 0, 0, 0 },
+    { "dl_iterate_phdr 1", list, { 0 }, 0, 0, 0 },
+    { "dl_iterate_phdr 2", list, { 0 }, 0, 0, 0 },
+    { "exceptions 1", exceptions, { 0 }, 0, 0, 0 },
+    { "exceptions 2", exceptions, { 0 }, 0, 0, 0 },
+    { "work 1", work, { 0 }, 0, 0, 0 },
+    { "work 2", work, { 0 }, 0, 0, 0 },
+    { "cancel", cancel, { 0 }, 0, 0, 0 },
+    { "profiles", profiles, { 0 }, 0, 0, 0 },
+};
+
+double now()
+{
+    struct timespec t;
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* As long as no thread is on a processor of this busy machine, or for ever. */
+const double STUCK_S = 10;
+
 void test_everybody_gets_on()
 {
-    void *(*const run[])(void *) = { load,       load, list,   exceptions,
-                                     exceptions, work, cancel, profiles };
-    enum { N = sizeof(run) / sizeof(run[0]) };
-    pthread_t t[N];
-    long last[KINDS] = { 0 };
+    double end = now() + (double)long_run(5, 60), standstill = 0;
 
     prof_set_cpu_rate(250);
-    for (int i = 0; i < N; i++)
-        pthread_create(&t[i], nullptr, run[i], nullptr);
-    for (int look = 0; look < 3; look++) {
-        sleep(4);
-        for (int k = 0; k < KINDS; k++) {
-            long now = progress[k];
-
-            CHECK(now > last[k], "%s is stuck", kinds[k]);
-            last[k] = now;
+    prof_set_heap_rate(1024);
+    prof_set_block_rate(1);
+    prof_set_mutex_fraction(1);
+    for (auto &t : threads) {
+        t.since = now();
+        pthread_create(&t.thread, nullptr, t.run, &t.done);
+    }
+    while (now() < end) {
+        usleep(100000);
+        for (auto &t : threads) {
+            if (t.done != t.seen) {
+                t.seen = t.done;
+                t.since = now();
+            }
+            if (now() - t.since > standstill)
+                standstill = now() - t.since;
+            if (now() - t.since > STUCK_S) {
+                printf("%s is stuck after %ld rounds\n", t.name, t.seen);
+                abort(); /* so that the stacks are in the core */
+            }
         }
     }
     stop = true;
-    for (int i = 0; i < N; i++)
-        pthread_join(t[i], nullptr);
-    for (int k = 0; k < KINDS; k++)
-        printf("%-16s %ld\n", kinds[k], (long)progress[k]);
-    printf("%.2f s of %.2f s accounted for\n", accounted, used);
+    for (auto &t : threads)
+        pthread_join(t.thread, nullptr);
+    for (auto &t : threads) {
+        CHECK(t.done > 0, "%s has not begun", t.name);
+        printf("%-20s %ld\n", t.name, (long)t.done);
+    }
     CHECK_INT(destroyed, constructed, "destructors run");
     CHECK(used > 1 && accounted > used * 0.6 && accounted < used * 1.1,
           "%.2f s of %.2f s accounted for", accounted, used);
+    MEASURED("%.1f of %.1f s of processor time accounted for, longest standstill %.2f s", accounted,
+             used, standstill);
 }
 
 } // namespace
@@ -257,9 +301,10 @@ int main(int argc, char **argv)
 {
     if (argc < 2)
         return 2;
-    library = argv[1];
+    libraries = argv + 1;
+    n_libraries = argc - 1;
     leave = leave_now;
-    alarm(120);
+    alarm((unsigned)long_run(120, 300));
     test_everybody_gets_on();
     return check_report();
 }

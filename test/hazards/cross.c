@@ -16,9 +16,10 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 #include <prof/prof.h>
 
-enum { THREADS = 4, ROUNDS = 400, HOLD_US = 300 };
+enum { THREADS = 4, HOLD_US = 300 };
 
 static pthread_mutex_t locks[5];
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
@@ -27,6 +28,7 @@ static pthread_cond_t ring_cond[THREADS];
 static int ring_turn;
 static void *pool[64];
 static _Atomic int64_t waited;
+static unsigned rounds;
 
 static int64_t now_ns(void)
 {
@@ -105,7 +107,7 @@ static void *work(void *arg)
 {
     int me = (int)(intptr_t)arg;
 
-    for (unsigned i = 0; i < ROUNDS; i++) {
+    for (unsigned i = 0; i < rounds; i++) {
         use_pool(i * THREADS + (unsigned)me);
         use_locks(1 + (int)i % 4);
         use_rwlock(i + (unsigned)me);
@@ -178,7 +180,8 @@ int main(void)
     pthread_mutexattr_t a;
     pthread_t t[THREADS];
 
-    alarm(200);
+    alarm((unsigned)long_run(200, 900));
+    rounds = (unsigned)long_run(400, 6000);
     for (int i = 0; i < 5; i++) {
         pthread_mutexattr_init(&a);
         pthread_mutexattr_settype(&a, types[i]);
@@ -202,5 +205,7 @@ int main(void)
           (long long)waited);
     CHECK(mutex <= waited / 10 * 11 && mutex >= waited / 10 * 8, "mutex says %lld of %lld",
           (long long)mutex, (long long)waited);
+    MEASURED("waited %.2f s, block says %.2f, mutex %.2f", (double)waited / 1e9,
+             (double)block / 1e9, (double)mutex / 1e9);
     return check_report();
 }

@@ -3,7 +3,7 @@
  * the right one and nothing hangs. With a directory, LIBPROF_DUMP is its /%p, and exit(), alone of
  * all, has left a profile there.
  *
- *   exits ROUNDS [DIRECTORY]
+ *   exits ROUNDS [DIRECTORY]     (nine times the ROUNDS in a long run)
  */
 #include <pthread.h>
 #include <signal.h>
@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 
 enum { THREADS = 4, CHILD_LIMIT_S = 30 };
 
@@ -119,10 +120,10 @@ static bool take_dump(const char *directory, pid_t pid)
 
 int main(int argc, char **argv)
 {
-    int rounds = argc > 1 ? atoi(argv[1]) : 20;
+    long rounds = (argc > 1 ? atol(argv[1]) : 20) * long_run(1, 9);
     const char *directory = argc > 2 ? argv[2] : NULL;
 
-    for (int i = 0; i < rounds; i++)
+    for (long i = 0; i < rounds; i++)
         for (size_t j = 0; j < sizeof(ends) / sizeof(*ends); j++) {
             int status = -1;
             fflush(stdout);
@@ -136,6 +137,7 @@ int main(int argc, char **argv)
                 CHECK_INT(take_dump(directory, pid),
                           ends[j].end == by_exit || ends[j].end == by_another_thread, ends[j].name);
         }
+    MEASURED("%ld exits", rounds * (long)(sizeof(ends) / sizeof(*ends)));
     int r = check_report();
     fflush(stdout);
     _exit(r); /* no profile of this process */

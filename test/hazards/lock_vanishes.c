@@ -16,9 +16,10 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 #include <prof/prof.h>
 
-enum { ROUNDS = 4000 };
+static long rounds;
 
 struct object {
     union {
@@ -43,7 +44,7 @@ struct kind {
 
 static _Atomic(struct object *) shared;
 static _Atomic int turn; /* the second thread may go */
-static _Atomic int rounds_done;
+static _Atomic long rounds_done;
 static const struct kind *kind;
 
 static void *new_page(void)
@@ -179,7 +180,7 @@ static const struct kind kinds[] = {
 static void *second_thread(void *arg)
 {
     (void)arg;
-    for (int i = 0; i < ROUNDS; i++) {
+    for (long i = 0; i < rounds; i++) {
         while (!turn)
             sched_yield();
         turn = 0;
@@ -199,7 +200,7 @@ static void vanish(const struct kind *k)
     kind = k;
     rounds_done = 0;
     pthread_create(&t, NULL, second_thread, NULL);
-    for (int i = 0; i < ROUNDS; i++) {
+    for (long i = 0; i < rounds; i++) {
         struct object *o = new_page();
 
         k->make(o);
@@ -210,12 +211,13 @@ static void vanish(const struct kind *k)
             sched_yield();
     }
     pthread_join(t, NULL);
-    CHECK_INT(rounds_done, ROUNDS, k->name);
+    CHECK_INT(rounds_done, rounds, k->name);
 }
 
 int main(void)
 {
-    alarm(100);
+    alarm((unsigned)long_run(100, 900));
+    rounds = long_run(4000, 60000);
     prof_set_block_rate(1);
     prof_set_mutex_fraction(1);
     for (size_t i = 0; i < sizeof(kinds) / sizeof(kinds[0]); i++)

@@ -3,13 +3,14 @@
  * address is given out again at once. Rate 1: when all is quiet the counts are the truth exactly,
  * and at no moment is anything negative.
  *
- *   ring THREADS ROUNDS
+ *   ring [THREADS [ROUNDS]]
  */
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 
 #include "check.h"
+#include "long_run.h"
 #include "totals.h"
 
 enum { SLOTS = 64, MAX_THREADS = 64 };
@@ -83,7 +84,7 @@ int main(int argc, char **argv)
     pthread_t thread[MAX_THREADS], watcher;
     struct totals before, after;
 
-    rounds = argc > 2 ? atol(argv[2]) : 20000;
+    rounds = argc > 2 ? atol(argv[2]) : long_run(20000, 3125000); /* 10^8 operations */
     setvbuf(stdout, NULL, _IOLBF, 1 << 16);
     free(malloc(1));
 
@@ -122,5 +123,6 @@ int main(int argc, char **argv)
     after = totals_now();
     CHECK_INT(after.inuse_objects, before.inuse_objects, "none is left");
     CHECK_INT(after.inuse_bytes, before.inuse_bytes, "not a byte");
+    MEASURED("%lld allocations counted exactly", (long long)allocated);
     return check_report();
 }
