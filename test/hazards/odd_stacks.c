@@ -1,29 +1,52 @@
 /*
- * odd_stacks.c - the CPU profiled and all threads dumped while code runs on stacks that are none of
- * a thread's, without unwind tables, with the frame pointer used for something else, and very deep.
+ * odd_stacks.c - the CPU profiled, every block recorded and all threads dumped while code runs on
+ * stacks that are none of a thread's, without unwind tables, with the frame pointer used for
+ * something else, and very deep.
  *
- * Nothing may crash, and no time may be lost: what cannot be walked is under what is known of it.
+ * Nothing may crash, and nothing may be lost: what cannot be walked is under what is known of it.
  */
 #include <errno.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <sys/auxv.h>
 #include <sys/mman.h>
 #include <time.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 #include "text_profile.h"
 
-enum { COROUTINE_STACK = 16 * 1024, COROUTINES = 16, DEEP = 100000 };
+enum { COROUTINES = 16, DEEP = 100000, TENTHS = 1000 };
 
 static atomic_int stop;
 static volatile long sink;
 
-static void spend(int n)
+static double clock_of(clockid_t clock)
 {
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* How many blocks took so many tenths of a microsecond; the last: and more. */
+static atomic_long took[TENTHS];
+static _Thread_local void
+    *volatile kept; /* the last block of each kind is still there at the end */
+
+__attribute__((noinline)) static void spend(int n)
+{
+    double begin = clock_of(CLOCK_THREAD_CPUTIME_ID);
+    void *p = malloc((size_t)n);
+    double us = (clock_of(CLOCK_THREAD_CPUTIME_ID) - begin) * 1e6;
+
+    atomic_fetch_add(&took[us * 10 < TENTHS - 1 ? (int)(us * 10) : TENTHS - 1], 1);
+    free(kept);
+    kept = p;
     for (int i = 0; i < n; i++)
         sink += i;
 }
@@ -51,16 +74,27 @@ static void coroutine_main(int number)
     }
 }
 
+/* 8 KiB, and where the processor has many registers what a signal's frame takes beyond 4 KiB. */
+static size_t coroutine_stack(void)
+{
+    size_t frame = getauxval(AT_MINSIGSTKSZ);
+
+    return 8192 + (frame > 4096 ? (frame - 1) / 4096 * 4096 : 0);
+}
+
 static void *coroutines(void *arg)
 {
+    static size_t size; /* static, since getcontext() could return twice */
+
+    size = coroutine_stack();
     prof_labels_push("kind", "coroutines");
     for (int i = 0; i < COROUTINES; i++) {
-        char *p = mmap(NULL, COROUTINE_STACK + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        char *p = mmap(NULL, size + 8192, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
-        mprotect(p + 4096, COROUTINE_STACK, PROT_READ | PROT_WRITE);
+        mprotect(p + 4096, size, PROT_READ | PROT_WRITE);
         getcontext(&coroutine[i]);
         coroutine[i].uc_stack.ss_sp = p + 4096;
-        coroutine[i].uc_stack.ss_size = COROUTINE_STACK;
+        coroutine[i].uc_stack.ss_size = size;
         coroutine[i].uc_link = &scheduler;
         makecontext(&coroutine[i], (void (*)(void))coroutine_main, 1, i);
     }
@@ -82,8 +116,39 @@ __asm__(".text\n"
         "    jnz 1b\n"
         "    pop %rbp\n"
         "    ret\n"
-        ".size odd_frame_pointer, . - odd_frame_pointer\n");
+        ".size odd_frame_pointer, . - odd_frame_pointer\n"
+        ".type odd_caller, @function\n"
+        "odd_caller:\n"
+        "    push %rbp\n"
+        "    mov %rdi, %rbp\n"
+        "    call called_oddly\n"
+        "    pop %rbp\n"
+        "    ret\n"
+        ".size odd_caller, . - odd_caller\n");
 void odd_frame_pointer(uintptr_t rbp);
+void odd_caller(uintptr_t rbp);
+void called_oddly(void);
+
+__attribute__((used)) void called_oddly(void)
+{
+    spend(2000);
+}
+
+/* A page that one thread takes away and gives back while another's rbp points there. It is never
+ * unmapped: somebody else's memory could come to lie there. */
+static char *fickle;
+
+static void *fickle_page(void *arg)
+{
+    prof_labels_push("kind", "fickle page");
+    while (!atomic_load(&stop)) {
+        mprotect(fickle, 4096, PROT_NONE);
+        spend(1000);
+        mprotect(fickle, 4096, PROT_READ | PROT_WRITE);
+        spend(1000);
+    }
+    return NULL;
+}
 
 static void *odd(void *arg)
 {
@@ -92,11 +157,20 @@ static void *odd(void *arg)
     munmap(gone, 4096);
     prof_labels_push("kind", "odd");
     while (!atomic_load(&stop)) {
-        odd_frame_pointer(1);
-        odd_frame_pointer(0);
-        odd_frame_pointer((uintptr_t)gone);
-        odd_frame_pointer(UINTPTR_MAX);
-        odd_frame_pointer((uintptr_t)__builtin_frame_address(0) - 64);
+        const uintptr_t values[] = {
+            1,
+            0,
+            (uintptr_t)gone,
+            (uintptr_t)fickle + 64,
+            UINTPTR_MAX,
+            (uintptr_t)__builtin_frame_address(0) - 64,
+            (uintptr_t)__builtin_frame_address(0) + 1,
+        };
+
+        for (size_t i = 0; i < sizeof(values) / sizeof(*values); i++) {
+            odd_frame_pointer(values[i]);
+            odd_caller(values[i]);
+        }
     }
     return NULL;
 }
@@ -106,20 +180,23 @@ static void *odd(void *arg)
 static void *generated(void *arg)
 {
     static const uint8_t code[] = {
+        0x57,                         /* push %rdi */
+        0xff, 0xd7,                   /* call *%rdi */
+        0x5f,                         /* pop %rdi */
         0xb8, 0x20, 0x4e, 0x00, 0x00, /* mov $20000, %eax */
         0xff, 0xc8,                   /* dec %eax */
         0x75, 0xfc,                   /* jnz to that */
         0xc3,                         /* ret */
     };
     void *p = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
-    void (*run)(void);
+    void (*run)(void (*call)(void));
 
     memcpy(p, code, sizeof(code));
     mprotect(p, 4096, PROT_READ | PROT_EXEC);
     memcpy(&run, &p, sizeof(run));
     prof_labels_push("kind", "generated");
     while (!atomic_load(&stop))
-        run();
+        run(called_oddly);
     return NULL;
 }
 
@@ -149,6 +226,7 @@ static void *deep(void *arg)
 static void on_usr1(int sig)
 {
     spend(20000);
+    sink += sig; /* no tail call */
 }
 
 static void *signals(void *arg)
@@ -186,6 +264,7 @@ static const struct {
     void *(*run)(void *arg);
     size_t stack;
 } kinds[] = {
+    { "fickle page", "fickle_page", fickle_page, 0 },
     { "coroutines", "on_a_coroutine", coroutines, 0 },
     { "odd", "odd_frame_pointer", odd, 0 },
     { "generated", NULL, generated, 0 },
@@ -196,12 +275,17 @@ static const struct {
 
 enum { KINDS = sizeof(kinds) / sizeof(kinds[0]) };
 
-static double clock_of(clockid_t clock)
+/* Of the time that the recorded mallocs took, in microseconds. */
+static double percentile(double part)
 {
-    struct timespec t;
+    long all = 0, sum = 0;
 
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+    for (int i = 0; i < TENTHS; i++)
+        all += took[i];
+    for (int i = 0; i < TENTHS; i++)
+        if ((double)(sum += took[i]) >= (double)all * part)
+            return (i + 1) / 10.0;
+    return 0;
 }
 
 int main(void)
@@ -213,7 +297,9 @@ int main(void)
     clockid_t clock[KINDS];
     double before[KINDS];
 
-    alarm(100);
+    alarm((unsigned)long_run(100, 300));
+    fickle = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    prof_set_heap_rate(1);
     sigaction(SIGUSR1, &usr1, NULL);
     prof_set_cpu_rate(250);
     for (int i = 0; i < KINDS; i++) {
@@ -229,7 +315,7 @@ int main(void)
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
     for (int i = 0; i < KINDS; i++)
         before[i] = clock_of(clock[i]);
-    double end = clock_of(CLOCK_MONOTONIC) + 8;
+    double end = clock_of(CLOCK_MONOTONIC) + (double)long_run(5, 60);
     while (clock_of(CLOCK_MONOTONIC) < end) {
         if (text_profile_take(&text, "threads", 1) != 0)
             CHECK(0, "%s", prof_last_error());
@@ -260,9 +346,22 @@ int main(void)
           "a stack too deep says so");
     text_profile_free(&text);
     prof_window_close(w);
+    CHECK_INT(text_profile_take(&text, "heap", 1), 0, prof_last_error());
+    for (int i = 0; i < KINDS; i++) {
+        char label[64];
+
+        snprintf(label, sizeof(label), "\"kind\":\"%s\"", kinds[i].name);
+        /* the last, and maybe the one before */
+        CHECK_BETWEEN(text_profile_sum_of(&text, "spend", label, 0), 1, 2, kinds[i].name);
+    }
+    text_profile_free(&text);
     atomic_store(&stop, 1);
     for (int i = 0; i < KINDS; i++)
         pthread_join(t[i], NULL);
     CHECK_INT(atomic_load(&errno_changed), 0, "times errno changed by itself");
+    MEASURED("half of the recorded mallocs take %.1f us at most, 99.9 %% take %.1f",
+             percentile(0.5), percentile(0.999));
+    if (long_run(0, 1))
+        CHECK_BETWEEN(percentile(0.999), 0, 99, "us that a recorded malloc takes");
     return check_report();
 }
