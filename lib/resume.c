@@ -3,10 +3,9 @@
  *
  * When a handler is due while a thread is in poll(), the kernel first ends the call: it sets rax to
  * -EINTR, leaves rip behind the syscall instruction, and makes the handler's frame. What is missing
- * to make the call again is its number, which rax held. It is found in the code: libc loads it as a
- * constant a few instructions earlier. Only code is believed that consists of instructions known
- * here, and only numbers in the list below; all else keeps its EINTR. All other registers still are
- * as they were at the call.
+ * to make the call again is its number, which rax held. It is found in the code (call_number.h),
+ * and only numbers in the list below are believed; all else keeps its EINTR. All other registers
+ * still are as they were at the call.
  *
  * The call is resumed only if EINTR is nobody else's:
  * - another signal that is pending and not blocked has reason of its own to end the call. All
@@ -22,11 +21,13 @@
 #include "resume.h"
 
 #include <errno.h>
+#include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "call_number.h"
 #include "own_signal.h"
 #include "unwind/bounds.h"
 
@@ -34,128 +35,8 @@
 #define SYS_epoll_pwait2 441
 #endif
 
-enum { CODE_BEFORE = 48 }; /* bytes looked at before the syscall instruction */
-
 /* By signal, bit n - 1: a program's handler blocks it. */
 static _Atomic uint64_t kept_back;
-
-/* --- which call it was ----------------------------------------------------------------------- */
-
-/* Length of the instruction at p if it is one that libc's wrappers have between the number and the
- * system call, and does not write to eax; else 0. */
-static size_t instruction(const uint8_t *p, const uint8_t *end)
-{
-    const uint8_t *start = p;
-    bool rex_b = false, rex_r = false, to_register, to_memory;
-    size_t immediate = 0;
-
-    if (p < end && *p == 0x66)
-        p++;
-    if (p < end && (*p & 0xf0) == 0x40) {
-        rex_b = *p & 1;
-        rex_r = *p & 4;
-        p++;
-    }
-    if (end - p < 2)
-        return 0;
-    uint8_t op = *p++;
-
-    if (op >= 0xb8 && op <= 0xbf) /* mov $imm32, register */
-        return (op != 0xb8 || rex_b) && end - p >= 4 ? (size_t)(p + 4 - start) : 0;
-    switch (op) {
-    case 0x89: /* mov register, r/m */
-    case 0x01: /* add, or, and, sub, xor likewise */
-    case 0x09:
-    case 0x21:
-    case 0x29:
-    case 0x31:
-        to_register = false;
-        to_memory = true;
-        break;
-    case 0x8b: /* mov r/m, register */
-    case 0x8d: /* lea */
-    case 0x03:
-    case 0x0b:
-    case 0x23:
-    case 0x2b:
-    case 0x33:
-        to_register = true;
-        to_memory = false;
-        break;
-    case 0x80: /* add .. xor $imm8, r/m8 */
-    case 0x83: /* $imm8, r/m */
-    case 0xc1: /* shifts */
-        to_register = false;
-        to_memory = true;
-        immediate = 1;
-        break;
-    case 0x81: /* $imm32, r/m */
-    case 0xc7: /* mov $imm32, r/m */
-        to_register = false;
-        to_memory = true;
-        immediate = 4;
-        break;
-    case 0xf7: /* not, neg; the others of this group touch rax */
-        to_register = false;
-        to_memory = true;
-        if (((*p >> 3) & 6) != 2)
-            return 0;
-        break;
-    default:
-        return 0;
-    }
-    uint8_t mod = *p >> 6, reg = *p >> 3 & 7, rm = *p & 7;
-    p++;
-    if ((to_register && reg == 0 && !rex_r) || (to_memory && mod == 3 && rm == 0 && !rex_b))
-        return 0; /* eax */
-    if (mod != 3) {
-        bool sib = rm == 4;
-        size_t displacement = mod == 1 ? 1 : mod == 2 ? 4 : 0;
-
-        if (mod == 0 && (rm == 5 || (sib && p < end && (*p & 7) == 5)))
-            displacement = 4;
-        p += sib + displacement;
-    }
-    p += immediate;
-    return p <= end ? (size_t)(p - start) : 0;
-}
-
-static bool leads_to(const uint8_t *p, const uint8_t *end)
-{
-    while (p < end) {
-        size_t n = instruction(p, end);
-
-        if (n == 0)
-            return false;
-        p += n;
-    }
-    return p == end;
-}
-
-long prof__resume_number(const uint8_t *at)
-{
-    /* No byte of another page, which need not be readable. */
-    size_t room = PROF_MIN((uintptr_t)at & 4095, (uintptr_t)CODE_BEFORE);
-    long found = -1;
-
-    for (const uint8_t *p = at - 2; p >= at - room; p--) {
-        long number;
-
-        if (p <= at - 5 && p[0] == 0xb8) /* mov $number, %eax */
-            number =
-                (long)(p[1] | (uint32_t)p[2] << 8 | (uint32_t)p[3] << 16 | (uint32_t)p[4] << 24);
-        else if (p[0] == 0x31 && p[1] == 0xc0) /* xor %eax, %eax */
-            number = 0;
-        else
-            continue;
-        if (!leads_to(p + (p[0] == 0xb8 ? 5 : 2), at))
-            continue;
-        if (found >= 0 && found != number)
-            return -1;
-        found = number;
-    }
-    return found;
-}
 
 /* --- may it be made again -------------------------------------------------------------------- */
 
@@ -190,8 +71,11 @@ static const struct {
     { SYS_connect, 0 },
     { SYS_recvfrom, 0 },
     { SYS_recvmsg, 0 },
+    { SYS_recvmmsg, 0 },
     { SYS_sendto, 0 },
     { SYS_sendmsg, 0 },
+    { SYS_sendmmsg, 0 },
+    { SYS_io_getevents, 0 },
 };
 
 static uint64_t bit(int signal)
@@ -212,6 +96,17 @@ static bool mask_keeps_back(const greg_t *gregs, unsigned argument, bool is_psel
     if (is_pselect && mask)
         mask = *(const uint64_t *const *)(const void *)mask;
     return mask && *mask & bit(signal);
+}
+
+/* Through syscall() these only, since its caller may have jumped to the call with another number;
+ * and a wrong one must not do anything. */
+static bool makes_sense(long number, const greg_t *gregs)
+{
+    long op = gregs[REG_RSI] & ~(FUTEX_PRIVATE_FLAG | FUTEX_CLOCK_REALTIME);
+
+    if (number == SYS_futex)
+        return (op == FUTEX_WAIT || op == FUTEX_WAIT_BITSET) && gregs[REG_RDI] % 4 == 0;
+    return number == SYS_io_getevents && gregs[REG_RSI] > 0 && gregs[REG_RDX] >= gregs[REG_RSI];
 }
 
 static bool may_resume(long number, const greg_t *gregs, int signal)
@@ -243,8 +138,10 @@ void prof__resume_system_call(void *ucontext, int signal)
         return;
     if (atomic_load_explicit(&kept_back, memory_order_relaxed) & bit(signal))
         return;
-    long number = prof__resume_number(next - 2);
-    if (number < 0 || !may_resume(number, gregs, signal) || others_pending(uc, signal))
+    bool passed_on;
+    long number = prof__call_number(next - 2, (const uint8_t *const *)gregs[REG_RSP], &passed_on);
+    if (number < 0 || (passed_on && !makes_sense(number, gregs)) ||
+        !may_resume(number, gregs, signal) || others_pending(uc, signal))
         return;
     gregs[REG_RAX] = number;
     gregs[REG_RIP] -= 2;

@@ -16,10 +16,6 @@
  */
 void prof__resume_system_call(void *ucontext, int signal);
 
-/* The number of the system call that the instruction at `at` makes, as the code before it says; -1:
- * it does not say, or says two things. Reads only that page. Context: signal. */
-long prof__resume_number(const uint8_t *at);
-
 /*
  * Look whether the program has handlers that block `signal`. After one of those, our signal may
  * arrive where theirs has ended a call, and the EINTR is theirs; so then nothing is resumed.

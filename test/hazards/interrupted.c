@@ -2,11 +2,15 @@
  * interrupted.c - no system call of the program's ends early because it is being profiled.
  *
  * Threads wait in each of the calls that a signal ends with EINTR even if its handler has
- * SA_RESTART, while threads are dumped and the CPU is profiled. First they wait long: the idle
- * program. Then they wait for a moment, again and again, and work in between, so that timers go off
- * within the calls. And a signal of the program's own still ends a call, as ever.
+ * SA_RESTART, while threads are dumped, the CPU is profiled and every wait recorded. First they
+ * wait long: the idle program. Then they wait for a moment, again and again, and work in between,
+ * so that timers go off within the calls. And a signal of the program's own still ends a call, as
+ * ever.
  */
+#include <dirent.h>
 #include <errno.h>
+#include <linux/aio_abi.h>
+#include <linux/futex.h>
 #include <netinet/in.h>
 #include <poll.h>
 #include <prof/prof.h>
@@ -14,6 +18,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/msg.h>
 #include <sys/select.h>
@@ -30,6 +35,9 @@
 static int wait_ms; /* how long each call waits */
 static atomic_int stop, ready;
 static int quiet_pipe[2], epoll_fd, quiet_socket[2], listener, queue, semaphores;
+static struct sockaddr_un full; /* where a listener has a queue without room */
+static socklen_t full_size;
+static aio_context_t aio;
 static volatile long sink;
 
 static struct timespec span(void)
@@ -152,6 +160,61 @@ static int in_accept(void)
     return accept(listener, NULL, NULL) == -1 && errno == EAGAIN ? 0 : errno;
 }
 
+static int in_recvmmsg(void)
+{
+    struct timeval t = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+    char c;
+    struct iovec part = { &c, 1 };
+    struct mmsghdr m = { .msg_hdr = { .msg_iov = &part, .msg_iovlen = 1 } };
+
+    setsockopt(quiet_socket[0], SOL_SOCKET, SO_RCVTIMEO, &t, sizeof(t));
+    return recvmmsg(quiet_socket[0], &m, 1, 0, NULL) == -1 && errno == EAGAIN ? 0 : errno;
+}
+
+static int in_connect(void)
+{
+    struct timeval t = { wait_ms / 1000, wait_ms % 1000 * 1000 };
+    int s = socket(AF_UNIX, SOCK_STREAM, 0), r;
+
+    setsockopt(s, SOL_SOCKET, SO_SNDTIMEO, &t, sizeof(t));
+    r = connect(s, (struct sockaddr *)&full, full_size) == -1 && errno == EAGAIN ? 0 : errno;
+    close(s);
+    return r;
+}
+
+/* As languages and libraries do it that have locks of their own: through syscall(), in whose code
+ * no number stands. */
+static int in_futex(void)
+{
+    uint32_t word = 1;
+    struct timespec t = span();
+
+    return syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 1, &t, NULL, 0) == -1 && errno == ETIMEDOUT
+               ? 0
+               : errno;
+}
+
+static int in_io_getevents(void)
+{
+    struct timespec t = span();
+    struct io_event e;
+
+    return syscall(SYS_io_getevents, aio, 1L, 1L, &e, &t) == 0 ? 0 : errno;
+}
+
+static int in_usleep(void)
+{
+    return usleep((unsigned)wait_ms * 1000) == 0 ? 0 : errno;
+}
+
+/* Knows seconds only. */
+static int in_sleep(void)
+{
+    if (wait_ms < 1000)
+        return in_usleep();
+    return sleep((unsigned)wait_ms / 1000) == 0 ? 0 : EINTR;
+}
+
 static int in_semtimedop(void)
 {
     struct sembuf op = { 0, -1, 0 };
@@ -191,8 +254,14 @@ static const struct {
     { "clock_nanosleep", in_clock_nanosleep, 0 },
     { "sem_timedwait", in_sem_timedwait, 0 },
     { "sigtimedwait", in_sigtimedwait, 0 },
+    { "usleep", in_usleep, 0 },
+    { "sleep", in_sleep, 0 },
     { "recv", in_recv, 0 },
+    { "recvmmsg", in_recvmmsg, 0 },
     { "accept", in_accept, 0 },
+    { "connect", in_connect, 0 },
+    { "futex", in_futex, 0 },
+    { "io_getevents", in_io_getevents, 0 },
     { "semtimedop", in_semtimedop, 0 },
     { "msgrcv", in_msgrcv, 1 },
     { "pause", in_pause, 1 },
@@ -265,27 +334,98 @@ static void end_all(const char *what)
     }
 }
 
+static bool is_ours(const char *tid)
+{
+    char path[64], name[32] = "";
+    FILE *f;
+
+    snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm", tid);
+    if ((f = fopen(path, "r"))) {
+        if (!fgets(name, sizeof(name), f))
+            name[0] = '\0';
+        fclose(f);
+    }
+    return strcmp(name, "prof-cpu\n") == 0;
+}
+
+/* The threads that the kernel has, and no others, but for libprof's own. */
+static void check_every_tid(void)
+{
+    struct text_profile text;
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *e;
+    long ours = 0;
+
+    CHECK_INT(text_profile_take(&text, "threads", 2), 0, prof_last_error());
+    while (tasks && (e = readdir(tasks))) {
+        char head[64];
+        bool own = is_ours(e->d_name);
+
+        ours += own;
+        snprintf(head, sizeof(head), "thread %.16s [", e->d_name);
+        CHECK(e->d_name[0] == '.' || own == (strstr(text.text, head) == NULL), "%s is %s libprof's",
+              head, own ? "in it, and" : "missing, and not");
+    }
+    CHECK_INT(ours, 1, "threads of libprof's while the CPU is profiled");
+    closedir(tasks);
+    text_profile_free(&text);
+}
+
+/* How often the other threads have run. */
+static long runs(void)
+{
+    DIR *tasks = opendir("/proc/self/task");
+    struct dirent *e;
+    long sum = 0;
+
+    while (tasks && (e = readdir(tasks))) {
+        char path[64], line[128];
+        long n;
+
+        snprintf(path, sizeof(path), "/proc/self/task/%.16s/status", e->d_name);
+        int tid = atoi(e->d_name);
+        FILE *f = tid > 0 && tid != getpid() && !is_ours(e->d_name) ? fopen(path, "r") : NULL;
+        while (f && fgets(line, sizeof(line), f))
+            if (sscanf(line, "voluntary_ctxt_switches: %ld", &n) == 1)
+                sum += n;
+        if (f)
+            fclose(f);
+    }
+    closedir(tasks);
+    return sum;
+}
+
 static void test_idle_program(void)
 {
-    struct prof_window *w = NULL;
+    struct prof_window *w = NULL, *blocked = NULL;
     struct text_profile text;
 
     start_all(20000);
-    usleep(50000);
+    long before;
+    do { /* until all have gone to sleep */
+        before = runs();
+        usleep(50000);
+    } while (runs() != before);
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    CHECK_INT(prof_window_open("block", &blocked), 0, prof_last_error());
     for (int i = 0; i < 50; i++) {
         CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
         CHECK_INT(text_profile_sum(&text, NULL), CALLS + 1, "threads");
         CHECK_INT(text_profile_sum(&text, "wait_in"), CALLS, "threads whose stacks are complete");
         text_profile_free(&text);
     }
+    check_every_tid();
+    CHECK_INT(runs(), before, "times that the threads have run, as they wait");
+    CHECK_INT(text_profile_window(&text, blocked), 0, prof_last_error());
+    text_profile_free(&text);
+    prof_window_close(blocked);
     prof_window_close(w);
     end_all("idle");
 }
 
 static void test_busy_program(void)
 {
-    struct prof_window *w = NULL;
+    struct prof_window *w = NULL, *blocked = NULL;
     struct text_profile text;
     struct timespec begin, now;
     long samples;
@@ -293,6 +433,7 @@ static void test_busy_program(void)
     prof_set_cpu_rate(250);
     start_all(1);
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    CHECK_INT(prof_window_open("block", &blocked), 0, prof_last_error());
     clock_gettime(CLOCK_MONOTONIC, &begin);
     do {
         if (text_profile_take(&text, "threads", 1) != 0)
@@ -310,6 +451,11 @@ static void test_busy_program(void)
                text_profile_sum_of(&text, "sleep", "in_", 1));
     text_profile_free(&text);
     prof_window_close(w);
+    CHECK_INT(text_profile_window(&text, blocked), 0, "write");
+    CHECK(text_profile_sum(&text, "in_sem_timedwait") > 100, "waits are recorded: %.300s",
+          text.text);
+    text_profile_free(&text);
+    prof_window_close(blocked);
     end_all("busy");
 }
 
@@ -362,10 +508,12 @@ int main(void)
 {
     struct sigaction own = { .sa_handler = on_own_signal };
     struct sockaddr_in any = { .sin_family = AF_INET, .sin_addr = { htonl(INADDR_LOOPBACK) } };
+    int full_listener = socket(AF_UNIX, SOCK_STREAM, 0), in_queue = socket(AF_UNIX, SOCK_STREAM, 0);
     struct epoll_event e = { .events = EPOLLIN };
     sigset_t usr2;
 
     alarm(150);
+    prof_set_block_rate(1);
     sigaction(SIGUSR1, &own, NULL);
     sigemptyset(&usr2);
     sigaddset(&usr2, SIGUSR2);
@@ -376,6 +524,15 @@ int main(void)
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, quiet_pipe[0], &e);
     listener = socket(AF_INET, SOCK_STREAM, 0);
     if (bind(listener, (struct sockaddr *)&any, sizeof(any)) != 0 || listen(listener, 1) != 0)
+        return 1;
+    full_size = sizeof(full);
+    full.sun_family = AF_UNIX; /* and the kernel chooses a name that is no file's */
+    if (bind(full_listener, (struct sockaddr *)&full, sizeof(sa_family_t)) != 0 ||
+        getsockname(full_listener, (struct sockaddr *)&full, &full_size) != 0 ||
+        listen(full_listener, 0) != 0 ||
+        connect(in_queue, (struct sockaddr *)&full, full_size) != 0)
+        return 1;
+    if (syscall(SYS_io_setup, 1, &aio) != 0)
         return 1;
     queue = msgget(IPC_PRIVATE, 0600);
     semaphores = semget(IPC_PRIVATE, 1, 0600);
