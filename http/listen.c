@@ -63,8 +63,9 @@ static int new_socket(int family)
     return fd < 0 ? -errno : fd;
 }
 
-/* Fill in l->name from what the kernel says, which is where port 0 becomes a number. */
-static void find_name(struct prof__listener *l)
+/* Fill in l->name from what the kernel says, which is where port 0 becomes a number, and whether
+ * access to it is to be checked. */
+static int find_name(struct prof__listener *l)
 {
     union sockaddr_any addr;
     socklen_t size = sizeof(addr);
@@ -72,7 +73,7 @@ static void find_name(struct prof__listener *l)
 
     memset(&addr, 0, sizeof(addr));
     if (getsockname(l->fd, &addr.sa, &size) < 0)
-        return;
+        return -errno;
     switch (addr.sa.sa_family) {
     case AF_INET:
         inet_ntop(AF_INET, &addr.in.sin_addr, host, sizeof(host));
@@ -95,6 +96,7 @@ static void find_name(struct prof__listener *l)
     default:
         break;
     }
+    return 0;
 }
 
 static int bind_and_listen(int fd, const union sockaddr_any *addr, socklen_t size)
@@ -333,11 +335,12 @@ int prof__listener_open(struct prof__listener *l, const struct prof__address *a,
         r = open_inherited(l, a, inherited_fd);
         break;
     }
+    if (r == 0)
+        r = find_name(l);
     if (r < 0) {
-        prof__socket_file_remove(&l->file);
+        prof__listener_close(l);
         return l->reason[0] ? r : cannot_listen(l, a, r);
     }
-    find_name(l);
     return 0;
 }
 

@@ -19,6 +19,7 @@
  * A forked child has no server and may start one: the fork handlers see to that.
  */
 #include <errno.h>
+#include <execinfo.h>
 #include <fcntl.h>
 #include <prof/http.h>
 #include <prof/prof.h>
@@ -221,7 +222,7 @@ static void *serve(void *arg)
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setname_np(pthread_self(), "prof-http");
-    prof_thread_hide();
+    prof_thread_helper();
     int r = open_loop(arg, &loop);
     report(arg, r, loop);
     if (r < 0)
@@ -236,8 +237,13 @@ static int create_thread(struct order *order)
 {
     pthread_attr_t attr;
     sigset_t all, old;
-    int r = pthread_attr_init(&attr);
+    void *frame;
 
+    /* pthread_cancel() loads libgcc_s when it is first called, and ends the process if it cannot.
+     * This loads it too, and only says so. */
+    if (backtrace(&frame, 1) < 1)
+        return -ENOMEM;
+    int r = pthread_attr_init(&attr);
     if (r != 0)
         return -r;
     pthread_attr_setstacksize(&attr, STACK_BYTES);

@@ -9,6 +9,10 @@
  * Functions form chains from the innermost inlined one out to the real one, and are shared by all
  * addresses in them. Subtrees in which nothing is looked for are passed by. Work on one unit is
  * forgotten before the next, so the largest unit bounds memory, not the sum of them.
+ *
+ * Out of memory, libdw ends the process, or crashes. So it is entered only when the kernel has just
+ * shown that there is some; and should other threads take that meanwhile, its handler for this case
+ * jumps out of it, and its handle is given up.
  */
 #include "dwarf_lookup.h"
 
@@ -16,6 +20,7 @@
 #include <elfutils/libdw.h>
 #include <errno.h>
 #include <libelf.h>
+#include <setjmp.h>
 #include <stdlib.h>
 
 #include "base/clock.h"
@@ -30,6 +35,8 @@ enum {
     NAME_MAX_BYTES = 1 << 14,
     UNIT_HEAD = 8192,      /* as dwarf_scan.c reads it */
     ENTRY_BYTES = 4096,    /* that hold any one entry */
+    HEADROOM = 16 << 20,   /* bytes that libdw may take before we ask again, and more */
+    UNITS_A_LOOK = 64,     /* whose heads it reads between two looks */
     LOADED_MAX = 48 << 20, /* then the image is emptied between two units */
     UNITS_MAX = 1 << 20,
     CLOCK_STEPS = 4096, /* entries, ranges or addresses between two looks at the clock */
@@ -80,6 +87,23 @@ static bool is_late(struct lookup *l)
 
 /* --- libdw ----------------------------------------------------------------------------------- */
 
+/* Will the kernel give libdw what it may ask for? */
+static bool has_headroom(void)
+{
+    void *p = prof__pages_map(HEADROOM);
+
+    prof__pages_unmap(p, HEADROOM);
+    return p != NULL;
+}
+
+/* Where to, out of libdw. One thread at a time is in there (symbolize.c). */
+static jmp_buf out_of_libdw;
+
+static void __attribute__((noreturn)) out_of_memory(void)
+{
+    longjmp(out_of_libdw, 1);
+}
+
 static int debug_open(struct debug *d, struct prof__arena *a, const struct prof__elf *e)
 {
     struct prof__dwarf_unit unit;
@@ -91,10 +115,15 @@ static int debug_open(struct debug *d, struct prof__arena *a, const struct prof_
     uint64_t at = 0;
     for (int i = 0; i < UNITS_MAX && prof__dwarf_unit_at(&d->image, at, &unit) == 0; i++)
         at += unit.size;
+    if (!has_headroom())
+        return -ENOMEM;
     elf_version(EV_CURRENT);
     d->elf = elf_memory(d->image.base, d->image.size);
     d->dwarf = d->elf ? dwarf_begin_elf(d->elf, DWARF_C_READ, NULL) : NULL;
-    return d->dwarf ? 0 : -ENOENT;
+    if (!d->dwarf)
+        return -ENOENT;
+    dwarf_new_oom_handler(d->dwarf, out_of_memory);
+    return 0;
 }
 
 static void debug_close(struct debug *d)
@@ -228,10 +257,13 @@ static int touch_units(struct lookup *l)
     Dwarf_Die die;
     uint8_t type;
 
-    while (dwarf_get_units(l->main.dwarf, unit, &unit, NULL, &type, &die, NULL) == 0) {
+    for (size_t i = 0; dwarf_get_units(l->main.dwarf, unit, &unit, NULL, &type, &die, NULL) == 0;
+         i++) {
         Dwarf_Addr base, low, high;
         ptrdiff_t at = 0;
 
+        if (i % UNITS_A_LOOK == 0 && !has_headroom())
+            return -ENOMEM;
         if (type != DW_UT_compile && type != DW_UT_skeleton)
             continue;
         while ((at = dwarf_ranges(&die, at, &base, &low, &high)) > 0) {
@@ -490,6 +522,8 @@ static int work_units(struct lookup *l)
         const struct touched_unit *u = &l->unit[i];
         int r = -ETIME;
 
+        if (!has_headroom())
+            return -ENOMEM;
         if (prof__monotonic_ns() <= l->deadline_ns)
             r = work_unit(l, u->offset, &pc[u->first], u->n);
         prof__arena_free(&l->work);
@@ -506,26 +540,37 @@ static int work_units(struct lookup *l)
     return 0;
 }
 
+static int look_up(struct lookup *l, const struct prof__elf *e, const struct prof__elf *alternate)
+{
+    int r = debug_open(&l->main, l->arena, e);
+
+    if (r < 0)
+        return r;
+    if (alternate && debug_open(&l->alternate, l->arena, alternate) == 0)
+        dwarf_setalt(l->main.dwarf, l->alternate.dwarf);
+    l->unit_of = prof__arena_array(l->arena, l->n, sizeof(*l->unit_of));
+    r = l->unit_of ? touch_units(l) : -ENOMEM;
+    return r == 0 ? work_units(l) : r;
+}
+
 int prof__dwarf_lookup(const struct prof__elf *e, const struct prof__elf *alternate,
                        struct prof__arena *a, int64_t deadline_ns, struct prof__query *q, size_t n)
 {
     struct lookup l = { .arena = a, .deadline_ns = deadline_ns, .query = q, .n = n };
-    int r = debug_open(&l.main, a, e);
+    int r;
 
-    if (r < 0)
-        goto out;
-    if (alternate && debug_open(&l.alternate, a, alternate) == 0)
-        dwarf_setalt(l.main.dwarf, l.alternate.dwarf);
-    l.unit_of = prof__arena_array(a, n, sizeof(*l.unit_of));
-    r = l.unit_of ? touch_units(&l) : -ENOMEM;
-    if (r == 0)
-        r = work_units(&l);
+    if (setjmp(out_of_libdw) == 0) {
+        r = look_up(&l, e, alternate);
+    } else {
+        r = -ENOMEM;
+        l.main.dwarf = l.alternate.dwarf = NULL; /* in no state to be ended */
+        l.main.elf = l.alternate.elf = NULL;
+    }
     if (r == -ETIME) {
         for (size_t i = 0; i < n; i++)
             q[i].unfinished = true;
         r = 0;
     }
-out:
     prof__arena_free(&l.work);
     debug_close(&l.main);
     debug_close(&l.alternate);

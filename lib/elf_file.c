@@ -27,6 +27,17 @@ enum {
     INFLATE_CHUNK = 1 << 16,
 };
 
+_Atomic uint64_t prof__elf_troubles;
+
+/* Not that the file is missing, forbidden or none at all, which are answers. */
+static int trouble(int error)
+{
+    if (error != -ENOENT && error != -ENOTDIR && error != -EACCES && error != -EPERM &&
+        error != -ELOOP && error != -ENAMETOOLONG)
+        atomic_fetch_add_explicit(&prof__elf_troubles, 1, memory_order_relaxed);
+    return error;
+}
+
 bool prof__elf_read(const struct prof__elf *e, uint64_t offset, void *buf, size_t n)
 {
     char *to = buf;
@@ -38,6 +49,8 @@ bool prof__elf_read(const struct prof__elf *e, uint64_t offset, void *buf, size_
 
         if (got < 0 && errno == EINTR)
             continue;
+        if (got < 0)
+            trouble(-errno);
         if (got <= 0)
             return false;
         to += got;
@@ -173,14 +186,14 @@ int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path)
     memset(e, 0, sizeof(*e));
     e->fd = -1;
     if (stat(path, &st) < 0) /* to open a device may do something */
-        return -errno;
+        return trouble(-errno);
     if (!S_ISREG(st.st_mode))
         return -ENOEXEC;
     e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
     if (e->fd < 0)
-        return -errno;
+        return trouble(-errno);
     if (fstat(e->fd, &st) < 0)
-        return -errno;
+        return trouble(-errno);
     if (!S_ISREG(st.st_mode))
         return -ENOEXEC;
     e->size = (uint64_t)st.st_size;

@@ -32,6 +32,10 @@ struct prof__elf {
 int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path);
 void prof__elf_close(struct prof__elf *e);
 
+/* How often a file could not be read for a reason that may pass: no descriptor, no memory, an
+ * error of the device. What was found meanwhile need not be all there is. */
+extern _Atomic uint64_t prof__elf_troubles;
+
 /* Bytes [offset, offset + n) into buf; false if the file has not got them all. */
 bool prof__elf_read(const struct prof__elf *e, uint64_t offset, void *buf, size_t n);
 

@@ -9,9 +9,10 @@
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
  * file is opened. Results are all that is kept; files, handles and what libdw allocates go at the
  * end of each request. Objects are forgotten, longest unused first, when together they pass
- * CACHE_MAX. Answers found without the object's file are not kept: it may be back next time. Nor
- * are those cut short by the deadline, unless it leaves no time for any: so a huge program's names
- * come over some requests, and no request takes long.
+ * CACHE_MAX. Answers found without the object's file, or while files or memory could not be had,
+ * are not kept: it may go better next time. Nor are those cut short by the deadline, unless it
+ * leaves no time for any: so a huge program's names come over some requests, and no request takes
+ * long.
  *
  * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
  * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
@@ -316,13 +317,14 @@ static int answer_copy(struct request *rq, const struct answer *answer, size_t i
 
 /* --- one object's missing addresses ---------------------------------------------------------- */
 
-/* Look n sorted queries up in the module's files. *ret_found: its own file or debug file was read,
- * so that the answers are the best there are. */
+/* Look n sorted queries up in the module's files. *ret_found: all that there is was read, so that
+ * the answers are the best that can be had. */
 static int read_files(const struct prof__module *m, struct prof__arena *a, int64_t deadline_ns,
                       struct prof__query *q, size_t n, bool *ret_found)
 {
     struct prof__elf own = { .fd = -1 }, debug = { .fd = -1 }, alternate = { .fd = -1 };
     const struct prof__elf *dwarf = NULL;
+    uint64_t troubles = atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed);
     int r = prof__elf_find(m, a, &own), s = 0;
     bool has_own = r == 0, has_debug = false;
 
@@ -352,12 +354,13 @@ static int read_files(const struct prof__module *m, struct prof__arena *a, int64
 
     bool has_alternate = prof__elf_find_alternate(m, dwarf, a, &alternate) == 0;
     /* Too little memory for the debug information leaves the names of symbols. */
-    prof__dwarf_lookup(dwarf, has_alternate ? &alternate : NULL, a, deadline_ns, q, n);
+    s = prof__dwarf_lookup(dwarf, has_alternate ? &alternate : NULL, a, deadline_ns, q, n);
 out:
     prof__elf_close(&own);
     prof__elf_close(&debug);
     prof__elf_close(&alternate);
-    *ret_found = has_own || has_debug || strcmp(m->path, "[vdso]") == 0;
+    *ret_found = (has_own || has_debug || strcmp(m->path, "[vdso]") == 0) && s != -ENOMEM &&
+                 atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed) == troubles;
     return r;
 }
 

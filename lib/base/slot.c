@@ -3,8 +3,8 @@
  *
  * A free slot is claimed by compare-and-swap of its thread id, starting where the last one was
  * found. A thread remembers its own by a key of thread-specific data, whose destructor runs when
- * the thread returns, exits or is cancelled, and frees the slot. Without a key (a process has
- * 1,024) there are no slots, and what they are for is missing.
+ * the thread returns, exits or is cancelled, and frees the slot. While there is no key to be had (a
+ * process has 1,024) there are no slots, and what they are for is missing.
  */
 #include "base/slot.h"
 
@@ -13,7 +13,7 @@
 #include "base/task.h"
 #include "base/thread.h"
 
-enum { SLOTS = 32768, KEY_NONE, KEY_MAKING, KEY_READY, KEY_FAILED };
+enum { SLOTS = 32768, KEY_NONE, KEY_MAKING, KEY_READY };
 
 static struct prof__slot slot[SLOTS];
 static _Atomic uint32_t hint, highest; /* where to look for a free one; all in use are below */
@@ -32,6 +32,7 @@ static void leave(void *arg)
     prof__self.labels = 0;
     atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
     atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
+    atomic_store_explicit(&s->helper, false, memory_order_relaxed);
     s->depth = s->skipped = 0;
     /* Release: the next owner finds it empty; pairs with the claim. */
     atomic_store_explicit(&s->tid, 0, memory_order_release);
@@ -44,7 +45,7 @@ static bool key_ready(void)
     if (state == KEY_NONE &&
         atomic_compare_exchange_strong_explicit(&key_state, &state, KEY_MAKING,
                                                 memory_order_relaxed, memory_order_relaxed)) {
-        state = pthread_key_create(&key, leave) == 0 ? KEY_READY : KEY_FAILED;
+        state = pthread_key_create(&key, leave) == 0 ? KEY_READY : KEY_NONE;
         /* Release: `key` is there for who sees the state. */
         atomic_store_explicit(&key_state, state, memory_order_release);
     }
@@ -110,6 +111,16 @@ const struct prof__slot *prof__slot_of(pid_t tid)
     return NULL;
 }
 
+bool prof__slots_any_helper(void)
+{
+    uint32_t n = atomic_load_explicit(&highest, memory_order_relaxed);
+
+    for (uint32_t i = 0; i < n; i++)
+        if (atomic_load(&slot[i].helper))
+            return true;
+    return false;
+}
+
 void prof__slots_fork_child(void)
 {
     uint32_t n = atomic_load_explicit(&highest, memory_order_relaxed);
@@ -123,6 +134,7 @@ void prof__slots_fork_child(void)
         } else {
             atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
             atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
+            atomic_store_explicit(&s->helper, false, memory_order_relaxed);
             s->at_exit = NULL;
             s->depth = s->skipped = 0;
             atomic_store_explicit(&s->tid, 0, memory_order_relaxed);
