@@ -217,7 +217,7 @@ static void *control(void *arg)
     uint32_t mine = (uint32_t)(uintptr_t)arg;
     struct timespec look = { 0, FIRST_LOOK_NS };
 
-    prof_thread_hide();
+    prof_thread_helper();
     prctl(PR_SET_NAME, "prof-cpu");
     atomic_store_explicit(&controller_tid, (uint32_t)prof__gettid(), memory_order_release);
     syscall(SYS_futex, &controller_tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);

@@ -14,6 +14,7 @@
 #include "base/slot.h"
 #include "collect_internal.h"
 #include "custom.h"
+#include "last_thread.h"
 #include "modules.h"
 #include "registry.h"
 #include "symbolize.h"
@@ -48,6 +49,7 @@ static void in_child(void)
     prof__symbolize_fork_child();
     prof__modules_fork_child();
     prof__lock_fork_child();
+    prof__last_thread_fork_child();
 }
 
 void prof__fork_install(void)

@@ -22,6 +22,7 @@
 #include "encode.h"
 #include "error.h"
 #include "fork.h"
+#include "last_thread.h"
 #include "modules.h"
 #include "registry.h"
 #include "report.h"
@@ -50,6 +51,7 @@ __attribute__((constructor(101))) static void start(void)
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
     prof__fork_install();
+    prof__last_thread_init();
     if (entered)
         prof__leave(&prof__self);
 }
@@ -69,6 +71,15 @@ void prof_thread_hide(void)
         atomic_store_explicit(&s->hidden, true, memory_order_relaxed);
     prof__self.busy = PROF__HIDDEN;
     prof__self.bytes_left = UINT64_MAX / 2; /* so that the slow path is not taken in vain */
+}
+
+void prof_thread_helper(void)
+{
+    prof_thread_hide();
+    struct prof__slot *s = prof__slot_mine_if_any();
+    if (s)
+        atomic_store(&s->helper, true);
+    prof__last_thread_helper();
 }
 
 void prof__code_before_unload(void)

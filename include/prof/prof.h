@@ -371,6 +371,13 @@ PROF_API int prof_source_file(uint64_t address, unsigned depth, char *buf, size_
 /** Leave the calling thread out of every profile from now on: for a program's own monitors. */
 PROF_API void prof_thread_hide(void);
 
+/**
+ * Hide the calling thread, and do not let it keep the process alive. When main() leaves by
+ * pthread_exit(), a process ends with the last of its threads; this one then does not count, like
+ * those of libprof itself. Calls exit(0) from a thread of its own when all others have ended.
+ */
+PROF_API void prof_thread_helper(void);
+
 #ifdef __cplusplus
 }
 #endif

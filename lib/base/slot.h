@@ -18,6 +18,7 @@ struct prof__slot {
     _Atomic uint32_t tid;    /* 0: free */
     _Atomic uint32_t labels; /* as prof__self.labels */
     _Atomic bool hidden;     /* prof_thread_hide() */
+    _Atomic bool helper;     /* prof_thread_helper() */
 
     /* The rest is touched by the thread itself only. */
     void (*at_exit)(const struct prof__slot *s); /* called once when it ends; NULL: no need */
@@ -40,6 +41,15 @@ static inline bool prof__slot_hidden(const struct prof__slot *s)
 {
     return s && atomic_load_explicit(&s->hidden, memory_order_relaxed);
 }
+
+/* Is that thread one of the profiler's? */
+static inline bool prof__slot_helper(const struct prof__slot *s)
+{
+    return s && atomic_load_explicit(&s->helper, memory_order_relaxed);
+}
+
+/* Is any? */
+bool prof__slots_any_helper(void);
 
 /* In a forked child only the calling thread is left, under a new id. */
 void prof__slots_fork_child(void);

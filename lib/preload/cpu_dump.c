@@ -59,7 +59,7 @@ static void *write_later(void *arg)
 {
     struct timespec left = { length_s, 0 };
 
-    prof_thread_hide();
+    prof_thread_helper();
     prctl(PR_SET_NAME, "prof-dump");
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;

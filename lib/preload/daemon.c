@@ -40,7 +40,7 @@ static void *serve_soon(void *arg)
     const struct timespec wait = { 0, WAIT_MS * 1000000L };
     int r = -EADDRINUSE;
 
-    prof_thread_hide();
+    prof_thread_helper();
     for (int i = 0; i < TRIES && r == -EADDRINUSE; i++) {
         nanosleep(&wait, NULL);
         r = prof__preload_serve(i == TRIES - 1);

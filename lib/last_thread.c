@@ -1,0 +1,133 @@
+/*
+ * last_thread.c - a process ends with its last thread, and none of ours may be that.
+ *
+ * main() can leave by pthread_exit(); then the process ends, with status 0, when the last of its
+ * threads has. libc counts the profiler's threads among them, and one that serves never ends. So
+ * when the main thread leaves while there are such threads, one more of them watches the program's,
+ * always one that is still there, and at last calls exit(0), as libc's last thread does.
+ *
+ * That the main thread leaves shows by a thread-specific value, the destructors of which exit()
+ * does not run. Without a key, or without /proc, nothing is seen, and the process stays.
+ */
+#include "last_thread.h"
+
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "base/slot.h"
+#include "base/task.h"
+#include "base/thread.h"
+
+enum { LOOK_FIRST_NS = 1000 * 1000, LOOK_MOST_NS = 100 * 1000 * 1000 };
+
+static pthread_key_t key; /* a value of the main thread's */
+static bool has_key;
+static _Atomic bool main_left, watching;
+static sigset_t main_mask; /* what it blocked when it left; before main_left */
+
+static bool is_alive(pid_t tid)
+{
+    struct prof__task_state state;
+
+    return prof__task_state(tid, &state) == 0 && state.state != 'Z' && state.state != 'X';
+}
+
+static int find_program(pid_t tid, void *arg)
+{
+    if (prof__slot_helper(prof__slot_of(tid)) || !is_alive(tid))
+        return 0;
+    *(pid_t *)arg = tid;
+    return 1;
+}
+
+static void wait_for_end(pid_t tid)
+{
+    struct timespec wait = { 0, LOOK_FIRST_NS };
+
+    while (is_alive(tid)) {
+        nanosleep(&wait, NULL);
+        wait.tv_nsec = PROF_MIN(wait.tv_nsec * 2, (long)LOOK_MOST_NS);
+    }
+}
+
+static void *watch(void *arg)
+{
+    pid_t tid;
+    int r;
+
+    prof_thread_helper();
+    prctl(PR_SET_NAME, "prof-last");
+    while ((r = prof__tasks_each(find_program, &tid)) > 0)
+        wait_for_end(tid);
+    if (r < 0) /* there is no telling */
+        return NULL;
+    pthread_sigmask(SIG_SETMASK, &main_mask, NULL); /* for what atexit() functions do */
+    exit(0);
+}
+
+/* With a stack of the size that the program's threads have, for its atexit() functions. */
+static void start_watch(void)
+{
+    struct prof__thread *t = &prof__self;
+    bool entered = prof__enter(t); /* so that our hook takes it for ours */
+    sigset_t all, before;
+    pthread_attr_t attr;
+    pthread_t thread;
+
+    if (!atomic_exchange(&watching, true) && pthread_attr_init(&attr) == 0) {
+        sigfillset(&all);
+        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
+        pthread_sigmask(SIG_SETMASK, &all, &before);
+        if (pthread_create(&thread, &attr, watch, NULL) != 0)
+            atomic_store(&watching, false);
+        pthread_sigmask(SIG_SETMASK, &before, NULL);
+        pthread_attr_destroy(&attr);
+    }
+    if (entered)
+        prof__leave(t);
+}
+
+static void leave_main(void *arg)
+{
+    if (prof__gettid() != getpid())
+        return;
+    pthread_sigmask(SIG_SETMASK, NULL, &main_mask);
+    /* Sequentially consistent, as a helper that starts first shows itself and then looks here. */
+    atomic_store(&main_left, true);
+    if (prof__slots_any_helper())
+        start_watch();
+}
+
+void prof__last_thread_helper(void)
+{
+    if (atomic_load(&main_left))
+        start_watch();
+}
+
+static void mark_main(void)
+{
+    if (has_key && prof__gettid() == getpid())
+        pthread_setspecific(key, &key);
+}
+
+void prof__last_thread_init(void)
+{
+    has_key = pthread_key_create(&key, leave_main) == 0;
+    mark_main();
+}
+
+void prof__last_thread_fork_child(void)
+{
+    bool entered = prof__enter(&prof__self); /* setting a value may allocate */
+
+    atomic_store(&main_left, false);
+    atomic_store(&watching, false);
+    mark_main();
+    if (entered)
+        prof__leave(&prof__self);
+}
