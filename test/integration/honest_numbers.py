@@ -17,6 +17,7 @@ import tempfile
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import pprof  # noqa: E402
 
+LONG = os.environ.get("PROF_TEST_LONG") == "1"
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DEFAULT_RATE = 512 * KIB
 SIGMAS = 4.5  # 1 in 150 000 for each number, and some hundred numbers
@@ -136,7 +137,7 @@ def rate_changes(driver, threads):
 
 def mean_of_runs(driver):
     """No bias: the mean of many runs, each with seeds of its own, is within 1 %."""
-    runs = 8
+    runs = 40 if LONG else 8
     # (rate, site, blocks in a run): small against the rate, about it, and the default rate
     cases = (
         (16 * KIB, "site_16", 32000000),
