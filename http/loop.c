@@ -75,6 +75,7 @@ struct conn {
     enum phase phase;
     uint64_t deadline_ns; /* what happens then depends on the phase; see expire() */
     bool loopback, foreign_user;
+    bool in_flight;   /* a request, and the answer is not yet sent */
     bool refused;     /* the reply is an error found before the handler's turn */
     char *raw_target; /* until the exchange takes it */
     struct prof__exchange exchange;
@@ -91,7 +92,7 @@ struct prof__loop {
     atomic_bool stopping;
 
     struct conn conns; /* head of a ring; the one connected first comes first */
-    unsigned count, max_connections;
+    unsigned count, max_connections, in_flight;
     unsigned long long accepted, closed;
     struct pollfd *polls; /* max_connections + 2 of each */
     struct conn **polled;
@@ -198,8 +199,10 @@ static void make_room(struct prof__loop *loop, uint64_t now)
         if (dispensable_ns(c) <= now && (!longest || dispensable_ns(c) < dispensable_ns(longest)))
             longest = c;
     }
-    if (longest)
+    if (longest) {
         cut(longest);
+        prof__metrics_displaced();
+    }
 }
 
 static void open_conn(struct prof__loop *loop, struct MHD_Connection *mhd, void **socket_context)
@@ -228,6 +231,14 @@ static void open_conn(struct prof__loop *loop, struct MHD_Connection *mhd, void 
     loop->count++;
 }
 
+static void end_request(struct conn *c)
+{
+    if (c->in_flight)
+        prof__metrics_in_flight(--c->loop->in_flight);
+    c->in_flight = false;
+    prof__exchange_close(&c->exchange);
+}
+
 static void close_conn(struct conn *c)
 {
     replace_visible_fd(c->loop, c->fd, -1);
@@ -235,7 +246,7 @@ static void close_conn(struct conn *c)
     c->next->prev = c->prev;
     c->loop->count--;
     c->loop->closed++;
-    prof__exchange_close(&c->exchange);
+    end_request(c);
     free(c->raw_target);
     free(c);
 }
@@ -261,7 +272,7 @@ static enum MHD_Result send_reply(struct conn *c)
 
     if (!response)
         return MHD_NO;
-    prof__metrics_count(prof__exchange_handler(&c->exchange), reply->status);
+    prof__metrics_count(prof__exchange_handler(&c->exchange), reply->status, c->exchange.busy_ns);
     enum MHD_Result r = MHD_queue_response(c->mhd, reply->status, response);
     MHD_destroy_response(response); /* our reference to it */
     set_phase(c, SENDING, now_ns() + SEND_NS + size / SEND_BYTES_PER_S * SECOND_NS);
@@ -326,6 +337,8 @@ static bool begin_request(struct conn *c, const char *method)
     uint64_t most = IGNORED_BODY;
 
     set_phase(c, RECEIVING, now_ns() + UPLOAD_NS);
+    c->in_flight = true;
+    prof__metrics_in_flight(++c->loop->in_flight);
     char *raw_target = c->raw_target;
     c->raw_target = NULL;
     c->refused = prof__exchange_open(x, method, raw_target) != 0;
@@ -417,7 +430,7 @@ static void on_completed(void *cls, struct MHD_Connection *mhd, void **request,
 
     if (!c)
         return;
-    prof__exchange_close(&c->exchange);
+    end_request(c);
     if (c->phase != CLOSING)
         set_phase(c, IDLE, now_ns() + IDLE_NS);
 }

@@ -6,7 +6,9 @@
  *   the rest    what the program has asked to append
  *
  * A number that cannot be had is left out, and never guessed. There is no label whose values come
- * from outside or grow without bound: no function, no path, no name of a custom profile.
+ * from outside or grow without bound: no function, no path, no name of a custom profile. Nor is
+ * there what mallinfo2() knows: it takes every lock of malloc in turn, and one that is never given
+ * back would stop the server just when it is needed.
  *
  * Counters of requests belong to the server's thread. The list of the program's writers is filled
  * by any thread without a lock: a slot is taken, then made visible.
@@ -27,6 +29,12 @@
 #include <unistd.h>
 
 #define SECOND_NS 1e9
+
+#ifdef __clang__
+static const char compiler[] = "clang " __clang_version__;
+#else
+static const char compiler[] = "gcc " __VERSION__;
+#endif
 
 enum { WRITERS_MAX = 16 };
 
@@ -67,18 +75,52 @@ static const unsigned statuses[] = {
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
 #define STATUSES (sizeof(statuses) / sizeof(statuses[0]))
 
-static unsigned long long requests[HANDLERS][STATUSES];
+/* Upper bounds of the classes of a histogram, in seconds; the last class has none. */
+static const struct {
+    double seconds;
+    const char *name;
+} bounds[] = {
+    { 0.001, "0.001" }, { 0.005, "0.005" }, { 0.01, "0.01" }, { 0.05, "0.05" },
+    { 0.1, "0.1" },     { 0.5, "0.5" },     { 1, "1.0" },     { 5, "5.0" },
+};
 
-void prof__metrics_count(const char *handler, unsigned status)
+#define BOUNDS (sizeof(bounds) / sizeof(bounds[0]))
+
+static unsigned long long requests[HANDLERS][STATUSES];
+static struct {
+    unsigned long long n[BOUNDS + 1]; /* of this class alone */
+    double sum_s;
+} written[HANDLERS]; /* profiles, with status 200 */
+static unsigned in_flight;
+static unsigned long long displaced;
+
+void prof__metrics_in_flight(unsigned n)
 {
-    size_t h = 0, s = 0;
+    in_flight = n;
+}
+
+void prof__metrics_displaced(void)
+{
+    displaced++;
+}
+
+void prof__metrics_count(const char *handler, unsigned status, uint64_t ns)
+{
+    size_t h = 0, s = 0, b = 0;
 
     while (h < HANDLERS && strcmp(handlers[h], handler) != 0)
         h++;
     while (s < STATUSES && statuses[s] != status)
         s++;
-    if (h < HANDLERS && s < STATUSES)
-        requests[h][s]++;
+    if (h == HANDLERS || s == STATUSES)
+        return;
+    requests[h][s]++;
+    if (status != 200)
+        return;
+    while (b < BOUNDS && (double)ns / SECOND_NS > bounds[b].seconds)
+        b++;
+    written[h].n[b]++;
+    written[h].sum_s += (double)ns / SECOND_NS;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -243,13 +285,27 @@ static void add_settings(struct prof__buffer *out)
            (double)prof_set_cpu_rate(-1));
 }
 
+static void add_reason(struct prof__buffer *out, const char *name, const char *reason,
+                       uint64_t value)
+{
+    prof__buffer_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason, (unsigned long long)value);
+}
+
 static void add_own(struct prof__buffer *out, const struct prof_stats *s)
 {
     static const char lost[] = "libprof_samples_lost_total";
-    const struct {
+    static const char cut[] = "libprof_samples_truncated_total";
+    struct reason {
         const char *reason;
         uint64_t value;
-    } losses[] = {
+    };
+    const struct reason cuts[] = {
+        { "depth_limit", s->cut_too_deep },
+        { "no_unwind_info", s->cut_no_info },
+        { "unreadable", s->cut_unreadable },
+        { "unwinder_busy", s->cut_busy },
+    };
+    const struct reason losses[] = {
         { "stack_table_full", s->lost_stacks },     { "row_table_full", s->lost_rows },
         { "live_table_full", s->lost_live_blocks }, { "label_table_full", s->lost_labels },
         { "lock_table_full", s->lost_waits },
@@ -258,8 +314,10 @@ static void add_own(struct prof__buffer *out, const struct prof_stats *s)
 
     family(out, lost, "counter", "Samples that lack something, or are missing, for want of room.");
     for (size_t i = 0; i < sizeof(losses) / sizeof(losses[0]); i++)
-        prof__buffer_printf(out, "%s{reason=\"%s\"} %llu\n", lost, losses[i].reason,
-                            (unsigned long long)losses[i].value);
+        add_reason(out, lost, losses[i].reason, losses[i].value);
+    family(out, cut, "counter", "Stacks that end early; their samples are counted, and say so.");
+    for (size_t i = 0; i < sizeof(cuts) / sizeof(cuts[0]); i++)
+        add_reason(out, cut, cuts[i].reason, cuts[i].value);
     metric(out, "libprof_stacks", "gauge", "Distinct call stacks held.", (double)s->stacks);
     metric(out, "libprof_self_memory_bytes", "gauge",
            "Memory mapped by libprof for its tables and for requests under way.",
@@ -268,8 +326,9 @@ static void add_own(struct prof__buffer *out, const struct prof_stats *s)
         metric(out, "libprof_self_cpu_seconds_total", "counter",
                "CPU time of the thread that serves and symbolizes profiles.",
                (double)t.tv_sec + (double)t.tv_nsec / SECOND_NS);
-    family(out, "libprof_build_info", "gauge", "The version of libprof; always 1.");
-    prof__buffer_printf(out, "libprof_build_info{version=\"%s\"} 1\n", prof_version());
+    family(out, "libprof_build_info", "gauge", "How libprof was built; always 1.");
+    prof__buffer_printf(out, "libprof_build_info{version=\"%s\",compiler=\"%s\"} 1\n",
+                        prof_version(), compiler);
 }
 
 static void add_requests(struct prof__buffer *out)
@@ -282,6 +341,52 @@ static void add_requests(struct prof__buffer *out)
             if (s == 0 || requests[h][s])
                 prof__buffer_printf(out, "%s{handler=\"%s\",code=\"%u\"} %llu\n", name, handlers[h],
                                     statuses[s], requests[h][s]);
+}
+
+static void add_bucket(struct prof__buffer *out, const char *name, const char *profile,
+                       const char *bound, unsigned long long n)
+{
+    prof__buffer_printf(out, "%s_bucket{profile=\"%s\",le=\"%s\"} %llu\n", name, profile, bound, n);
+}
+
+/* The handlers that write profiles are those with a name of their own in the index. */
+static bool writes_profile(const char *handler)
+{
+    static const char *const others[] = { "cmdline", "index", "metrics", "other", "symbol", "ui" };
+
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        if (strcmp(others[i], handler) == 0)
+            return false;
+    return true;
+}
+
+static void add_histograms(struct prof__buffer *out)
+{
+    static const char name[] = "libprof_profile_encode_seconds";
+
+    family(out, name, "histogram", "Time to read, symbolize and encode a profile.");
+    for (size_t h = 0; h < HANDLERS; h++) {
+        unsigned long long n = 0;
+        char labels[64];
+
+        if (!writes_profile(handlers[h]))
+            continue;
+        for (size_t b = 0; b < BOUNDS; b++)
+            add_bucket(out, name, handlers[h], bounds[b].name, n += written[h].n[b]);
+        add_bucket(out, name, handlers[h], "+Inf", n += written[h].n[BOUNDS]);
+        snprintf(labels, sizeof(labels), "%s_sum{profile=\"%s\"}", name, handlers[h]);
+        sample(out, labels, written[h].sum_s);
+        prof__buffer_printf(out, "%s_count{profile=\"%s\"} %llu\n", name, handlers[h], n);
+    }
+}
+
+static void add_server(struct prof__buffer *out)
+{
+    metric(out, "libprof_http_requests_in_flight", "gauge",
+           "Requests not yet answered in full, this one among them.", (double)in_flight);
+    family(out, "libprof_http_connections_rejected_total", "counter",
+           "Connections ended because there were too many.");
+    add_reason(out, "libprof_http_connections_rejected_total", "limit", displaced);
 }
 
 static int add_writers(struct prof__buffer *out)
@@ -309,6 +414,8 @@ int prof__metrics_write(struct prof__buffer *out)
     add_settings(out);
     add_own(out, &s);
     add_requests(out);
+    add_histograms(out);
+    add_server(out);
     int r = add_writers(out);
     return r < 0 ? r : prof__buffer_puts(out, ""); /* out of memory shows in the last one too */
 }

@@ -13,6 +13,7 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "cmdline.h"
 #include "metrics.h"
@@ -445,23 +446,36 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
     return 0;
 }
 
+static uint64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+}
+
 int prof__exchange_run(struct prof__exchange *x)
 {
+    uint64_t start_ns = now_ns();
+
     prof_set_last_error(0, "%s", ""); /* a sentence found after this is about this */
     int r = x->route->serve(x);
     if (r < 0)
         prof__exchange_fail(x, r);
+    x->busy_ns = now_ns() - start_ns;
     return r == PROF__WAIT ? r : 0;
 }
 
 void prof__exchange_finish(struct prof__exchange *x)
 {
+    uint64_t start_ns = now_ns();
     int r = prof_window_write(x->window, &x->options, write_body, x);
 
     prof_window_close(x->window);
     x->window = NULL;
     if (r < 0)
         prof__exchange_fail(x, r);
+    x->busy_ns += now_ns() - start_ns;
 }
 
 const char *prof__exchange_handler(const struct prof__exchange *x)

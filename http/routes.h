@@ -48,6 +48,7 @@ struct prof__exchange {
     const char *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
 
+    uint64_t busy_ns;           /* spent on the answer so far */
     uint64_t wait_seconds;      /* after run() returned PROF__WAIT */
     struct prof_window *window; /* open meanwhile */
     struct prof_write_options options;

@@ -15,6 +15,7 @@
 #include "labels.h"
 #include "lock_ledger.h"
 #include "rows.h"
+#include "unwind/stack.h"
 
 static int add_row(uint32_t ref, const struct prof__row *row, void *arg)
 {
@@ -39,6 +40,11 @@ static void sum_up(const struct prof_profile *p, uint64_t ret_value[PROF__VALUES
         memcpy(value, raw, sizeof(value));
     for (size_t i = 0; i < PROF__VALUES_MAX; i++)
         ret_value[i] = value[i] > 0 ? (uint64_t)value[i] : 0;
+}
+
+static uint64_t counted(const _Atomic uint64_t *counter)
+{
+    return atomic_load_explicit(counter, memory_order_relaxed); /* a number of its own */
 }
 
 int prof_stats(struct prof_stats *ret)
@@ -69,6 +75,10 @@ int prof_stats(struct prof_stats *ret)
     s.lost_live_blocks = prof__heap_lost();
     s.lost_labels = prof__labels_lost();
     s.lost_waits = prof__ledger_lost();
+    s.cut_too_deep = counted(&prof__stack_stats.truncated);
+    s.cut_no_info = counted(&prof__stack_stats.no_info);
+    s.cut_unreadable = counted(&prof__stack_stats.unreadable);
+    s.cut_busy = counted(&prof__stack_stats.busy);
 
     size_t size = PROF_MIN(ret->size, sizeof(s)), whole = ret->size;
     memcpy(ret, &s, size);

@@ -322,10 +322,15 @@ struct prof_stats {
     uint64_t lost_live_blocks; /* blocks in use that are not in heap: out of memory */
     uint64_t lost_labels;      /* values shown as [other] */
     uint64_t lost_waits;       /* waits not in mutex: too many locks contended at a time */
+    /* Stacks that end early, by reason, as the pseudo frame at their end tells: */
+    uint64_t cut_too_deep;
+    uint64_t cut_no_info;    /* code without unwind information */
+    uint64_t cut_unreadable; /* a frame outside of the stack */
+    uint64_t cut_busy;       /* another thread had the unwinder */
 };
-#define PROF_STATS_INIT                                                           \
-    {                                                                             \
-        sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define PROF_STATS_INIT                                                                       \
+    {                                                                                         \
+        sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
 /**

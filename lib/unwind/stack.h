@@ -73,9 +73,6 @@ struct prof__stack_stats {
 };
 extern struct prof__stack_stats prof__stack_stats;
 
-/* Get the rule compiler ready early, while nothing else runs; walking works without it. */
-void prof__stack_init(void);
-
 /* Once, before the first signal: libunwind has malloc make what it needs. Without it the first
  * prof__stack_here() does it, and prof__stack_interrupted() answers [unwinder busy] until then. */
 void prof__stack_init(void);

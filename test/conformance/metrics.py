@@ -38,7 +38,9 @@ FAMILIES = {
     "libprof_cpu_sample_rate_hertz": "gauge", "libprof_samples_lost_total": "counter",
     "libprof_stacks": "gauge", "libprof_self_memory_bytes": "gauge",
     "libprof_self_cpu_seconds_total": "counter", "libprof_build_info": "gauge",
-    "libprof_http_requests_total": "counter",
+    "libprof_samples_truncated_total": "counter", "libprof_http_requests_total": "counter",
+    "libprof_profile_encode_seconds": "histogram", "libprof_http_requests_in_flight": "gauge",
+    "libprof_http_connections_rejected_total": "counter",
 }
 
 
@@ -60,7 +62,10 @@ def parse(body):
             found = SAMPLE.match(line)
             if not check(found is not None, "a line in the form of a sample: " + line):
                 continue
-            check(found.group(1) == current, "samples of a family together: " + line)
+            name = found.group(1)
+            if types.get(current) == "histogram":
+                name = re.sub("_(bucket|sum|count)$", "", name)
+            check(name == current, "samples of a family together: " + line)
             key = line.rsplit(" ", 1)[0]
             check(key not in series, "no series twice: " + key)
             series[key] = float(found.group(3))
@@ -76,7 +81,7 @@ def scrape(where):
 
 def counters(scraped):
     types, series = scraped
-    return {k: v for k, v in series.items() if types[k.split("{")[0]] == "counter"}
+    return {k: v for k, v in series.items() if types.get(k.split("{")[0], "counter") == "counter"}
 
 
 def fell(before, after):
@@ -113,6 +118,39 @@ def test_requests(demo):
         equal(count(handler, code), before + 1, "requests by handler and code: " + target)
     text = ask(demo.where, "/metrics").body
     check(b"my.custom" not in text and b"<script" not in text, "no name from outside is a label")
+
+
+def test_histogram(demo):
+    name = "libprof_profile_encode_seconds"
+
+    def read(profile):
+        series = scrape(demo.where)[1]
+        start = '%s_bucket{profile="%s",le="' % (name, profile)
+        buckets = [(float(k[len(start):-2]), v) for k, v in series.items() if k.startswith(start)]
+        return (buckets, series['%s_count{profile="%s"}' % (name, profile)],
+                series['%s_sum{profile="%s"}' % (name, profile)])
+
+    ask(demo.where, "/debug/pprof/threads")
+    _, before, spent = read("heap")
+    ask(demo.where, "/debug/pprof/heap")
+    ask(demo.where, "/debug/pprof/heap?seconds=1")
+    ask(demo.where, "/debug/pprof/heap?seconds=-1")
+    buckets, count, total = read("heap")
+    equal(count, before + 2, "a profile written is counted, a refusal is not")
+    check(0 < total - spent < 1, "its time without the wait of a window: %g s" % (total - spent))
+    equal(buckets, sorted(buckets), "classes upwards, each with all below it")
+    equal(buckets[-1], (float("inf"), count), "the last class has all")
+    equal(scrape(demo.where)[1]["libprof_http_requests_in_flight"], 1.0, "one request: this one")
+
+
+def test_in_flight(demo):
+    def in_flight():
+        return scrape(demo.where)[1]["libprof_http_requests_in_flight"]
+
+    with harness.Connection(demo.where) as waiting:
+        waiting.request("/debug/pprof/heap?seconds=600")
+        check(eventually(lambda: in_flight() == 2), "a request that waits is in flight")
+    check(eventually(lambda: in_flight() == 1), "until its client is gone")
 
 
 def test_feed(demo):
@@ -249,6 +287,8 @@ def main():
         demo.tell("add", "1")
         test_form(demo)
         test_requests(demo)
+        test_histogram(demo)
+        test_in_flight(demo)
         test_feed(demo)
         test_own(demo)
     if shutil.which("prometheus") and shutil.which("promtool") and len(sys.argv) > 2:
