@@ -217,13 +217,20 @@ __attribute__((destructor)) static void finish(void)
 /* --- libc's functions ------------------------------------------------------------------------- */
 
 /* The next definition, found at the first call. dlsym() may allocate, so not for malloc. */
-#define NEXT(name)                                                         \
-    ({                                                                     \
-        static __typeof__(name) *_Atomic next;                             \
-        if (!next)                                                         \
-            next = (__typeof__(name) *)(uintptr_t)dlsym(RTLD_NEXT, #name); \
-        next;                                                              \
+#define NEXT(name)                                              \
+    ({                                                          \
+        static void *next;                                      \
+        (__typeof__(name) *)(uintptr_t)find_next(&next, #name); \
     })
+
+static void *find_next(void **next, const char *name)
+{
+    void *f = __atomic_load_n(next, __ATOMIC_RELAXED);
+
+    if (!f)
+        __atomic_store_n(next, f = dlsym(RTLD_NEXT, name), __ATOMIC_RELAXED);
+    return f;
+}
 
 /* A function that returns BAD when it fails. */
 #define FORWARD(type, name, kind, bad, parameters, arguments) \

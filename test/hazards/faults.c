@@ -80,7 +80,8 @@ __attribute__((noinline)) static void *keep_block(size_t size)
     void *p = malloc(size);
     int after = errno;
 
-    printf(p && after == 77 ? "" : "malloc %p errno %d\n", p, after);
+    if (!p || after != 77)
+        printf("malloc %p errno %d\n", p, after);
     __asm__ volatile("" : "+r"(p));
     return p;
 }
