@@ -232,14 +232,15 @@ static void on_usr1(int sig)
 static void *signals(void *arg)
 {
     static char stack[64 * 1024];
-    stack_t own = { .ss_sp = stack, .ss_size = sizeof(stack) };
+    stack_t own = { .ss_sp = stack, .ss_size = sizeof(stack) }, before;
 
-    sigaltstack(&own, NULL);
+    sigaltstack(&own, &before);
     prof_labels_push("kind", "signals");
     while (!atomic_load(&stop)) {
         raise(SIGUSR1);
         spend(1000);
     }
+    sigaltstack(&before, NULL); /* a sanitizer's, which takes it back when the thread ends */
     return NULL;
 }
 
