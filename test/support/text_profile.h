@@ -16,8 +16,8 @@ struct text_profile {
 
 static inline int text_profile_sink(void *arg, const void *data, size_t size)
 {
-    struct text_profile *t = arg;
-    char *text = realloc(t->text, t->size + size + 1);
+    struct text_profile *t = (struct text_profile *)arg;
+    char *text = (char *)realloc(t->text, t->size + size + 1);
 
     if (!text)
         return -1;
@@ -31,7 +31,8 @@ static inline int text_profile_sink(void *arg, const void *data, size_t size)
 static inline void text_profile_free(struct text_profile *t)
 {
     free(t->text);
-    *t = (struct text_profile) { NULL, 0 };
+    t->text = NULL;
+    t->size = 0;
 }
 
 /* Write a window, or the whole profile of that name. */
@@ -40,7 +41,8 @@ static inline int text_profile_window(struct text_profile *t, struct prof_window
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
 
     o.debug = 1;
-    *t = (struct text_profile) { NULL, 0 };
+    t->text = NULL;
+    t->size = 0;
     return prof_window_write(w, &o, text_profile_sink, t);
 }
 
@@ -49,7 +51,8 @@ static inline int text_profile_take(struct text_profile *t, const char *name, in
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
 
     o.debug = debug;
-    *t = (struct text_profile) { NULL, 0 };
+    t->text = NULL;
+    t->size = 0;
     return prof_profile_write(prof_lookup(name), &o, text_profile_sink, t);
 }
 
