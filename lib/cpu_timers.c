@@ -34,19 +34,21 @@ enum { HEADS = 1024, ENTRIES = 1 << 16, NO_TIMER = -1, LOOK_SELDOM = 16, LOOKS_Y
 
 struct entry {
     pid_t tid;
-    int timer;                  /* the kernel's id of it, or NO_TIMER */
-    uint32_t next;              /* index in `entry`; 0: none */
-    uint32_t seen;              /* the last scan that met the thread */
-    uint32_t look;              /* the scan that looks at its mask again */
-    uint8_t wait;               /* scans from one look to the next */
-    bool suspect;               /* has a timer, and blocked the signal at the last look */
-    uint8_t young;              /* extra looks left, should it block the signal */
-    int16_t error;              /* why there is no timer */
-    uint64_t first_ns;          /* the thread's CPU time when the timer first goes off */
-    _Atomic uint64_t delivered; /* times it has, and the thread was told */
+    int timer;         /* the kernel's id of it, or NO_TIMER */
+    uint32_t next;     /* index in `entry`; 0: none */
+    uint32_t seen;     /* the last scan that met the thread */
+    uint32_t look;     /* the scan that looks at its mask again */
+    uint8_t wait;      /* scans from one look to the next */
+    bool suspect;      /* has a timer, and blocked the signal at the last look */
+    uint8_t young;     /* extra looks left, should it block the signal */
+    int16_t error;     /* why there is no timer */
+    uint64_t first_ns; /* the thread's CPU time when the timer first goes off */
 };
 
 static struct entry entry[ENTRIES];
+/* By entry, times that its timer has gone off and the thread was told. Apart, since a signal that
+ * comes late counts here while the entry is used for another thread. */
+static _Atomic uint64_t delivered[ENTRIES];
 static uint32_t head[HEADS], free_entry, n_used = 1; /* index 0 is none */
 static uint32_t scan;                                /* counts them */
 static uint64_t period, rng;
@@ -68,10 +70,10 @@ bool prof__cpu_timer_is_ours(const siginfo_t *info)
 
 int64_t prof__cpu_timer_deliver(const siginfo_t *info)
 {
-    struct entry *e = info->si_value.sival_ptr;
+    const struct entry *e = info->si_value.sival_ptr;
     uint64_t n = 1 + (uint64_t)PROF_MAX(info->si_overrun, 0);
 
-    atomic_fetch_add_explicit(&e->delivered, n, memory_order_relaxed);
+    atomic_fetch_add_explicit(&delivered[e - entry], n, memory_order_relaxed);
     return (int64_t)n;
 }
 
@@ -112,7 +114,7 @@ static int timer_make(struct entry *e)
 
     struct itimerspec when = { timespec_of(period), timespec_of(first) };
     e->first_ns = (uint64_t)prof__clock_ns(clock) + first;
-    atomic_store_explicit(&e->delivered, 0, memory_order_relaxed);
+    atomic_store_explicit(&delivered[e - entry], 0, memory_order_relaxed);
     if (syscall(SYS_timer_settime, timer, 0, &when, NULL) != 0) {
         int r = -errno;
 
@@ -241,7 +243,7 @@ int64_t prof__cpu_timers_end(pid_t tid)
 
         if (used_ns >= e->first_ns)
             missing = (int64_t)(1 + (used_ns - e->first_ns) / period) -
-                      (int64_t)atomic_load_explicit(&e->delivered, memory_order_relaxed);
+                      (int64_t)atomic_load_explicit(&delivered[e - entry], memory_order_relaxed);
     }
     drop(at);
     /* Older kernels leave the signal of a deleted timer to be delivered: it has been counted. */

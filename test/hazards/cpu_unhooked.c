@@ -13,24 +13,24 @@
 #include "text_profile.h"
 
 static atomic_int stop;
-static volatile long sink;
+static volatile atomic_long sink; /* no race, for ThreadSanitizer */
 
 __attribute__((noinline)) static void before_it(void)
 {
     while (!atomic_load(&stop))
-        sink++;
+        atomic_store_explicit(&sink, 1, memory_order_relaxed);
 }
 
 __attribute__((noinline)) static void during_it(void)
 {
     while (!atomic_load(&stop))
-        sink++;
+        atomic_store_explicit(&sink, 1, memory_order_relaxed);
 }
 
 __attribute__((noinline)) static void short_one(void)
 {
     for (int i = 0; i < 1000; i++)
-        sink++;
+        atomic_store_explicit(&sink, 1, memory_order_relaxed);
 }
 
 static void (*const work[])(void) = { before_it, during_it, short_one };
@@ -78,7 +78,9 @@ int main(void)
     CHECK(text_profile_sum(&text, "before_it") >= got, "a thread that was there before");
     text_profile_free(&text);
     CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
-    CHECK_INT(text_profile_sum(&text, NULL), 3, "threads");
+    /* ThreadSanitizer has one of its own. */
+    CHECK_INT(text_profile_sum(&text, NULL) - text_profile_sum(&text, "BackgroundThread"), 3,
+              "threads");
     text_profile_free(&text);
     CHECK_INT(text_profile_take(&text, "threadcreate", 1), 0, prof_last_error());
     CHECK(strstr(text.text, "libprof-hooks") != NULL, "threadcreate says what it lacks");
