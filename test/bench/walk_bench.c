@@ -1,32 +1,29 @@
 /*
- * walk_bench.c - what a stack costs: ns for each walk, and for each frame.
+ * walk_bench.c - what a stack costs, by ways of walking it.
  *
- *   walk_bench [rounds]
+ *   walk_bench KIND DEPTH [ROUNDS]    prints frames, and ns a walk: hot, fresh
  *
- * "hot" walks one stack again and again, which flatters every unwinder. "fresh" walks 1,000 stacks
- * in turn, made of calls in random order among 1,024 functions. Of each stack the least time of all
- * rounds counts, so that what else the machine does is left out, and then their mean.
- * unw_backtrace() of libunwind stands beside it.
+ * KIND: libprof, unw_backtrace and unw_step of libunwind, backtrace of glibc, or frame_pointers,
+ * the least that any walk can cost (in walk_bench_fp, which is compiled with them). "hot" walks one
+ * stack again and again, which flatters every unwinder. "fresh" walks 1,000 stacks in turn, made of
+ * calls in random order among 1,024 functions. Of each stack the least time of all rounds counts,
+ * so that what else the machine does is left out, and then their mean.
  */
 #define UNW_LOCAL_ONLY
+#include <dlfcn.h>
 #include <libunwind.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <time.h>
 
-#include "base/random.h"
+#include "many_functions.h"
 #include "unwind/stack.h"
 
-#ifdef __clang__
-#define ALWAYS __attribute__((noinline))
-#else
-#define ALWAYS __attribute__((noinline, noclone))
-#endif
+enum { STACKS = 1000 };
 
-enum { FUNCTIONS = 1024, STACKS = 1000 };
-
-static uint64_t seed;
 static void (*walk)(void);
+static int (*glibc_backtrace)(void **pcs, int max); /* libunwind has one of that name too */
 static volatile uintptr_t sink;
 static size_t frames;
 static unsigned repeat; /* walks of one stack, of which the last is timed */
@@ -49,7 +46,7 @@ static uint64_t ticks(void)
     return __builtin_ia32_rdtscp(&aux);
 }
 
-ALWAYS static void leaf(void)
+BENCH_ALWAYS static void leaf(void)
 {
     uint64_t t = 0;
 
@@ -62,40 +59,7 @@ ALWAYS static void leaf(void)
         least[stack] = t;
 }
 
-/* 1,024 functions, of which none is like the other: each keeps some of its values in registers
- * across the call, and some on the stack. */
-typedef unsigned fn(unsigned depth, unsigned a, unsigned b);
-static fn *const table[FUNCTIONS];
-
-#define BODY(n)                                                                         \
-    ALWAYS static unsigned f##n(unsigned depth, unsigned a, unsigned b)                 \
-    {                                                                                   \
-        volatile unsigned kept[(n) % 13 + 1];                                           \
-        unsigned c = a * ((n) + 1), d = b ^ a, e = a + b;                               \
-                                                                                        \
-        kept[0] = a;                                                                    \
-        if (depth == 0)                                                                 \
-            leaf();                                                                     \
-        else                                                                            \
-            c += table[prof__random(&seed) % FUNCTIONS](depth - 1, b, c);               \
-        return kept[0] + c + ((n) % 2 ? d : 0) + ((n) % 3 ? e : 0) + ((n) % 5 ? b : 0); \
-    }
-#define B4(n)   BODY(n##0) BODY(n##1) BODY(n##2) BODY(n##3)
-#define B16(n)  B4(n##0) B4(n##1) B4(n##2) B4(n##3)
-#define B64(n)  B16(n##0) B16(n##1) B16(n##2) B16(n##3)
-#define B256(n) B64(n##0) B64(n##1) B64(n##2) B64(n##3)
-B256(10)
-B256(11)
-B256(12)
-B256(13)
-
-#define R4(n)   f##n##0, f##n##1, f##n##2, f##n##3,
-#define R16(n)  R4(n##0) R4(n##1) R4(n##2) R4(n##3)
-#define R64(n)  R16(n##0) R16(n##1) R16(n##2) R16(n##3)
-#define R256(n) R64(n##0) R64(n##1) R64(n##2) R64(n##3)
-static fn *const table[FUNCTIONS] = { R256(10) R256(11) R256(12) R256(13) };
-
-ALWAYS static void walk_ours(void)
+BENCH_ALWAYS static void walk_libprof(void)
 {
     uintptr_t pcs[PROF__STACK_MAX];
 
@@ -103,7 +67,7 @@ ALWAYS static void walk_ours(void)
     sink = pcs[0];
 }
 
-ALWAYS static void walk_libunwind(void)
+BENCH_ALWAYS static void walk_unw_backtrace(void)
 {
     void *pcs[PROF__STACK_MAX];
 
@@ -111,7 +75,48 @@ ALWAYS static void walk_libunwind(void)
     sink = (uintptr_t)pcs[0];
 }
 
-ALWAYS static void walk_nothing(void)
+BENCH_ALWAYS static void walk_unw_step(void)
+{
+    unw_context_t context;
+    unw_cursor_t cursor;
+    unw_word_t pc = 0;
+
+    frames = 0;
+    unw_getcontext(&context);
+    unw_init_local(&cursor, &context);
+    do {
+        unw_get_reg(&cursor, UNW_REG_IP, &pc);
+        frames++;
+    } while (unw_step(&cursor) > 0);
+    sink = pc;
+}
+
+BENCH_ALWAYS static void walk_backtrace(void)
+{
+    void *pcs[PROF__STACK_MAX];
+
+    frames = (size_t)glibc_backtrace(pcs, PROF__STACK_MAX);
+    sink = (uintptr_t)pcs[0];
+}
+
+BENCH_ALWAYS static void walk_frame_pointers(void)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+    uintptr_t *frame = __builtin_frame_address(0);
+
+    frames = 0;
+    do {
+        uintptr_t *up = (uintptr_t *)frame[0];
+
+        pcs[frames++] = frame[1];
+        if (up <= frame || (uintptr_t)up - (uintptr_t)frame > 65536) /* libc's own keep none */
+            break;
+        frame = up;
+    } while (frames < PROF__STACK_MAX);
+    sink = pcs[frames - 1];
+}
+
+BENCH_ALWAYS static void walk_nothing(void)
 {
     sink = 0;
 }
@@ -125,11 +130,9 @@ static double cost(unsigned depth, int rounds, unsigned times, void (*what)(void
     repeat = times;
     for (stack = 0; stack < STACKS; stack++)
         least[stack] = UINT64_MAX;
-    for (int i = 0; i < rounds; i++) {
-        seed = 1;
+    for (int i = 0; i < rounds; i++)
         for (stack = 0; stack < STACKS; stack++)
-            table[stack](depth, 1, 2);
-    }
+            bench_call(depth, stack, leaf);
     for (stack = 0; stack < STACKS; stack++)
         sum += (double)least[stack];
     return sum / STACKS;
@@ -140,32 +143,35 @@ static double ns_per_tick(void)
     double t = now_ns();
     uint64_t start = ticks();
 
-    while (now_ns() - t < 5e7)
+    while (now_ns() - t < 2e7)
         ;
     return (now_ns() - t) / (double)(ticks() - start);
 }
 
-static void measure(const char *name, unsigned depth, int rounds, void (*what)(void))
-{
-    double ns = ns_per_tick(), empty = cost(depth, rounds, 1, walk_nothing);
-    double hot = (cost(depth, rounds, 4, what) - empty) * ns;
-    double fresh = (cost(depth, rounds, 1, what) - empty) * ns;
-
-    printf("%-14s %5u %6zu  %8.0f %8.2f  %8.0f %8.2f\n", name, depth, frames, hot,
-           hot / (double)frames, fresh, fresh / (double)frames);
-}
-
 int main(int argc, char **argv)
 {
-    static const unsigned depths[] = { 5, 20, 60 };
-    int rounds = argc > 1 ? atoi(argv[1]) : 50;
+    static const struct {
+        const char *name;
+        void (*walk)(void);
+    } kinds[] = {
+        { "libprof", walk_libprof },     { "unw_backtrace", walk_unw_backtrace },
+        { "unw_step", walk_unw_step },   { "frame_pointers", walk_frame_pointers },
+        { "backtrace", walk_backtrace },
+    };
+    unsigned depth = argc > 2 ? (unsigned)atoi(argv[2]) : 0;
+    int rounds = argc > 3 ? atoi(argv[3]) : 20;
 
+    *(void **)&glibc_backtrace = dlsym(dlopen("libc.so.6", RTLD_NOW), "backtrace");
     prof__stack_init();
-    printf("%-14s %5s %6s  %8s %8s  %8s %8s\n", "", "depth", "frames", "hot ns", "/frame",
-           "fresh ns", "/frame");
-    for (size_t i = 0; i < ARRAY_LEN(depths); i++) {
-        measure("libprof", depths[i], rounds, walk_ours);
-        measure("unw_backtrace", depths[i], rounds, walk_libunwind);
-    }
-    return 0;
+    for (size_t i = 0; depth && i < ARRAY_LEN(kinds); i++)
+        if (strcmp(argv[1], kinds[i].name) == 0) {
+            double ns = ns_per_tick(), empty = cost(depth, rounds, 1, walk_nothing);
+            double hot = (cost(depth, rounds, 4, kinds[i].walk) - empty) * ns;
+            double fresh = (cost(depth, rounds, 1, kinds[i].walk) - empty) * ns;
+
+            printf("%zu %.1f %.1f\n", frames, hot, fresh);
+            return 0;
+        }
+    fprintf(stderr, "usage: walk_bench KIND DEPTH [ROUNDS]\n");
+    return 2;
 }

@@ -4,8 +4,8 @@
  * Rates cannot be set from outside, so soak preloads this beside libprof-preload.so. A thread of
  * its own, which takes no signal and stays out of the profiles, changes one rate after another for
  * as long as the process lives. SOAK_SEED makes the order repeatable. The file SOAK_COUNT is mapped
- * and holds the number of changes so far; a rate that was refused, or that another one was read back
- * for, goes to its second word.
+ * and holds the number of changes so far; a rate that was refused, or that another one was read
+ * back for, goes to its second word.
  */
 #include <fcntl.h>
 #include <prof/prof.h>
