@@ -4,19 +4,22 @@
 #include "options.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define DEFAULT_MAX_CONNECTIONS 64
 #define MOST_CONNECTIONS        16384
+#define MOST_BYTES              4096 /* of the struct, in any version; more was never set */
 
 int prof__options_read(const struct prof_http_options *opts, struct prof_http_options *ret)
 {
     struct prof_http_options known = PROF_HTTP_OPTIONS_INIT;
 
     if (opts) {
-        if (opts->size < sizeof(opts->size))
+        if (opts->size < sizeof(opts->size) || opts->size > MOST_BYTES ||
+            opts->size % alignof(struct prof_http_options))
             return prof_set_last_error(-EINVAL, "the options were not initialized");
         for (size_t i = sizeof(known); i < opts->size; i++)
             if (((const char *)opts)[i])

@@ -8,10 +8,19 @@
 #define PROF_ERROR_H
 
 #include <errno.h>
+#include <stdbool.h>
+#include <stddef.h>
 
 #include <prof/prof.h>
 
 /* "out of memory for WHAT", -ENOMEM. */
 int prof__error_memory(const char *what);
+
+/* Can a caller of any version have filled this in as the size of its struct? If not it was never
+ * set, and does not say how much may be read or written. */
+static inline bool prof__struct_size(size_t size, size_t least)
+{
+    return size >= least && size <= 4096 && size % sizeof(size_t) == 0;
+}
 
 #endif

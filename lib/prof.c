@@ -101,7 +101,7 @@ static int options_read(const struct prof_write_options *from, struct prof_write
     *ret = (struct prof_write_options)PROF_WRITE_OPTIONS_INIT;
     if (!from)
         return 0;
-    if (from->size < offsetof(struct prof_write_options, debug) + sizeof(int))
+    if (!prof__struct_size(from->size, offsetof(struct prof_write_options, debug) + sizeof(int)))
         return prof_set_last_error(
             -EINVAL, "prof_write_options.size is %zu: start from PROF_WRITE_OPTIONS_INIT",
             from->size);

@@ -52,7 +52,7 @@ int prof_stats(struct prof_stats *ret)
     struct prof_stats s = { .size = sizeof(s) };
     uint64_t value[PROF__VALUES_MAX];
 
-    if (!ret || ret->size < sizeof(ret->size))
+    if (!ret || !prof__struct_size(ret->size, sizeof(ret->size)))
         return prof_set_last_error(-EINVAL, "prof_stats() takes a struct prof_stats with its size "
                                             "filled in");
     sum_up(&prof__profile_heap, value);
