@@ -333,6 +333,10 @@ struct prof_stats {
         sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
     }
 
+#ifdef __cplusplus /* where g++ -Wshadow objects to a function named as a struct */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wshadow"
+#endif
 /**
  * Fill in `ret`, of which only `size` is read. A field that this version of the library does not
  * know becomes 0. All but in-use values, `stacks` and `memory_bytes` never fall.
@@ -341,6 +345,9 @@ struct prof_stats {
  * Blocks:  no; it takes some microseconds for each thousand distinct stacks.
  */
 PROF_API int prof_stats(struct prof_stats *ret);
+#ifdef __cplusplus
+#pragma GCC diagnostic pop
+#endif
 
 /* --- odds and ends --------------------------------------------------------------------------- */
 
