@@ -53,6 +53,13 @@ struct order {
     char reason[512];
 };
 
+/* A call of the program's is neither cancelled half-way nor interrupted with the lock held: its
+ * handler may fork. */
+struct shield {
+    int cancel_state;
+    sigset_t mask;
+};
+
 static struct {
     pthread_mutex_t lock; /* guards all of this; held for moments only */
     pthread_cond_t changed;
@@ -63,18 +70,43 @@ static struct {
     struct prof__loop *left; /* those nobody may touch: a parent's, or one that lost its files */
     char name[320];          /* where it listens */
     struct prof__socket_file file; /* to be removed if the process exits while serving */
+    struct shield fork_shield;     /* of the thread that forks */
 } control = { .lock = PTHREAD_MUTEX_INITIALIZER };
+
+/* --- undisturbed ------------------------------------------------------------------------------ */
+
+static void raise_shield(struct shield *s)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_SETMASK, &all, &s->mask);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &s->cancel_state);
+}
+
+static void lower_shield(const struct shield *s)
+{
+    pthread_setcancelstate(s->cancel_state, NULL);
+    pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
+}
 
 /* --- fork and exit ---------------------------------------------------------------------------- */
 
 static void before_fork(void)
 {
+    struct shield shield;
+
+    raise_shield(&shield);
     pthread_mutex_lock(&control.lock);
+    control.fork_shield = shield;
 }
 
 static void after_fork_in_parent(void)
 {
+    struct shield shield = control.fork_shield;
+
     pthread_mutex_unlock(&control.lock);
+    lower_shield(&shield);
 }
 
 static void init_condition(void)
@@ -99,9 +131,12 @@ static void after_fork_in_child(void)
     control.file.path[0] = '\0';
     pthread_mutex_init(&control.lock, NULL);
     init_condition();
+    lower_shield(&control.fork_shield);
 }
 
-static void set_up_once(void)
+/* As early as can be: who registers first is called last before a fork, so that our lock is taken
+ * after the program's, as it is by a thread that has one of those and calls us. */
+__attribute__((constructor(101))) static void set_up(void)
 {
     init_condition();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
@@ -271,7 +306,10 @@ static int start(struct order *order)
     }
     control.state = STARTING;
     control.pid = getpid();
+    /* Not under the lock: it allocates, and who forks may have locked malloc before us. */
+    pthread_mutex_unlock(&control.lock);
     r = create_thread(order);
+    pthread_mutex_lock(&control.lock);
     if (r < 0) {
         snprintf(order->reason, sizeof(order->reason), "cannot start the server's thread: %s",
                  strerror(-r));
@@ -337,10 +375,9 @@ int prof_http_start(const char *addr)
 
 int prof_http_start_options(const char *addr, const struct prof_http_options *opts)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct order order = { .reported = false };
     struct prof_http_options known;
-    int cancel_state;
+    struct shield shield;
     int r = prof__address_parse(addr, &order.address);
 
     if (r == 0)
@@ -350,20 +387,19 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
     order.token = known.token;
     order.max_connections = known.max_connections;
     order.source = known.source > 0;
-    pthread_once(&once, set_up_once);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    raise_shield(&shield);
     r = start(&order);
-    pthread_setcancelstate(cancel_state, NULL);
+    lower_shield(&shield);
     return r < 0 ? prof_set_last_error(r, "%s", order.reason) : 0;
 }
 
 int prof_http_stop(void)
 {
-    int cancel_state;
+    struct shield shield;
 
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel_state);
+    raise_shield(&shield);
     int r = stop();
-    pthread_setcancelstate(cancel_state, NULL);
+    lower_shield(&shield);
     if (r == -EALREADY)
         return prof_set_last_error(r, "not serving");
     if (r == -EINPROGRESS)
@@ -374,13 +410,16 @@ int prof_http_stop(void)
 
 int prof_http_address(char *buf, size_t size)
 {
+    struct shield shield;
     int r = -ENOTCONN;
 
     if (size && !buf)
         return prof_set_last_error(-EINVAL, "no buffer");
+    raise_shield(&shield);
     pthread_mutex_lock(&control.lock);
     if (control.state == SERVING)
         r = snprintf(buf, size, "%s", control.name);
     pthread_mutex_unlock(&control.lock);
+    lower_shield(&shield);
     return r < 0 ? prof_set_last_error(r, "not serving") : r;
 }

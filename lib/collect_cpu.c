@@ -14,10 +14,8 @@
  * A program that uses SIGPROF itself is left alone: then there is no CPU profile, and if it begins
  * in the middle, the profile ends there and says so.
  *
- * One lock guards all this. It is taken with all signals blocked, for threads that start and end
- * take it too, and must be neither interrupted nor cancelled meanwhile. All but one: who calls
- * setuid() waits until every thread has taken glibc's signal for it, and meanwhile has a lock that
- * pthread_create() needs.
+ * One lock guards all this. It is taken with signals blocked, for threads that start and end take
+ * it too, and must be neither interrupted nor cancelled meanwhile.
  */
 #include "collect.h"
 #include "collect_internal.h"
@@ -46,7 +44,6 @@
 #include "settings.h"
 #include "stack_table.h"
 #include "unwind/bounds.h"
-#include "unwind/rawmask.h"
 #include "unwind/stack.h"
 
 enum {
@@ -55,8 +52,7 @@ enum {
     LOOKS_PER_SCAN = 10,
     LOOK_NS = 100 * 1000 * 1000,
     JOIN_YIELDS = 10000,
-    FIRST_LOOK_NS = 5 * 1000 * 1000,
-    SIGNAL_SETXID = 33 /* glibc's own number for it */
+    FIRST_LOOK_NS = 5 * 1000 * 1000
 };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
@@ -80,23 +76,6 @@ static _Atomic uint32_t session;
 static _Atomic uint32_t foreign_row;
 
 _Atomic uint32_t prof__cpu_watching;
-
-/* --- lock, with signals out of the way ------------------------------------------------------- */
-
-static uint64_t enter(void)
-{
-    uint64_t most = ~((uint64_t)1 << (SIGNAL_SETXID - 1)), before = 0;
-
-    prof__raw_sigmask(SIG_SETMASK, &most, &before);
-    prof__lock(&lock);
-    return before;
-}
-
-static void leave(uint64_t before)
-{
-    prof__unlock(&lock);
-    prof__raw_sigmask(SIG_SETMASK, &before, NULL);
-}
 
 /* --- the handler ----------------------------------------------------------------------------- */
 
@@ -190,11 +169,11 @@ void prof__signal_before(int signal)
 
     if (signal != SIGPROF)
         return;
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
     /* A child made by vfork() shares our memory, but neither the timers nor the actions. */
     if (readers > 0 && session_pid == getpid())
         hand_over();
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
     errno = saved;
 }
 
@@ -223,7 +202,7 @@ static void *control(void *arg)
     syscall(SYS_futex, &controller_tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     for (unsigned i = 1; atomic_load_explicit(&session, memory_order_relaxed) == mine; i++) {
         syscall(SYS_futex, &session, FUTEX_WAIT_PRIVATE, mine, &look, NULL, 0);
-        uint64_t mask = enter();
+        uint64_t mask = prof__lock_masked(&lock);
         if (atomic_load_explicit(&session, memory_order_relaxed) == mine) {
             look_for_owner();
             if (!taken_over)
@@ -232,7 +211,7 @@ static void *control(void *arg)
                 scan(mask);
         }
         look.tv_nsec = LOOK_NS;
-        leave(mask);
+        prof__unlock_masked(&lock, mask);
     }
     return NULL;
 }
@@ -313,7 +292,7 @@ static int start_session(uint64_t mask)
 
 int prof__cpu_open(void)
 {
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
     int r = claim_signal();
 
     if (r == 0 && readers == 0)
@@ -323,13 +302,13 @@ int prof__cpu_open(void)
                                         "try again when the profiles under way have ended");
     if (r == 0)
         readers++;
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
     return r;
 }
 
 void prof__cpu_close(void)
 {
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
     bool last = readers > 0 && --readers == 0;
     bool join = last && !no_controller;
     pthread_t thread = controller;
@@ -341,7 +320,7 @@ void prof__cpu_close(void)
         atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
         syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     }
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
     if (join)
         join_controller(thread, tid);
 }
@@ -356,7 +335,7 @@ uint64_t prof__cpu_period_ns(void)
 void prof__cpu_state(struct prof__cpu_state *ret)
 {
     struct prof__cpu_timer_counts counts = { 0 };
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
 
     if (readers > 0 && !taken_over) {
         look_for_owner();
@@ -373,7 +352,7 @@ void prof__cpu_state(struct prof__cpu_state *ret)
         .refused = counts.refused,
         .error = counts.error,
     };
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
 }
 
 void prof__cpu_fork_child(void)
@@ -396,13 +375,13 @@ static void thread_ended(const struct prof__slot *s)
 {
     const uintptr_t pcs[] = { PROF__PC_ENDED, s->function };
     pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
 
     int64_t missing = prof__cpu_timers_end(tid);
     if (missing > 0 && prof__self.busy != PROF__HIDDEN)
         add_sample(pcs, ARRAY_LEN(pcs), atomic_load_explicit(&s->labels, memory_order_relaxed),
                    missing);
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
 }
 
 void prof__cpu_thread_started(uintptr_t function)
@@ -412,13 +391,13 @@ void prof__cpu_thread_started(uintptr_t function)
     if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) ||
         !(s = prof__slot_mine()))
         return;
-    uint64_t mask = enter();
+    uint64_t mask = prof__lock_masked(&lock);
     if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
         prof__cpu_timers_add(prof__gettid(), mask);
         s->function = function;
         s->at_exit = thread_ended;
     }
-    leave(mask);
+    prof__unlock_masked(&lock, mask);
 }
 
 /* --- the rate -------------------------------------------------------------------------------- */

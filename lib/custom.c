@@ -46,9 +46,9 @@ static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__
 
 static int64_t count(const struct prof_profile *p)
 {
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     size_t n = ((const struct custom *)p)->n;
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     return (int64_t)n;
 }
 
@@ -84,7 +84,7 @@ static struct custom *make(const char *name)
     size_t size = strlen(name) + 1;
     struct custom *c = NULL;
 
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     if (n_customs < PROF__TABLES - PROF__TABLE_CUSTOM)
         c = prof__arena_alloc(&arena, sizeof(*c) + size);
     if (c) {
@@ -102,7 +102,7 @@ static struct custom *make(const char *name)
             .count = count,
         };
     }
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     return c;
 }
 
@@ -224,9 +224,9 @@ int prof_profile_add(struct prof_profile *p, const void *key, int skip)
     }
     uint32_t row = prof__rows_get(p->table, prof__stack_table_add(pcs + from, n - from), 0, 0);
 
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     int r = set_add(c, key, row);
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     if (r == -EEXIST)
         return prof_set_last_error(r, "key %p is in profile \"%.60s\" already", key, p->name);
     if (r < 0)
@@ -243,9 +243,9 @@ int prof_profile_remove(struct prof_profile *p, const void *key)
         return prof_set_last_error(-EINVAL, "no profile given to prof_profile_remove()");
     if (!c || !key)
         return 0;
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     uint32_t row = set_remove(c, key);
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     if (row)
         atomic_fetch_add_explicit(&prof__rows_at(row)->value[1], 1, memory_order_relaxed);
     return 0;

@@ -31,7 +31,7 @@ int prof__registry_add(struct prof_profile *p)
 {
     int r = 0;
 
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     size_t at = position(p->name);
     if (at < n_profiles && strcmp(profile[at]->name, p->name) == 0) {
         r = -EEXIST;
@@ -42,7 +42,7 @@ int prof__registry_add(struct prof_profile *p)
         profile[at] = p;
         n_profiles++;
     }
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     return r;
 }
 
@@ -52,21 +52,21 @@ struct prof_profile *prof_lookup(const char *name)
 
     if (!name)
         return NULL;
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     size_t at = position(name);
     if (at < n_profiles && strcmp(profile[at]->name, name) == 0)
         found = profile[at];
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     return found;
 }
 
 size_t prof_profiles(struct prof_profile **out, size_t cap)
 {
-    prof__lock(&lock);
+    uint64_t mask = prof__lock_masked(&lock);
     size_t n = n_profiles;
     if (out)
         memcpy(out, profile, PROF_MIN(n, cap) * sizeof(*profile));
-    prof__unlock(&lock);
+    prof__unlock_masked(&lock, mask);
     return n;
 }
 
