@@ -64,6 +64,7 @@ static bool taken_over;    /* SIGPROF, by the program, since the timers were arm
 static bool no_controller; /* its thread could not be made */
 static bool no_proc;       /* /proc/self/task cannot be read */
 static pthread_t controller;
+static _Atomic int in_loader; /* controllers that ask it something, and may be waiting for it */
 static _Atomic uint32_t controller_tid; /* 0: it has not hidden itself yet */
 
 static _Atomic uint64_t period_ns; /* of the last timers; 0: there have been none */
@@ -191,6 +192,17 @@ static void scan(uint64_t mask)
     no_proc = prof__cpu_timers_scan(mask) < 0;
 }
 
+/* Who closes the last window may have the loader's lock, and must not wait for us while we wait for
+ * that. Sequentially consistent, as in closing: either we see that the session is over before we
+ * ask, or the closer sees that we are asking. */
+static void look_for_code(uint32_t mine)
+{
+    atomic_fetch_add(&in_loader, 1);
+    if (atomic_load(&session) == mine)
+        prof__stack_code_loaded();
+    atomic_fetch_sub(&in_loader, 1);
+}
+
 static void *control(void *arg)
 {
     uint32_t mine = (uint32_t)(uintptr_t)arg;
@@ -212,6 +224,8 @@ static void *control(void *arg)
         }
         look.tv_nsec = LOOK_NS;
         prof__unlock_masked(&lock, mask);
+        if (i % LOOKS_PER_SCAN == 0)
+            look_for_code(mine);
     }
     return NULL;
 }
@@ -317,11 +331,13 @@ void prof__cpu_close(void)
     if (last) {
         atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
         prof__cpu_timers_clear();
-        atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
+        atomic_fetch_add(&session, 1);
         syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
     }
     prof__unlock_masked(&lock, mask);
-    if (join)
+    if (join && atomic_load(&in_loader) > 0)
+        pthread_detach(thread); /* it ends as soon as it is answered */
+    else if (join)
         join_controller(thread, tid);
 }
 

@@ -10,6 +10,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
+#include "unwind/stack.h"
 
 struct copy {
     struct prof__snapshot *to;
@@ -37,6 +38,7 @@ int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
 {
     size_t room = prof__rows_count(table) + 64; /* the row of the lost, and those being made */
 
+    prof__stack_code_loaded();
     *ret = (struct prof__snapshot) { 0 };
     ret->wall_ns = prof__wall_ns();
     ret->monotonic_ns = prof__monotonic_ns();

@@ -157,6 +157,10 @@ void prof__objects_refresh(void)
 {
 }
 
+void prof__objects_look(void)
+{
+}
+
 #else
 
 /* --- the list --------------------------------------------------------------------------------- */
@@ -174,6 +178,8 @@ struct list {
 
 static struct list lists[2];
 static _Atomic uint32_t version;
+static _Atomic uint64_t seen_changes; /* the loader's count of them, when last refreshed */
+static _Atomic pid_t refresher;       /* the process that has refreshed first; others are forked */
 
 static uintptr_t get(const _Atomic uintptr_t *p)
 {
@@ -241,6 +247,17 @@ static bool find(uintptr_t pc, struct prof__object *ret)
     return false;
 }
 
+static uint64_t changes(const struct dl_phdr_info *info)
+{
+    return info->dlpi_adds + info->dlpi_subs;
+}
+
+static int count_changes(struct dl_phdr_info *info, size_t size, void *arg)
+{
+    *(uint64_t *)arg = changes(info);
+    return 1;
+}
+
 static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct list *l = arg;
@@ -258,6 +275,8 @@ static int add_object(struct dl_phdr_info *info, size_t size, void *arg)
             hdr = at;
         }
     }
+    if (n == 0)
+        atomic_store_explicit(&seen_changes, changes(info), memory_order_relaxed);
     if (start >= end || n == OBJECTS_MAX)
         return 0;
     size_t i = n;
@@ -310,6 +329,20 @@ void prof__objects_refresh(void)
         next = atomic_load_explicit(&state, memory_order_relaxed);
     } while (next != seen || !atomic_compare_exchange_strong_explicit(
                                  &state, &next, 0, memory_order_release, memory_order_relaxed));
+    pid_t nobody = 0;
+    atomic_compare_exchange_strong_explicit(&refresher, &nobody, getpid(), memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+void prof__objects_look(void)
+{
+    uint64_t now = 0;
+
+    if (atomic_load_explicit(&refresher, memory_order_relaxed) != getpid())
+        return;
+    dl_iterate_phdr(count_changes, &now);
+    if (now != atomic_load_explicit(&seen_changes, memory_order_relaxed))
+        prof__objects_refresh();
 }
 
 #endif

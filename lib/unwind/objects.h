@@ -33,4 +33,9 @@ void prof__objects_renew(void);
  * another thread is at it, that one goes round once more. */
 void prof__objects_refresh(void);
 
+/* The same if anything has been loaded or unloaded since. Asks for the loader's lock, so hold none
+ * that somebody may want who has it; in a forked child, where a thread that is no more may have it,
+ * it does nothing. */
+void prof__objects_look(void);
+
 #endif

@@ -81,7 +81,8 @@ void prof__stack_init(void);
 void prof__stack_code_unloaded(void);
 
 /* Code may have been loaded. Does something only where the dynamic linker has no
- * _dl_find_object(), and objects loaded since have no unwind info until then. Context: normal. */
+ * _dl_find_object(), and objects loaded since have no unwind info until then. It then takes the
+ * loader's lock: hold none that somebody may want who has that. Context: normal. */
 void prof__stack_code_loaded(void);
 
 /* Where the function that covers `pc` starts, as its unwind info has it; 0: none. Tells functions

@@ -306,7 +306,7 @@ void prof__stack_init(void)
 
 void prof__stack_code_loaded(void)
 {
-    prof__objects_refresh();
+    prof__objects_look();
 }
 
 void prof__stack_code_unloaded(void)

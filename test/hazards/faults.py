@@ -28,7 +28,7 @@ import pprof  # noqa: E402
 
 PROGRAM = sys.argv[1]
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
-AT_ONCE = 12         # runs wait more than they work
+AT_ONCE = 6  # runs wait more than they work
 LIMIT_S = 120
 MEMORY_SLACK = 1 << 20  # a chunk of a table that one run needed and the other did not
 # Without these there is no connection, and so no answer.
