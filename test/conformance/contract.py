@@ -574,6 +574,15 @@ def test_go_tool_pprof(s):
                 break
         else:
             check(False, "go tool pprof -tags shows both workers: %r" % tags)
+        for focus, other in (b"A", b"B"), (b"B", b"A"):
+            for _ in range(10):
+                r = pprof_tool("-traces", "-tagfocus=worker=" + focus.decode(), "-seconds", "1",
+                               url + "profile")
+                if b"worker:" + focus in r.stdout:
+                    break
+            check(re.search(rb"worker:\s*%s\b" % focus, r.stdout) and
+                  not re.search(rb"worker:\s*%s\b" % other, r.stdout),
+                  "-tagfocus keeps those of %r: %.1000r" % (focus, r.stdout))
         equal(s.demo.tell("spin", "0"), "0", "spin")
         r = pprof_tool("-top", url + "threads?debug=1")
         equal(r.returncode, 0, "go tool pprof threads?debug=1: %s" % r.stderr.decode()[-300:])
