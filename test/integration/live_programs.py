@@ -81,7 +81,8 @@ def redis(start, _):
     real.wait_for(lambda: real.can_connect(port), "redis listens", live.run.proc)
     client = socket.create_connection(("127.0.0.1", port), timeout=30)
     commands = b"".join(b"SET key:%d %s\r\nLRANGE list 0 99\r\nLPUSH list %d\r\n" %
-                        (i, b"v" * 100, i) for i in range(200)) + b"LTRIM list 0 200\r\nECHO done\r\n"
+                        (i, b"v" * 100, i) for i in range(200))
+    commands += b"LTRIM list 0 200\r\nECHO done\r\n"
 
     def work():
         client.sendall(commands)
@@ -108,8 +109,8 @@ def python(start, _):
 
 
 def sqlite(start, _):
-    start(["sqlite3", "-batch", ":memory:", "with recursive n(i) as (select 1 union all select i + 1 "
-           "from n) select count(hex(i * 7919)) from n;"])
+    start(["sqlite3", "-batch", ":memory:", "with recursive n(i) as (select 1 union all "
+           "select i + 1 from n) select count(hex(i * 7919)) from n;"])
 
 
 def demo(start, service):
@@ -118,7 +119,8 @@ def demo(start, service):
 
 # name: (function, programs needed, what the CPU profile must have, where threads wait or work)
 PROGRAMS = {
-    "redis": (redis, ("redis-server",), r"\b(processCommand|call|aeMain|addReply)", r"aeMain|\bbio"),
+    "redis": (redis, ("redis-server",), r"\b(processCommand|call|aeMain|addReply)",
+              r"aeMain|\bbio"),
     "python": (python, ("/usr/bin/python3",), r"\b_PyEval_EvalFrameDefault", r"Py_BytesMain"),
     "sqlite": (sqlite, ("sqlite3",), r"\bsqlite3_step", r"sqlite3_step|\bmain\b"),
     "demo": (demo, (), r"\b(checksum|handle_request|parse)", r"\bwork\b"),
