@@ -68,6 +68,7 @@ static long raw_clone(char *stack, void *block, pid_t *tid)
                           CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
     register pid_t *child_tid __asm__("r10") = tid;
     register void *tls __asm__("r8") = block;
+    register void (*function)(void) __asm__("r9") = raw_main;
     long r;
 
     if (block != SHARED)
@@ -76,11 +77,11 @@ static long raw_clone(char *stack, void *block, pid_t *tid)
                      "testq %%rax, %%rax\n\t"
                      "jnz 0f\n\t"
                      "xorl %%ebp, %%ebp\n\t"
-                     "call *%[f]\n"
+                     "call *%[function]\n"
                      "0:"
                      : "=a"(r)
                      : "0"((long)SYS_clone), "D"(flags), "S"(stack), "d"(0L), "r"(child_tid),
-                       "r"(tls), [f] "r"(raw_main)
+                       "r"(tls), [function] "r"(function)
                      : "rcx", "r11", "memory");
     return r;
 }
