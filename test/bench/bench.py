@@ -161,7 +161,7 @@ class Bench:
             with open(os.path.join(folder, "functions.go"), "w", encoding="ascii") as f:
                 f.write(go_functions(1024))
             self.output([go, "build", "-o", program, "peer.go", "functions.go"],
-                        {"GO111MODULE": "off",
+                        {"GO111MODULE": "off", "GOFLAGS": "",
                          "GOCACHE": os.path.join(self.build, "test/bench/go-cache")}, cwd=folder)
         return program
 

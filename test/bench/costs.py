@@ -55,8 +55,8 @@ def malloc(b):
         counted = b.instructions(ours, lambda n: [b.tool("malloc_bench"), "64", n], 20_000, 220_000)
         pair(b, "malloc(64)+free", counted, found, [Target("libprof 512 KiB", "own", 8)])
     if not told_apart:
-        raise SystemExit("the bench cannot tell a slow hook from a bare jump: the machine is too "
-                         "noisy")
+        raise RuntimeError("the bench cannot tell a slow hook from a bare jump: the machine is "
+                           "too noisy")
 
 
 def pair(b, title, counted, found, targets):

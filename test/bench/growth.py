@@ -5,7 +5,7 @@ and not, and how long a profile takes. Operations may cost what a larger hash ta
 more; a request grows with what it has to tell.
 """
 
-from bench import Target
+from bench import Candidate, Target
 from serving import State
 
 PAIR_LIMIT = 2.0     # of the cost in the smallest state
@@ -21,9 +21,12 @@ def by_state(b, what, title, sizes, request="heap"):
             costs = [s.costs() for _ in range(b.less(3, 1))]
             pair[name] = [c[0] for c in costs]
             sampled[name] = [c[1] for c in costs]
-            resident[name] = s.resident_kib() / 1024
             s.get(request)
             asked[name] = [s.get(request)[0] for _ in range(b.less(3, 1))]
+            resident[name] = s.resident_kib()
+        with State(b, Candidate("no library"), what, n) as s:
+            s.costs()
+            resident[name] = (resident[name] - s.resident_kib()) / 1024
     least, most = next(iter(pair)), list(pair)[-1]
     its_base = {name: least for name in pair if name != least}
     b.row("malloc(64)+free by " + title, "ns", pair, its_base,
@@ -31,7 +34,7 @@ def by_state(b, what, title, sizes, request="heap"):
     b.row("a sampled block by " + title, "ns", sampled, its_base,
           [Target(most, "ratio", SAMPLED_LIMIT)])
     b.row("a warm %s request by %s" % (request, title), "ms", asked, its_base)
-    b.row("resident memory by " + title, "MiB", resident, its_base)
+    b.row("resident beyond the same without libprof, by " + title, "MiB", resident, its_base)
 
 
 def by_depth(b):
