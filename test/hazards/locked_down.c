@@ -92,8 +92,13 @@ static void threads_are(long whole, long all)
     pthread_t a;
 
     pthread_create(&a, NULL, waits, NULL);
-    usleep(50000);
-    CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+    for (int i = 0; i < 200; i++) { /* until it has come to where it waits, and is met there */
+        usleep(50000);
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        if (i == 199 || text_profile_sum(&text, "waits") == whole)
+            break;
+        text_profile_free(&text);
+    }
     CHECK_INT(text_profile_sum(&text, NULL), all, "threads");
     CHECK_INT(text_profile_sum(&text, "waits"), whole, "threads with a whole stack");
     text_profile_free(&text);
