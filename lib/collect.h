@@ -10,6 +10,7 @@
 #include <signal.h>
 
 #include "base/compiler.h"
+#include "base/site.h"
 #include "base/thread.h"
 #include "live_table.h"
 #include "lock_ledger.h"
@@ -44,10 +45,10 @@ static inline bool prof__heap_due(size_t size)
     return PROF_UNLIKELY(due);
 }
 
-/* The block `p`, for which prof__heap_due() was true, exists. `return_address` is that of the
- * hook. errno, MXCSR and the x87 state are kept. */
+/* The block `p`, for which prof__heap_due() was true, exists. `site` is where the hook was called.
+ * errno, MXCSR and the x87 state are kept. */
 PROF_SHARED PROF_COLD void prof__heap_sample(const void *p, size_t size,
-                                             const void *return_address);
+                                             const struct prof__site *site);
 PROF_SHARED PROF_COLD void prof__heap_undo(size_t size);
 
 /* Ask before freeing: might this be a sampled block? */

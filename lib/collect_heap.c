@@ -141,10 +141,10 @@ void prof__heap_count_free(const struct prof__live *live)
 }
 
 static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t interval,
-                   const void *return_address)
+                   const struct prof__site *site)
 {
     uintptr_t pcs[PROF__STACK_MAX];
-    size_t n = prof__stack_here(return_address, pcs, PROF__STACK_MAX);
+    size_t n = prof__stack_from(site, pcs, PROF__STACK_MAX);
     struct prof__live stale, live = {
         .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(pcs, n), t->labels, size),
         .birth_s = (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000),
@@ -170,7 +170,7 @@ static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t 
  * A thread without a gap draws one here and this very block is charged to it: so the first block
  * of a thread is as likely to be sampled as any other, and a rate of 1 misses none.
  */
-static void due(struct prof__thread *t, uintptr_t key, size_t size, const void *return_address)
+static void due(struct prof__thread *t, uintptr_t key, size_t size, const struct prof__site *site)
 {
     uint64_t charge = prof__heap_charge(size);
 
@@ -184,10 +184,10 @@ static void due(struct prof__thread *t, uintptr_t key, size_t size, const void *
     uint64_t interval = t->interval;
     t->samples++;
     arm(t);
-    record(t, key, size, interval, return_address);
+    record(t, key, size, interval, site);
 }
 
-static PROF_COLD void sample(uintptr_t key, size_t size, const void *return_address)
+static PROF_COLD void sample(uintptr_t key, size_t size, const struct prof__site *site)
 {
     struct prof__thread *t = &prof__self;
 
@@ -200,15 +200,15 @@ static PROF_COLD void sample(uintptr_t key, size_t size, const void *return_addr
 
     /* The program may have unmasked floating-point exceptions, or look at the sticky flags. */
     _mm_setcsr(MXCSR_DEFAULT);
-    due(t, key, size, return_address);
+    due(t, key, size, site);
     _mm_setcsr(mxcsr);
     errno = saved;
     prof__leave(t);
 }
 
-void prof__heap_sample(const void *p, size_t size, const void *return_address)
+void prof__heap_sample(const void *p, size_t size, const struct prof__site *site)
 {
-    sample((uintptr_t)p, size, return_address);
+    sample((uintptr_t)p, size, site);
 }
 
 void prof__heap_undo(size_t size)
@@ -244,8 +244,10 @@ int prof_heap_alloc(const void *p, size_t size)
 {
     if (!p)
         return prof_set_last_error(-EINVAL, "prof_heap_alloc(NULL): a block needs an address");
-    if (prof__heap_due(size))
-        sample((uintptr_t)p | PROF__LIVE_FED, size, __builtin_return_address(0));
+    if (prof__heap_due(size)) {
+        struct prof__site site = prof__site(__builtin_return_address(0));
+        sample((uintptr_t)p | PROF__LIVE_FED, size, &site);
+    }
     return 0;
 }
 

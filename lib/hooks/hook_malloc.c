@@ -37,12 +37,12 @@ PROF_SHARED void *pvalloc(size_t size);
 
 /* A block that is due. No block is larger than PTRDIFF_MAX, but some allocators forget to check
  * what rounding up does to such a size, and return a small one. */
-static PROF_COLD void *sample(void *p, size_t size, const void *caller)
+static PROF_COLD void *sample(void *p, size_t size, const struct prof__site *site)
 {
     if (prof__hooks_aside || size > PTRDIFF_MAX)
         prof__heap_undo(size);
     else
-        prof__heap_sample(p, size, caller);
+        prof__heap_sample(p, size, site);
     return p;
 }
 
@@ -52,11 +52,15 @@ static inline uint64_t charges(void)
     return prof__self.bytes_left + prof__self.samples;
 }
 
-/* `p`, from a real function, with charges() from before the call. */
-static inline void *charge(void *p, size_t size, uint64_t before, const void *caller)
+/* `p`, from a real function, with charges() from before the call. In line, as the frame that
+ * prof__site() asks is to be the hook's. */
+static inline __attribute__((always_inline)) void *charge(void *p, size_t size, uint64_t before,
+                                                          const void *caller)
 {
-    if (PROF_LIKELY(p && charges() == before) && prof__heap_due(size))
-        return sample(p, size, caller);
+    if (PROF_LIKELY(p && charges() == before) && prof__heap_due(size)) {
+        struct prof__site site = prof__site(caller);
+        return sample(p, size, &site);
+    }
     return p;
 }
 
@@ -64,10 +68,11 @@ static inline void *charge(void *p, size_t size, uint64_t before, const void *ca
 
 static PROF_COLD void *malloc_due(size_t size, const void *caller)
 {
+    struct prof__site site = prof__site(caller);
     void *p = prof__real.malloc(size);
 
     if (p)
-        return sample(p, size, caller);
+        return sample(p, size, &site);
     prof__heap_undo(size);
     return NULL;
 }

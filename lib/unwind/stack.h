@@ -15,6 +15,7 @@
 #define PROF_UNWIND_STACK_H
 
 #include "base/compiler.h"
+#include "base/site.h"
 
 /* Most frames kept of one stack, a pseudo frame included. */
 #define PROF__STACK_MAX 128
@@ -47,6 +48,9 @@ static inline bool prof__pc_is_pseudo(uintptr_t pc)
  * PROF__STACK_MAX) and returns how many, at least 1. Context: signal.
  */
 size_t prof__stack_here(const void *return_address, uintptr_t *pcs, size_t max);
+
+/* The same from a site on, which may spare the way through our own frames. Context: signal. */
+size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t max);
 
 /* The stack that a signal interrupted: `ucontext` is the handler's third argument.
  * Context: signal. */

@@ -261,6 +261,25 @@ PROF_NO_SANITIZE __attribute__((noinline)) size_t prof__stack_here(const void *r
     return finish(why, pcs, n, max);
 }
 
+size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t max)
+{
+    struct prof__walk w;
+    size_t n;
+
+    if (!site->rsp)
+        return prof__stack_here(site->return_address, pcs, max);
+    w.regs.pc = (uintptr_t)site->return_address;
+    w.regs.r[PROF__RSP] = site->rsp;
+    w.regs.r[PROF__RBP] = site->rbp;
+    w.regs.known = PROF__KNOWN_FAST;
+    start(&w, false, false);
+    w.may_init = true;
+    uintptr_t why = run_to_end(&w, pcs, max, &n);
+    if (why == PROF__STEP_AGAIN) /* all registers are needed, and those are with us */
+        return prof__stack_here(site->return_address, pcs, max);
+    return finish(why, pcs, n, max);
+}
+
 size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
 {
     const ucontext_t *context = ucontext;

@@ -71,15 +71,30 @@ static void check_equal(const uintptr_t *got, size_t n, const uintptr_t *want, s
             printf("  %2zu %#18lx %#18lx\n", i, i < n ? got[i] : 0, i < n_want ? want[i] : 0);
 }
 
+/* As a hook, which jumps to what records and leaves no frame of its own. */
+FRAME static size_t stack_from(const void *return_address, uintptr_t *pcs)
+{
+    struct prof__site site = prof__site(return_address);
+
+    return prof__stack_from(&site, pcs, PROF__STACK_MAX);
+}
+
 /* Compare from the caller of this function on. */
 FRAME static void compare(void)
 {
-    uintptr_t want[ORACLE_MAX];
-    size_t n_want;
+    uintptr_t want[ORACLE_MAX], from_site[PROF__STACK_MAX];
+    struct prof__site site = prof__site(__builtin_return_address(0));
+    size_t n_want, n;
 
+    CHECK(site.rsp, "the frame has the return address");
     last_n = prof__stack_here(__builtin_return_address(0), last, PROF__STACK_MAX);
     ORACLE_HERE(want, ORACLE_MAX, &n_want);
     check_equal(last, last_n, want, n_want);
+    n = prof__stack_from(&site, from_site, PROF__STACK_MAX);
+    CHECK(n == last_n && memcmp(from_site, last, n * sizeof(*last)) == 0, "the same from the site");
+    /* Called, and not jumped to: the site is in doubt, and the walk takes the long way. */
+    n = stack_from(__builtin_return_address(0), from_site);
+    CHECK(n == last_n && memcmp(from_site, last, n * sizeof(*last)) == 0, "and without a frame");
 }
 
 /* --- what compilers make ---------------------------------------------------------------------- */
