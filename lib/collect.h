@@ -25,11 +25,10 @@ static inline uint64_t prof__heap_charge(size_t size)
 }
 
 /*
- * Charge an allocation of `size` bytes to this thread. True: it is due, and once the block is
- * there prof__heap_sample() must be called for it, or prof__heap_undo() if the allocation failed.
+ * Charge an allocation of `size` bytes to this thread. True: it is due, and prof__heap_claim() or
+ * prof__heap_undo() must be called.
  *
  * "Due" is charge >= bytes_left, so a new thread, a rate change and a due sample are one branch.
- * A size too large for any malloc is always due, and undone when malloc has refused it.
  */
 static inline bool prof__heap_due(size_t size)
 {
@@ -45,11 +44,26 @@ static inline bool prof__heap_due(size_t size)
     return PROF_UNLIKELY(due);
 }
 
-/* The block `p`, for which prof__heap_due() was true, exists. `site` is where the hook was called.
- * errno, MXCSR and the x87 state are kept. */
-PROF_SHARED PROF_COLD void prof__heap_sample(const void *p, size_t size,
+/* Take off the charge of a block that was due. The handler of a signal may have charged more than
+ * was left meanwhile: then some block is due since, and that will be the next one. */
+static inline void prof__heap_undo(size_t size)
+{
+    prof__self.bytes_left += prof__heap_charge(size);
+    if (PROF_UNLIKELY(prof__self.bytes_left > INT64_MAX))
+        prof__self.bytes_left = 0;
+}
+
+/*
+ * Is a block that was due sampled? Then the rate at which it is, else 0. Once the block is there
+ * prof__heap_sample() is called with that; not if the allocation failed. In between others may be
+ * charged and sampled, of which an allocator makes this one. errno, MXCSR and x87 state are kept.
+ */
+PROF_SHARED PROF_COLD uint64_t prof__heap_claim(size_t size);
+
+/* The block `p`, for which prof__heap_claim() gave `interval`, exists. `site` is where the hook was
+ * called. errno, MXCSR and x87 state are kept. */
+PROF_SHARED PROF_COLD void prof__heap_sample(const void *p, size_t size, uint64_t interval,
                                              const struct prof__site *site);
-PROF_SHARED PROF_COLD void prof__heap_undo(size_t size);
 
 /* Ask before freeing: might this be a sampled block? */
 static inline bool prof__heap_is_sampled(const void *p)

@@ -164,56 +164,76 @@ static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t 
     }
 }
 
+/* arm(), for who has neither errno nor MXCSR put away. */
+static uint64_t arm_quietly(struct prof__thread *t)
+{
+    int saved = errno;
+    unsigned mxcsr = _mm_getcsr();
+
+    _mm_setcsr(MXCSR_DEFAULT);
+    uint64_t interval = arm(t);
+    _mm_setcsr(mxcsr);
+    errno = saved;
+    return interval;
+}
+
 /*
- * A block that prof__heap_due() let through. bytes_left has had its charge taken off, modulo 2^64.
- *
  * A thread without a gap draws one here and this very block is charged to it: so the first block
  * of a thread is as likely to be sampled as any other, and a rate of 1 misses none.
  */
-static void due(struct prof__thread *t, uintptr_t key, size_t size, const struct prof__site *site)
+static uint64_t claim(struct prof__thread *t, size_t size)
 {
-    uint64_t charge = prof__heap_charge(size);
+    uint64_t charge = prof__heap_charge(size), interval;
 
-    t->bytes_left += charge;
-    if (!t->interval && !arm(t))
-        return;
+    if (!t->interval && !arm_quietly(t))
+        return 0;
     if (t->bytes_left > charge) {
         t->bytes_left -= charge;
-        return;
+        return 0;
     }
-    uint64_t interval = t->interval;
+    interval = t->interval;
+    t->interval = 0; /* the next gap begins here, and is drawn by who comes next */
+    t->bytes_left = 0;
     t->samples++;
-    arm(t);
-    record(t, key, size, interval, site);
+    return interval;
 }
 
-static PROF_COLD void sample(uintptr_t key, size_t size, const struct prof__site *site)
+uint64_t prof__heap_claim(size_t size)
+{
+    struct prof__thread *t = &prof__self;
+    uint64_t interval = 0;
+
+    prof__heap_undo(size);
+    if (prof__enter(t)) { /* else it is the profiler's own, or a hidden thread's */
+        interval = claim(t, size);
+        prof__leave(t);
+    }
+    return interval;
+}
+
+static PROF_COLD void sample(uintptr_t key, size_t size, uint64_t interval,
+                             const struct prof__site *site)
 {
     struct prof__thread *t = &prof__self;
 
-    if (!prof__enter(t)) { /* the profiler's own allocation, or a hidden thread: uncharge it */
-        t->bytes_left += prof__heap_charge(size);
+    if (!prof__enter(t))
         return;
-    }
     int saved = errno;
     unsigned mxcsr = _mm_getcsr();
 
     /* The program may have unmasked floating-point exceptions, or look at the sticky flags. */
     _mm_setcsr(MXCSR_DEFAULT);
-    due(t, key, size, site);
+    if (!t->interval)
+        arm(t);
+    record(t, key, size, interval, site);
     _mm_setcsr(mxcsr);
     errno = saved;
     prof__leave(t);
 }
 
-void prof__heap_sample(const void *p, size_t size, const struct prof__site *site)
+void prof__heap_sample(const void *p, size_t size, uint64_t interval, const struct prof__site *site)
 {
-    sample((uintptr_t)p, size, site);
-}
-
-void prof__heap_undo(size_t size)
-{
-    prof__self.bytes_left += prof__heap_charge(size);
+    sample((uintptr_t)p, size, interval, site);
 }
 
 void prof__heap_take(const void *p, struct prof__live *ret_live)
@@ -246,7 +266,10 @@ int prof_heap_alloc(const void *p, size_t size)
         return prof_set_last_error(-EINVAL, "prof_heap_alloc(NULL): a block needs an address");
     if (prof__heap_due(size)) {
         struct prof__site site = prof__site(__builtin_return_address(0));
-        sample((uintptr_t)p | PROF__LIVE_FED, size, &site);
+        uint64_t interval = prof__heap_claim(size);
+
+        if (interval)
+            sample((uintptr_t)p | PROF__LIVE_FED, size, interval, &site);
     }
     return 0;
 }

@@ -5,9 +5,10 @@
  * compare, or one look at the page filter, then a jump into the real function, which returns to
  * our caller. No frame, no call, no test for being ready (real.c).
  *
- * The other doors charge after the call, when it is known that there is a block. A libc or an
- * allocator may implement one door by another, and reach that through us: then the inner hook has
- * already charged the block, and the outer one leaves it at that.
+ * An allocator may implement one door by another, and reach that through us: then the inner hook
+ * has already charged the block, and the outer one must leave it at that. So the other doors charge
+ * after the call, but for calloc() and realloc() where they have been seen not to do this: then
+ * theirs is the way of malloc().
  *
  * C++'s operators come through malloc(), aligned_alloc() and free(), with libstdc++ and libc++,
  * shared or static.
@@ -35,15 +36,14 @@ PROF_SHARED void *pvalloc(size_t size);
 
 /* --- recording -------------------------------------------------------------------------------- */
 
-/* A block that is due. No block is larger than PTRDIFF_MAX, but some allocators forget to check
- * what rounding up does to such a size, and return a small one. */
-static PROF_COLD void *sample(void *p, size_t size, const struct prof__site *site)
+/* A block that is due: prof__heap_claim(). No block is larger than PTRDIFF_MAX, but some allocators
+ * forget to check what rounding up does to such a size, and return a small one. */
+static PROF_COLD uint64_t claim(size_t size)
 {
-    if (prof__hooks_aside || size > PTRDIFF_MAX)
-        prof__heap_undo(size);
-    else
-        prof__heap_sample(p, size, site);
-    return p;
+    if (PROF_LIKELY(!prof__hooks_aside && size <= PTRDIFF_MAX))
+        return prof__heap_claim(size);
+    prof__heap_undo(size);
+    return 0;
 }
 
 /* Changes with every charge, that of an inner hook included. */
@@ -59,22 +59,28 @@ static inline __attribute__((always_inline)) void *charge(void *p, size_t size, 
 {
     if (PROF_LIKELY(p && charges() == before) && prof__heap_due(size)) {
         struct prof__site site = prof__site(caller);
-        return sample(p, size, &site);
+        uint64_t interval = claim(size);
+
+        if (interval)
+            prof__heap_sample(p, size, interval, &site);
     }
     return p;
 }
+
+/* The same where it was charged before the call, and was due. */
+#define DUE(size, caller, real_call)                     \
+    struct prof__site site = prof__site(caller);         \
+    uint64_t interval = claim(size);                     \
+    void *block = real_call;                             \
+    if (block && interval)                               \
+        prof__heap_sample(block, size, interval, &site); \
+    return block
 
 /* --- malloc and free -------------------------------------------------------------------------- */
 
 static PROF_COLD void *malloc_due(size_t size, const void *caller)
 {
-    struct prof__site site = prof__site(caller);
-    void *p = prof__real.malloc(size);
-
-    if (p)
-        return sample(p, size, &site);
-    prof__heap_undo(size);
-    return NULL;
+    DUE(size, caller, prof__real.malloc(size));
 }
 
 PROF_SHARED void *malloc(size_t size)
@@ -105,14 +111,32 @@ PROF_SHARED void free(void *p)
 
 /* --- calloc and realloc ----------------------------------------------------------------------- */
 
-PROF_SHARED void *calloc(size_t n, size_t size)
+/* Is it known that these two do not reach another door through us? Set once, before main(). */
+static bool direct;
+
+static PROF_COLD void *calloc_indirect(size_t n, size_t size, const void *caller)
 {
     uint64_t before = charges();
+
+    return charge(prof__real.calloc(n, size), n * size, before, caller);
+}
+
+static PROF_COLD void *calloc_due(size_t n, size_t size, const void *caller)
+{
+    DUE(n * size, caller, prof__real.calloc(n, size));
+}
+
+PROF_SHARED void *calloc(size_t n, size_t size)
+{
     size_t total;
 
     if (PROF_UNLIKELY(__builtin_mul_overflow(n, size, &total)))
         return prof__real.calloc(n, size); /* which refuses it in its own way */
-    return charge(prof__real.calloc(n, size), total, before, CALLER);
+    if (PROF_UNLIKELY(!direct))
+        return calloc_indirect(n, size, CALLER);
+    if (prof__heap_due(total))
+        return calloc_due(n, size, CALLER);
+    return prof__real.calloc(n, size);
 }
 
 /* Nothing can resize a block of boot.c, so move it. As glibc, a size of 0 frees. */
@@ -153,13 +177,39 @@ static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
     return charge(q, size, before, caller);
 }
 
+static PROF_COLD void *realloc_indirect(void *p, size_t size, const void *caller)
+{
+    uint64_t before = charges();
+
+    return charge(prof__real.realloc(p, size), size, before, caller);
+}
+
+static PROF_COLD void *realloc_due(void *p, size_t size, const void *caller)
+{
+    DUE(size, caller, prof__real.realloc(p, size));
+}
+
 PROF_SHARED void *realloc(void *p, size_t size)
 {
     if (prof__heap_is_sampled(p))
         return realloc_sampled(p, size, CALLER);
+    if (PROF_UNLIKELY(!direct))
+        return realloc_indirect(p, size, CALLER);
+    if (prof__heap_due(size))
+        return realloc_due(p, size, CALLER);
+    return prof__real.realloc(p, size);
+}
 
+static bool is_direct(void)
+{
     uint64_t before = charges();
-    return charge(prof__real.realloc(p, size), size, before, CALLER);
+    void *p = prof__real.calloc(1, 64), *q = prof__real.realloc(NULL, 64);
+
+    if (p)
+        p = prof__real.realloc(p, 1000);
+    prof__real.free(p);
+    prof__real.free(q);
+    return charges() == before;
 }
 
 /* --- aligned ---------------------------------------------------------------------------------- */
@@ -231,7 +281,10 @@ __attribute__((constructor)) static void start(void)
         prof__hooks_aside = true;
         prof__hooks_present(PROF__HOOKS_ASIDE);
         prof__log("a sanitizer owns malloc in this process; the heap is not profiled");
-    } else if (reached()) {
+        return;
+    }
+    direct = is_direct();
+    if (reached()) {
         prof__hooks_present(PROF__HOOKS_HERE);
     } else if (*PROF__HOOKS_PREFIX) {
         prof__hooks_present(PROF__HOOKS_WRAPPED);
