@@ -14,8 +14,8 @@
  * its pools of memory, uncontended since it is entered only under our lock.
  *
  * Signals are masked while the lock is held, so that no handler meets it taken by the thread it
- * interrupted; a thread that finds it taken spins for some microseconds and then gives up, so
- * nothing ever waits for it. libunwind's own masking lets the two signals of libc through that
+ * interrupted; a thread that finds it taken spins, and gives up after some microseconds in a signal
+ * and some milliseconds in a hook, so nothing ever waits for it for long. libunwind's own masking lets the two signals of libc through that
  * sigprocmask() cannot block, one of which cancels threads: hence cancellation is put off too.
  *
  * Tables may be damaged. libunwind reads only through here: a page that is not there is refused,
@@ -48,7 +48,8 @@ extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t, unw_word_t, unw_
 
 enum {
     SPINS = 400,         /* of some 40 ns each, between two yields */
-    YIELDS = 4,          /* the holder may not be running */
+    YIELDS_SIGNAL = 4,   /* the holder may not be running */
+    YIELDS_HOOK = 100,   /* some milliseconds at most; threads that start together need it */
     READS_MAX = 1 << 17, /* words of tables for one rule */
     LOADS_MAX = 8,       /* words of the stack for one rule */
     PAGES = 16,          /* remembered as readable */
@@ -456,9 +457,9 @@ static bool space_ready(bool may_init)
     return space != NULL;
 }
 
-static bool take_lock(void)
+static bool take_lock(int most_yields)
 {
-    for (int yields = 0; yields < YIELDS; yields++) {
+    for (int yields = 0; yields < most_yields; yields++) {
         for (int spins = 0; spins < SPINS; spins++) {
             /* Looking first keeps the line shared while somebody else holds the lock. */
             if (atomic_load_explicit(&lock.state, memory_order_relaxed) == 0 &&
@@ -496,7 +497,7 @@ uintptr_t prof__compile_enter(bool may_init)
     put_off_cancellation(&cancel);
     if (space_ready(may_init)) {
         prof__raw_sigmask(SIG_SETMASK, &all, &mask);
-        if (take_lock()) {
+        if (take_lock(may_init ? YIELDS_HOOK : YIELDS_SIGNAL)) {
             saved_mask = mask;
             saved_cancel = cancel;
             return 0;
