@@ -14,9 +14,10 @@
  * its pools of memory, uncontended since it is entered only under our lock.
  *
  * Signals are masked while the lock is held, so that no handler meets it taken by the thread it
- * interrupted; a thread that finds it taken spins, and gives up after some microseconds in a signal
- * and some milliseconds in a hook, so nothing ever waits for it for long. libunwind's own masking lets the two signals of libc through that
- * sigprocmask() cannot block, one of which cancels threads: hence cancellation is put off too.
+ * interrupted. A thread that finds it taken spins, and gives up after some microseconds in a signal
+ * and some milliseconds in a hook, so nothing ever waits for it for long. libunwind's own masking
+ * lets the two signals of libc through that sigprocmask() cannot block, one of which cancels
+ * threads: hence cancellation is put off too.
  *
  * Tables may be damaged. libunwind reads only through here: a page that is not there is refused,
  * and an expression that loops runs out of reads.
