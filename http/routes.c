@@ -82,8 +82,9 @@ void prof__exchange_fail(struct prof__exchange *x, int error)
         int error;
         unsigned status;
     } statuses[] = {
-        { -EINVAL, 400 },   { -EACCES, 401 }, { -EPERM, 403 },     { -ENOENT, 404 },
-        { -EMSGSIZE, 413 }, { -ENOSYS, 501 }, { -ECANCELED, 503 }, { -ENOMEM, 503 },
+        { -EINVAL, 400 },   { -EACCES, 401 }, { -EPERM, 403 },  { -ENOENT, 404 },
+        { -EMSGSIZE, 413 }, { -ENOSYS, 501 }, { -EAGAIN, 503 }, { -ECANCELED, 503 },
+        { -EMFILE, 503 },   { -ENFILE, 503 }, { -ENOMEM, 503 },
     };
     const char *message = x->message ? x->message : prof_last_error();
     unsigned status = 500;
@@ -99,6 +100,13 @@ static int refused(struct prof__exchange *x, int error, const char *message)
 {
     x->message = message;
     return error;
+}
+
+/* Of what libprof answers: that the system lacks something, or refuses it to this process, is no
+ * matter of who asked or of the path. */
+static int have_or_lack(int r)
+{
+    return r == -ENOENT || r == -EPERM || r == -EACCES ? -ENOSYS : r;
 }
 
 /* --- parameters ------------------------------------------------------------------------------ */
@@ -327,7 +335,7 @@ static int wait_with_window(struct prof__exchange *x)
     int r = prof_window_open(x->name, &x->window);
 
     if (r < 0)
-        return r;
+        return have_or_lack(r);
     if (!x->head)
         return PROF__WAIT;
     /* Everything that can be refused has been: now it is only to say so. */
@@ -353,10 +361,7 @@ static int serve_cpu(struct prof__exchange *x)
     if (r < 0)
         return r;
     profile_reply(x, "");
-    r = wait_with_window(x);
-    if (r == -ENOENT)
-        return refused(x, -ENOSYS, "this version of libprof has no CPU profile");
-    return r;
+    return wait_with_window(x);
 }
 
 /* ?seconds=N of a profile: what changed meanwhile. Checked in Go's order. */
@@ -403,7 +408,7 @@ static int serve_profile(struct prof__exchange *x)
         return serve_delta(x, p, r, seconds);
     /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */
     profile_reply(x, "");
-    return prof_profile_write(p, &x->options, write_body, x);
+    return have_or_lack(prof_profile_write(p, &x->options, write_body, x));
 }
 
 /* --- the exchange ---------------------------------------------------------------------------- */
@@ -474,7 +479,7 @@ void prof__exchange_finish(struct prof__exchange *x)
     prof_window_close(x->window);
     x->window = NULL;
     if (r < 0)
-        prof__exchange_fail(x, r);
+        prof__exchange_fail(x, have_or_lack(r));
     x->busy_ns += now_ns() - start_ns;
 }
 
