@@ -1,12 +1,16 @@
 /*
  * cpu_owner.c - signals that are the program's: its own SIGPROF handler, threads that block
- * signals, threads that wait for signals.
+ * signals, threads that wait for signals, and a SIGSEGV handler that allocates and goes on.
  */
 #include <errno.h>
+#include <malloc.h>
 #include <prof/prof.h>
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdint.h>
+#include <sys/mman.h>
 #include <sys/signalfd.h>
 #include <sys/time.h>
 #include <time.h>
@@ -171,11 +175,266 @@ static void test_no_signal_of_ours_is_ever_waited_for(void)
     CHECK_INT(atomic_load(&foreign_signals), 0, "signals that the program did not send");
 }
 
+/* --- a thread whose work is to wait for all signals --------------------------------------------
+ */
+
+enum { ROUNDS = 200 };
+
+static pthread_mutex_t shared = PTHREAD_MUTEX_INITIALIZER;
+static atomic_int taken[NSIG];
+
+/* Until SIGTERM. */
+static void *takes_signals(void *arg)
+{
+    sigset_t all;
+    int sig;
+
+    sigfillset(&all);
+    pthread_sigmask(SIG_BLOCK, &all, NULL);
+    do {
+        CHECK_INT(sigwait(&all, &sig), 0, "sigwait");
+        pthread_mutex_lock(&shared);
+        atomic_fetch_add(&taken[sig], 1);
+        pthread_mutex_unlock(&shared);
+        burn(0.0002); /* so that it is not always met asleep */
+    } while (sig != SIGTERM);
+    return NULL;
+}
+
+static void *locks(void *arg)
+{
+    while (!atomic_load(&stop)) {
+        pthread_mutex_lock(&shared);
+        burn(0.0002);
+        pthread_mutex_unlock(&shared);
+        usleep(200);
+    }
+    return NULL;
+}
+
+static void test_sigwait_gets_the_programs_signals_and_no_other(void)
+{
+    static const char *const dumps[] = { "threads", "mutex", "block" };
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    pthread_t taker, locker;
+    int others = 0;
+    sigset_t mine, before;
+
+    atomic_store(&stop, 0);
+    prof_set_mutex_fraction(1);
+    prof_set_block_rate(1);
+    sigemptyset(&mine);
+    sigaddset(&mine, SIGUSR1);
+    sigaddset(&mine, SIGUSR2);
+    pthread_sigmask(SIG_BLOCK, &mine, &before); /* in all threads: what is for the process waits */
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    pthread_create(&taker, NULL, takes_signals, NULL);
+    pthread_create(&locker, NULL, locks, NULL);
+    for (int i = 0; i < ROUNDS; i++) {
+        int sig = i % 2 ? SIGUSR1 : SIGUSR2;
+
+        CHECK_INT(i % 2 ? pthread_kill(taker, sig) : kill(getpid(), sig), 0, "send");
+        if (i % 8 == 0) {
+            CHECK_INT(text_profile_take(&text, dumps[i / 8 % 3], 1), 0, prof_last_error());
+            text_profile_free(&text);
+        }
+        while (atomic_load(&taken[sig]) <= i / 2) /* alarm() ends a wait in vain */
+            sched_yield();
+    }
+    pthread_kill(taker, SIGTERM);
+    pthread_join(taker, NULL);
+    atomic_store(&stop, 1);
+    pthread_join(locker, NULL);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK(text_profile_sum(&text, "locks") > 0, "the thread beside it is sampled");
+    text_profile_free(&text);
+    prof_window_close(w);
+    CHECK_INT(taken[SIGUSR1], ROUNDS / 2, "signals sent to the thread");
+    CHECK_INT(taken[SIGUSR2], ROUNDS / 2, "signals sent to the process");
+    CHECK_INT(taken[SIGTERM], 1, "the last signal");
+    for (int i = 1; i < NSIG; i++)
+        others += i == SIGUSR1 || i == SIGUSR2 || i == SIGTERM ? 0 : taken[i];
+    CHECK_INT(others, 0, "signals that nobody of the program's sent");
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
+    prof_set_mutex_fraction(0);
+    prof_set_block_rate(0);
+}
+
+/* --- a handler of faults that allocates --------------------------------------------------------
+ */
+
+/* A sanitizer has a malloc of its own, and a handler for faults. */
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)
+
+enum { PAGE = 4096, FAULTS = 100, BIG = 64 * PAGE };
+
+static char *volatile forbidden; /* the page that faults */
+static volatile int faults;
+static void *kept[8 * FAULTS];
+
+__attribute__((noinline)) static void *kept_by_handler(void)
+{
+    void *p = malloc(40);
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
+__attribute__((noinline)) static void *freed_by_handler(void)
+{
+    void *p = malloc(56);
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
+static void mend(int sig, siginfo_t *info, void *context)
+{
+    char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)(PAGE - 1));
+
+    if (page != forbidden) { /* a fault that is none of this test */
+        signal(SIGSEGV, SIG_DFL);
+        return;
+    }
+    mprotect(page, PAGE, PROT_READ | PROT_WRITE);
+    forbidden = NULL;
+    free(freed_by_handler());
+    kept[faults++] = kept_by_handler();
+}
+
+static void forbid(void *p)
+{
+    forbidden = (char *)((uintptr_t)p & ~(uintptr_t)(PAGE - 1));
+    CHECK_INT(mprotect(forbidden, PAGE, PROT_NONE), 0, "mprotect");
+}
+
+/* Big blocks are mappings of their own: libc holds no lock while it touches them. */
+__attribute__((noinline)) static char *big_block(size_t size)
+{
+    char *p = malloc(size);
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
+__attribute__((noinline)) static char *bigger_block(char *old, size_t size)
+{
+    char *p = realloc(old, size);
+    __asm__ volatile("" : "+r"(p));
+    return p;
+}
+
+static void fault_everywhere(char *page, char **ret_left)
+{
+    pthread_mutex_t *lock = (pthread_mutex_t *)page;
+
+    forbid(page);
+    *(volatile char *)(page + PAGE / 2) = 1; /* in the program's own code */
+    CHECK(!forbidden, "a store faulted");
+
+    forbid(page); /* in pthread_mutex_lock(), and in our hook around it */
+    CHECK_INT(pthread_mutex_lock(lock), 0, "lock");
+    CHECK(!forbidden, "a lock faulted");
+    forbid(page);
+    CHECK_INT(pthread_mutex_unlock(lock), 0, "unlock");
+    CHECK(!forbidden, "an unlock faulted");
+
+    char *gone = big_block(BIG); /* in free(), which looks at what stands before the block */
+    *(volatile char *)gone = 1;
+    forbid(gone);
+    free(gone);
+    CHECK(!forbidden, "a free faulted");
+
+    char *grows = big_block(BIG); /* in realloc(): mremap() does not take two kinds of pages */
+    memset(grows, 7, BIG);
+    forbid(grows + BIG / 2);
+    grows = bigger_block(grows, 2 * BIG);
+    CHECK(!forbidden, "a realloc faulted");
+    CHECK(grows[0] == 7 && grows[BIG / 2] == 7 && grows[BIG - 1] == 7, "its bytes have moved");
+    *ret_left = grows;
+}
+
+/* Objects of the stacks with `name` in them. */
+static long objects(const char *type, const char *name)
+{
+    struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
+    struct text_profile text = { NULL, 0 };
+    long n = 0;
+
+    o.folded = type;
+    CHECK_INT(prof_profile_write(prof_lookup("heap"), &o, text_profile_sink, &text), 0,
+              prof_last_error());
+    for (char *line = text.text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
+        *end = '\0';
+        if (strstr(line, name))
+            n += atol(strrchr(line, ' '));
+    }
+    text_profile_free(&text);
+    return n;
+}
+
+static void test_a_handler_of_faults_allocates(void)
+{
+    static char alternate[1 << 16];
+    struct sigaction own = { .sa_sigaction = mend, .sa_flags = SA_SIGINFO }, before;
+    stack_t stack = { .ss_sp = alternate, .ss_size = sizeof(alternate) };
+    char *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char *left[FAULTS];
+    struct prof_window *w = NULL;
+    int64_t rate = prof_set_heap_rate(1);
+
+    CHECK(page != MAP_FAILED, "mmap: %s", strerror(errno));
+    pthread_mutex_init((pthread_mutex_t *)page, NULL);
+    mallopt(M_MMAP_THRESHOLD, BIG / 2); /* for good: else it grows with what is freed */
+    prof_set_mutex_fraction(1);
+    prof_set_block_rate(1);
+    sigaltstack(&stack, NULL);
+    sigaction(SIGSEGV, &own, &before);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (int i = 0; i < FAULTS; i++) {
+        if (i == FAULTS / 2) {
+            own.sa_flags |= SA_ONSTACK;
+            sigaction(SIGSEGV, &own, NULL);
+        }
+        fault_everywhere(page, &left[i]);
+        burn(0.001);
+    }
+    prof_window_close(w);
+    sigaction(SIGSEGV, &before, NULL);
+    CHECK_INT(faults, 5 * FAULTS, "faults");
+    CHECK_INT(objects("inuse_objects", "kept_by_handler"), faults, "blocks the handler keeps");
+    CHECK_INT(objects("inuse_objects", "freed_by_handler"), 0, "blocks the handler freed");
+    CHECK_INT(objects("alloc_objects", "freed_by_handler"), faults, "blocks the handler had");
+    CHECK_INT(objects("inuse_objects", "big_block"), 0, "blocks freed and grown in a fault");
+    CHECK_INT(objects("alloc_objects", "big_block"), 2 * FAULTS, "such blocks there were");
+    CHECK_INT(objects("inuse_objects", "bigger_block"), FAULTS, "what they have grown into");
+    for (int i = 0; i < faults; i++)
+        free(kept[i]);
+    for (int i = 0; i < FAULTS; i++)
+        free(left[i]);
+    CHECK_INT(objects("inuse_objects", "by_handler"), 0, "kept by the handler, after all");
+    CHECK_INT(objects("inuse_objects", "bigger_block"), 0, "left over, after all");
+    munmap(page, PAGE);
+    stack.ss_flags = SS_DISABLE;
+    sigaltstack(&stack, NULL);
+    prof_set_heap_rate(rate);
+    prof_set_mutex_fraction(0);
+    prof_set_block_rate(0);
+}
+
+#else
+
+static void test_a_handler_of_faults_allocates(void)
+{
+}
+
+#endif
+
 int main(void)
 {
     alarm(100);
     test_a_handler_before_is_left_alone();
     test_a_handler_that_comes_later_is_noticed();
     test_no_signal_of_ours_is_ever_waited_for();
+    test_sigwait_gets_the_programs_signals_and_no_other();
+    test_a_handler_of_faults_allocates();
     return check_report();
 }
