@@ -158,12 +158,14 @@ static void *boot_realloc(void *p, size_t size, const void *caller)
 
 static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
 {
+    struct prof__site site = prof__site(caller);
     struct prof__live live;
     uint64_t before = charges();
 
     if (prof__boot_owns(p))
         return boot_realloc(p, size, caller);
 
+    uint64_t interval = direct && prof__heap_due(size) ? claim(size) : 0;
     prof__heap_take(p, &live); /* after the call its address may be another thread's */
     void *q = prof__real.realloc(p, size);
     if (!q && size) {
@@ -174,7 +176,11 @@ static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
     }
     if (live.row)
         prof__heap_count_free(&live);
-    return charge(q, size, before, caller);
+    if (!direct)
+        return charge(q, size, before, caller);
+    if (q && interval)
+        prof__heap_sample(q, size, interval, &site);
+    return q;
 }
 
 static PROF_COLD void *realloc_indirect(void *p, size_t size, const void *caller)

@@ -352,7 +352,7 @@ static void fault_everywhere(char *page, char **ret_left)
     *ret_left = grows;
 }
 
-/* Objects of the stacks with `name` in them. */
+/* Objects of the stacks with `name` in them, and without the handler unless it is asked for. */
 static long objects(const char *type, const char *name)
 {
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
@@ -364,7 +364,7 @@ static long objects(const char *type, const char *name)
               prof_last_error());
     for (char *line = text.text, *end; line && (end = strchr(line, '\n')); line = end + 1) {
         *end = '\0';
-        if (strstr(line, name))
+        if (strstr(line, name) && (strstr(name, "handler") || !strstr(line, ";mend")))
             n += atol(strrchr(line, ' '));
     }
     text_profile_free(&text);
