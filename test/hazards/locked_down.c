@@ -77,10 +77,37 @@ static int forbid(int number, int error)
     return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : -errno;
 }
 
+/* A mount namespace of our own: as root, or as root of a user namespace. */
+static int own_mounts(void)
+{
+    if (unshare(CLONE_NEWNS) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWNS) != 0)
+        return -errno;
+    return mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) == 0 ? 0 : -errno;
+}
+
 static void heap_still_works(void)
 {
     struct text_profile text;
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* have a malloc of their own \
+                                                                     */
+    enum { BLOCKS = 50 };
+    void *block[BLOCKS];
+    int64_t rate = prof_set_heap_rate(1);
+
+    CHECK_INT(text_profile_take(&text, "heap", 1), 0, prof_last_error());
+    long before = text_profile_sum(&text, NULL);
+    text_profile_free(&text);
+    for (int i = 0; i < BLOCKS; i++)
+        block[i] = malloc(1000);
+    CHECK_INT(text_profile_take(&text, "heap", 1), 0, prof_last_error());
+    CHECK(text_profile_sum(&text, NULL) >= before + BLOCKS, "%ld blocks, before %ld",
+          text_profile_sum(&text, NULL), before);
+    text_profile_free(&text);
+    for (int i = 0; i < BLOCKS; i++)
+        free(block[i]);
+    prof_set_heap_rate(rate);
+#endif
     CHECK_INT(text_profile_take(&text, "heap", 1), 0, prof_last_error());
     text_profile_free(&text);
 }
@@ -147,6 +174,32 @@ static void no_process_vm_readv(void)
     cpu_works(NULL);
 }
 
+/* Our threads go without a name. */
+static void no_prctl(void)
+{
+    CHECK_INT(forbid(SYS_prctl, EPERM), 0, "filter");
+    CHECK(prctl(PR_GET_DUMPABLE) == -1 && errno == EPERM, "it is refused");
+    threads_are(1, 2);
+    cpu_works(NULL);
+    heap_still_works();
+}
+
+/* What profilers like to use; of these, libprof uses the last two. */
+static void none_of_what_profilers_use(void)
+{
+    static const int refused[] = {
+        SYS_mincore,        SYS_perf_event_open,   SYS_ptrace,           SYS_bpf,  SYS_userfaultfd,
+        SYS_timerfd_create, SYS_process_vm_writev, SYS_process_vm_readv, SYS_prctl
+    };
+
+    for (size_t i = 0; i < sizeof(refused) / sizeof(refused[0]); i++)
+        CHECK_INT(forbid(refused[i], EPERM), 0, "filter");
+    CHECK(syscall(SYS_mincore, NULL, 0, NULL) == -1 && errno == EPERM, "mincore is refused");
+    threads_are(1, 2);
+    cpu_works(NULL);
+    heap_still_works();
+}
+
 static void no_tgkill_with_value(void)
 {
     struct text_profile text;
@@ -208,16 +261,11 @@ static void few_signals_left(void)
         pthread_join(t[i], NULL);
 }
 
-static void no_proc(void)
+static void without_proc(void)
 {
     struct text_profile text;
-
-    if (unshare(CLONE_NEWNS) != 0 || mount(NULL, "/", NULL, MS_REC | MS_PRIVATE, NULL) != 0 ||
-        mount("none", "/proc", "tmpfs", 0, NULL) != 0) {
-        printf("skipped: /proc cannot be hidden here: %s\n", strerror(errno));
-        return;
-    }
     pthread_t a;
+
     pthread_create(&a, NULL, works, NULL);
     CHECK_INT(text_profile_take(&text, "threads", 1), -ENOENT, "threads");
     CHECK(strstr(prof_last_error(), "/proc") != NULL, "told: %s", prof_last_error());
@@ -235,6 +283,33 @@ static void no_proc(void)
     pthread_join(a, NULL);
     atomic_store(&stop, 0);
     heap_still_works();
+}
+
+static void no_proc(void)
+{
+    int r = own_mounts();
+
+    if (r < 0 || mount("none", "/proc", "tmpfs", 0, NULL) != 0) {
+        printf("skipped: /proc cannot be hidden here: %s\n", strerror(r < 0 ? -r : errno));
+        return;
+    }
+    without_proc();
+}
+
+/* An empty root that cannot be written: no /proc, no /tmp, and none of the program's own files. */
+static void empty_root(void)
+{
+    int r = own_mounts();
+
+    if (r < 0 || mount("none", "/proc", "tmpfs", MS_RDONLY, NULL) != 0 || chroot("/proc") != 0 ||
+        chdir("/") != 0) {
+        printf("skipped: no root of our own here: %s\n", strerror(r < 0 ? -r : errno));
+        return;
+    }
+    CHECK(open("/file", O_WRONLY | O_CREAT, 0600) == -1 && errno == EROFS, "%s", strerror(errno));
+    CHECK(access("/tmp", F_OK) == -1 && access("/proc", F_OK) == -1, "nothing is there");
+    without_proc();
+    CHECK(rmdir("/file") == -1 && errno == EROFS, "nothing was written: %s", strerror(errno));
 }
 
 static void not_dumpable(void)
@@ -285,6 +360,52 @@ static void few_descriptors(void)
     cpu_works("/proc");
     close(7);
     threads_are(1, 2);
+}
+
+/* A tight RLIMIT_AS: enough, then ever less; what there is no room for is refused with a reason,
+ * and what the program asks for it gets while there is room. */
+__attribute__((unused)) static void little_address_space(void)
+{
+    static const size_t rooms[] = { 64 << 20, 16 << 20, 4 << 20, 1 << 20, 64 << 10 };
+    static const char *const names[] = { "heap", "threads", "mutex", "threadcreate" };
+    static char block[4000]; /* no memory is to be had for this */
+    struct rlimit limit;
+    unsigned long pages = 0;
+    FILE *f = fopen("/proc/self/statm", "r");
+
+    CHECK(f && fscanf(f, "%lu", &pages) == 1, "the size of this process");
+    if (f)
+        fclose(f);
+    size_t used = pages * (size_t)sysconf(_SC_PAGESIZE);
+    for (size_t i = 0; i < sizeof(rooms) / sizeof(rooms[0]); i++) {
+        int refused = 0;
+
+        limit = (struct rlimit) { used + rooms[i], RLIM_INFINITY };
+        CHECK_INT(setrlimit(RLIMIT_AS, &limit), 0, "limit");
+        if (i == 0) {
+            cpu_works(NULL);
+            threads_are(1, 2);
+            heap_still_works();
+        }
+        for (size_t j = 0; j < sizeof(names) / sizeof(names[0]); j++) {
+            struct text_profile text;
+            int r = text_profile_take(&text, names[j], 1);
+
+            refused += r < 0;
+            CHECK(r == 0 || *prof_last_error(), "%s is refused without a reason: %d", names[j], r);
+            text_profile_free(&text);
+        }
+        CHECK(i > 0 || refused == 0, "%d refused with %zu bytes", refused, rooms[i]);
+        char *p = malloc(sizeof(block));
+        CHECK(p != NULL, "the program's own block, with %zu bytes left", rooms[i]);
+        if (p)
+            memcpy(p, block, sizeof(block));
+        free(p);
+    }
+    limit.rlim_cur = RLIM_INFINITY;
+    setrlimit(RLIMIT_AS, &limit);
+    threads_are(1, 2);
+    heap_still_works();
 }
 
 static void no_more_threads(void)
@@ -404,13 +525,17 @@ static const struct {
 } cases[] = {
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* make calls of their own */
     { "only the calls that are listed", only_listed_calls },
+    { "a tight RLIMIT_AS", little_address_space },
 #endif
     { "no timer_create", no_timer_create },
     { "no process_vm_readv", no_process_vm_readv },
+    { "no prctl", no_prctl },
+    { "none of what profilers use", none_of_what_profilers_use },
     { "no rt_tgsigqueueinfo", no_tgkill_with_value },
     { "RLIMIT_SIGPENDING 0", no_signals_left },
     { "RLIMIT_SIGPENDING used up", few_signals_left },
     { "no /proc", no_proc },
+    { "an empty root, not to be written", empty_root },
     { "not dumpable, nobody", not_dumpable },
     { "8 descriptors", few_descriptors },
     { "no more threads", no_more_threads },
