@@ -25,25 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "burn.h"
 #include "check.h"
 #include "text_profile.h"
 
-static volatile long sink;
 static atomic_int stop;
-
-__attribute__((noinline)) static void burn(double seconds)
-{
-    struct timespec t;
-    double end;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    end = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + seconds;
-    do {
-        for (int i = 0; i < 1000; i++)
-            sink += i;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    } while ((double)t.tv_sec + (double)t.tv_nsec / 1e9 < end);
-}
 
 static void *waits(void *arg)
 {

@@ -25,26 +25,11 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "burn.h"
 #include "check.h"
 #include "text_profile.h"
 
 enum { STACK = 64 * 1024, LIMIT_S = 30, KEYS = 4, ROUNDS = 4, WORDS = 64 };
-
-static volatile long sink;
-
-static void burn(double seconds)
-{
-    struct timespec t;
-    double end;
-
-    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    end = (double)t.tv_sec + (double)t.tv_nsec / 1e9 + seconds;
-    do {
-        for (int i = 0; i < 1000; i++)
-            sink += i;
-        clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
-    } while ((double)t.tv_sec + (double)t.tv_nsec / 1e9 < end);
-}
 
 /* --- raw clone(2) ---------------------------------------------------------------------------- */
 
@@ -54,7 +39,7 @@ static volatile int raw_stop;
 static void raw_main(void)
 {
     while (!raw_stop)
-        sink++;
+        burn_sink++;
     __asm__ volatile("syscall" ::"a"(SYS_exit), "D"(0) : "rcx", "r11");
 }
 
