@@ -125,7 +125,8 @@ static void after_fork_in_child(void)
     init_condition();
 }
 
-static void set_up_once(void)
+/* As early as can be, for the reason that server.c gives. */
+__attribute__((constructor(101))) static void set_up(void)
 {
     init_condition();
     pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
@@ -207,7 +208,7 @@ static void *end_waits(void *unused)
 
     (void)unused;
     pthread_setname_np(pthread_self(), "prof-mount");
-    prof_thread_hide();
+    prof_thread_helper();
     pthread_mutex_lock(&mounted.lock);
     for (;;) {
         if (end_one(&next_ns))
@@ -565,7 +566,6 @@ void prof_http_handler_completed(struct MHD_Connection *connection, void **reque
 
 int prof_http_handler_start(const struct prof_http_options *opts)
 {
-    static pthread_once_t once = PTHREAD_ONCE_INIT;
     struct prof_http_options known;
     int r = prof__options_read(opts, &known);
 
@@ -574,7 +574,6 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     char *token = known.token ? strdup(known.token) : NULL;
     if (known.token && !token)
         return prof_set_last_error(-ENOMEM, "out of memory");
-    pthread_once(&once, set_up_once);
     pthread_mutex_lock(&mounted.lock);
     if (mounted.started || mounted.has_thread) /* or it is being stopped */
         r = -EALREADY;
