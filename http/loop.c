@@ -32,17 +32,16 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "access.h"
+#include "clock.h"
 #include "metrics.h"
 #include "peer.h"
 #include "respond.h"
 #include "routes.h"
 
-#define SECOND_NS UINT64_C(1000000000)
-#define NEVER     UINT64_MAX
+#define NEVER UINT64_MAX
 
 #define REQUEST_NS       (10 * SECOND_NS) /* from connecting, or the first line, to all headers */
 #define GRACE_NS         (SECOND_NS / 10) /* nobody is shown the door before that */
@@ -105,14 +104,6 @@ struct prof__loop {
 
     struct prof__loop *shelved; /* next in prof__loop_shelve()'s list */
 };
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
-}
 
 static uint64_t earlier(uint64_t a, uint64_t b)
 {

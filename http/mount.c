@@ -25,21 +25,20 @@
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
 #include "access.h"
+#include "clock.h"
+#include "guard.h"
 #include "options.h"
 #include "peer.h"
 #include "respond.h"
 #include "routes.h"
 
 #define ROOT         "/debug/pprof/"
-#define SECOND_NS    UINT64_C(1000000000)
 #define LOOK_NS      SECOND_NS     /* while somebody waits: how often we look who has left */
 #define IGNORED_BODY (64 * 1024)   /* bytes of body taken, and ignored, where none belongs */
 #define STACK_BYTES  (1024 * 1024) /* names are looked up in debug information there */
@@ -65,26 +64,20 @@ struct request {
     struct prof__exchange exchange;
 };
 
+enum thread_state { NO_THREAD, STARTING, RUNNING };
+
+/* Guarded by guard.h's lock. */
 static struct {
-    pthread_mutex_t lock; /* guards all of this */
-    pthread_cond_t changed;
     struct request *requests;
     char *token;
     bool source; /* source files may be read */
     bool started;
-    bool has_thread;
+    enum thread_state thread_state;
     pthread_t thread;
-} mounted = { .lock = PTHREAD_MUTEX_INITIALIZER };
+} mounted;
 
+static const char stopping_text[] = "the server is stopping";
 static atomic_bool stopping; /* written under the lock; writers of bodies look at it without */
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * SECOND_NS + (uint64_t)t.tv_nsec;
-}
 
 static bool is_stopping(void)
 {
@@ -94,42 +87,19 @@ static bool is_stopping(void)
 
 /* --- fork ------------------------------------------------------------------------------------- */
 
-static void before_fork(void)
-{
-    pthread_mutex_lock(&mounted.lock);
-}
-
-static void after_fork_in_parent(void)
-{
-    pthread_mutex_unlock(&mounted.lock);
-}
-
-static void init_condition(void)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&mounted.changed, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 /* The threads, the daemon's and ours, stayed with the parent, and so did their requests: the list
  * stays, since memory that nothing points at is a leak to a leak checker, but nobody waits. */
-static void after_fork_in_child(void)
+static void forked(void)
 {
     for (struct request *q = mounted.requests; q; q = q->next)
         q->phase = READY;
-    mounted.started = mounted.has_thread = false;
-    pthread_mutex_init(&mounted.lock, NULL);
-    init_condition();
+    mounted.started = false;
+    mounted.thread_state = NO_THREAD;
 }
 
-/* As early as can be, for the reason that server.c gives. */
-__attribute__((constructor(101))) static void set_up(void)
+__attribute__((constructor)) static void set_up(void)
 {
-    init_condition();
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    prof__guard_in_child(forked);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -146,7 +116,7 @@ static bool has_left(int fd)
 static const char *why_over(const struct request *q)
 {
     if (is_stopping())
-        return "the server is stopping";
+        return stopping_text;
     return has_left(q->fd) ? "the client has left" : NULL;
 }
 
@@ -164,10 +134,8 @@ static void make_reply(struct request *q, const char *why_not)
 static void wait_until(uint64_t end_ns)
 {
     uint64_t look_ns = now_ns() + LOOK_NS;
-    uint64_t t = end_ns < look_ns ? end_ns : look_ns;
-    struct timespec end = { (time_t)(t / SECOND_NS), (long)(t % SECOND_NS) };
 
-    pthread_cond_timedwait(&mounted.changed, &mounted.lock, &end);
+    prof__guard_wait(end_ns < look_ns ? end_ns : look_ns);
 }
 
 /* End one wait whose time has come, leaving the lock meanwhile. False: there is none, and then
@@ -189,14 +157,14 @@ static bool end_one(uint64_t *ret_next_ns)
             continue;
         }
         q->phase = FINISHING;
-        pthread_mutex_unlock(&mounted.lock);
+        prof__guard_unlock();
         make_reply(q, why);
-        pthread_mutex_lock(&mounted.lock);
+        prof__guard_lock();
         q->phase = READY;
         struct MHD_Connection *mhd = q->mhd;
-        pthread_mutex_unlock(&mounted.lock);
+        prof__guard_unlock();
         MHD_resume_connection(mhd); /* from here on the request may be gone any time */
-        pthread_mutex_lock(&mounted.lock);
+        prof__guard_lock();
         return true;
     }
     return false;
@@ -209,7 +177,7 @@ static void *end_waits(void *unused)
     (void)unused;
     pthread_setname_np(pthread_self(), "prof-mount");
     prof_thread_helper();
-    pthread_mutex_lock(&mounted.lock);
+    prof__guard_lock();
     for (;;) {
         if (end_one(&next_ns))
             continue;
@@ -218,51 +186,51 @@ static void *end_waits(void *unused)
         else if (is_stopping())
             break;
         else
-            pthread_cond_wait(&mounted.changed, &mounted.lock);
+            prof__guard_wait(UINT64_MAX);
     }
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_unlock();
     return NULL;
 }
 
-/* The lock is held. */
+/* There is a thread that ends waits when this returns 0. The lock is held, and left meanwhile. */
 static int need_thread(void)
 {
-    pthread_attr_t attr;
-    sigset_t all, old;
+    int r = 0;
 
-    if (mounted.has_thread)
-        return 0;
-    int r = pthread_attr_init(&attr);
-    if (r != 0)
-        return -r;
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited by the thread from its first moment */
-    r = pthread_create(&mounted.thread, &attr, end_waits, NULL);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    mounted.has_thread = r == 0;
-    return -r;
+    while (mounted.thread_state == STARTING)
+        prof__guard_wait(UINT64_MAX);
+    if (mounted.thread_state == NO_THREAD) {
+        mounted.thread_state = STARTING;
+        prof__guard_unlock();
+        r = prof__guard_thread(&mounted.thread, STACK_BYTES, end_waits, NULL);
+        prof__guard_lock();
+        mounted.thread_state = r == 0 ? RUNNING : NO_THREAD;
+        prof__guard_changed();
+    }
+    return r;
 }
 
 /* Returns true when the request is suspended; else the reply is ready. */
 static bool suspend_request(struct request *q)
 {
-    pthread_mutex_lock(&mounted.lock);
+    struct prof__shield shield;
+
+    prof__guard_enter(&shield);
+    /* Asked again, since that leaves the lock. */
+    bool may = !is_stopping() && need_thread() == 0 && !is_stopping();
     bool stopped = is_stopping();
-    bool may = !stopped && need_thread() == 0;
     if (may)
         q->phase = SUSPENDING; /* prof_http_handler_stop() does not pass it from here on */
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     if (!may) {
-        make_reply(q, stopped ? "the server is stopping" : "out of threads");
+        make_reply(q, stopped ? stopping_text : "out of threads");
         return false;
     }
     MHD_suspend_connection(q->mhd);
-    pthread_mutex_lock(&mounted.lock);
+    prof__guard_enter(&shield);
     q->phase = WAITING;
-    pthread_cond_broadcast(&mounted.changed);
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_changed();
+    prof__guard_leave(&shield);
     return true;
 }
 
@@ -271,10 +239,14 @@ static void wait_here(struct request *q)
 {
     const char *why = NULL;
 
-    pthread_mutex_lock(&mounted.lock);
-    while (!(why = why_over(q)) && now_ns() < q->deadline_ns)
-        wait_until(q->deadline_ns);
-    pthread_mutex_unlock(&mounted.lock);
+    while (!(why = why_over(q)) && now_ns() < q->deadline_ns) {
+        struct prof__shield shield;
+
+        prof__guard_enter(&shield);
+        if (!is_stopping())
+            wait_until(q->deadline_ns);
+        prof__guard_leave(&shield);
+    }
     make_reply(q, why);
 }
 
@@ -356,13 +328,15 @@ static char *raw_target(struct MHD_Connection *mhd, const char *below)
 /* Takes it off the list and frees it. */
 static void forget(struct request *q)
 {
-    pthread_mutex_lock(&mounted.lock);
+    struct prof__shield shield;
+
+    prof__guard_enter(&shield);
     for (struct request **at = &mounted.requests; *at; at = &(*at)->next)
         if (*at == q) {
             *at = q->next;
             break;
         }
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     prof__exchange_close(&q->exchange);
     free(q->directory);
     free(q);
@@ -371,12 +345,13 @@ static void forget(struct request *q)
 /* `request` if it is one of ours, on this connection. The program's are never looked into. */
 static struct request *find(const struct MHD_Connection *mhd, const void *request)
 {
+    struct prof__shield shield;
     struct request *q;
 
-    pthread_mutex_lock(&mounted.lock);
+    prof__guard_enter(&shield);
     for (q = mounted.requests; q && (q != request || q->mhd != mhd); q = q->next)
         ;
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     return q;
 }
 
@@ -396,6 +371,7 @@ static int send_reply(struct request *q, void **request)
 
 static void check_access(struct request *q)
 {
+    struct prof__shield shield;
     struct prof__caller caller = {
         .loopback = prof__peer_is_loopback(q->fd),
         .foreign_user = prof__peer_is_abstract(q->fd) && prof__peer_is_foreign_user(q->fd),
@@ -404,10 +380,10 @@ static void check_access(struct request *q)
         .fetch_site = MHD_lookup_connection_value(q->mhd, MHD_HEADER_KIND, "Sec-Fetch-Site"),
     };
 
-    pthread_mutex_lock(&mounted.lock);
+    prof__guard_enter(&shield);
     bool started = mounted.started;
     int r = prof__access_check(mounted.token, NULL, &caller, &q->exchange.message);
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     if (!started)
         prof__exchange_refuse(&q->exchange, 503, "profiles are not served now");
     else if (r < 0)
@@ -442,6 +418,7 @@ static void redirect(struct request *q, const char *prefix)
 static struct request *begin(struct MHD_Connection *mhd, const char *prefix, const char *below,
                              const char *method)
 {
+    struct prof__shield shield;
     struct request *q = calloc(1, sizeof(*q));
     char *target = raw_target(mhd, below ? below : "");
 
@@ -461,11 +438,11 @@ static struct request *begin(struct MHD_Connection *mhd, const char *prefix, con
         redirect(q, prefix);
     check_access(q);
 
-    pthread_mutex_lock(&mounted.lock);
+    prof__guard_enter(&shield);
     q->next = mounted.requests;
     mounted.requests = q;
     x->may_read_source = mounted.source;
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     return q;
 }
 
@@ -495,7 +472,7 @@ static bool run(struct request *q)
     if (q->refused)
         return false;
     if (is_stopping()) {
-        prof__exchange_refuse(&q->exchange, 503, "the server is stopping");
+        prof__exchange_refuse(&q->exchange, 503, stopping_text);
         return false;
     }
     return prof__exchange_run(&q->exchange) == PROF__WAIT && begin_wait(q);
@@ -567,6 +544,7 @@ void prof_http_handler_completed(struct MHD_Connection *connection, void **reque
 int prof_http_handler_start(const struct prof_http_options *opts)
 {
     struct prof_http_options known;
+    struct prof__shield shield;
     int r = prof__options_read(opts, &known);
 
     if (r < 0)
@@ -574,8 +552,8 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     char *token = known.token ? strdup(known.token) : NULL;
     if (known.token && !token)
         return prof_set_last_error(-ENOMEM, "out of memory");
-    pthread_mutex_lock(&mounted.lock);
-    if (mounted.started || mounted.has_thread) /* or it is being stopped */
+    prof__guard_enter(&shield);
+    if (mounted.started || mounted.thread_state != NO_THREAD) /* or it is being stopped */
         r = -EALREADY;
     if (r == 0) {
         char *old = mounted.token;
@@ -586,7 +564,7 @@ int prof_http_handler_start(const struct prof_http_options *opts)
         mounted.started = true;
         atomic_store_explicit(&stopping, false, memory_order_relaxed);
     }
-    pthread_mutex_unlock(&mounted.lock);
+    prof__guard_leave(&shield);
     if (token)
         explicit_bzero(token, strlen(token));
     free(token);
@@ -595,22 +573,26 @@ int prof_http_handler_start(const struct prof_http_options *opts)
 
 int prof_http_handler_stop(void)
 {
-    pthread_mutex_lock(&mounted.lock);
-    bool started = mounted.started, has_thread = mounted.has_thread;
-    pthread_t thread = mounted.thread;
+    struct prof__shield shield;
+
+    prof__guard_enter(&shield);
+    bool started = mounted.started;
     mounted.started = false;
     if (started) {
         atomic_store_explicit(&stopping, true, memory_order_relaxed);
-        pthread_cond_broadcast(&mounted.changed);
+        prof__guard_changed();
     }
-    pthread_mutex_unlock(&mounted.lock);
-    if (!started)
-        return prof_set_last_error(-EALREADY, "not started");
-    if (!has_thread)
-        return 0;
-    pthread_join(thread, NULL); /* it is done when nobody is suspended */
-    pthread_mutex_lock(&mounted.lock);
-    mounted.has_thread = false;
-    pthread_mutex_unlock(&mounted.lock);
-    return 0;
+    while (started && mounted.thread_state == STARTING)
+        prof__guard_wait(UINT64_MAX);
+    bool has_thread = mounted.thread_state == RUNNING;
+    pthread_t thread = mounted.thread;
+    prof__guard_unlock();
+    if (started && has_thread) {
+        pthread_join(thread, NULL); /* it is done when nobody is suspended */
+        prof__guard_lock();
+        mounted.thread_state = NO_THREAD;
+        prof__guard_unlock();
+    }
+    prof__shield_lower(&shield);
+    return started ? 0 : prof_set_last_error(-EALREADY, "not started");
 }

@@ -13,8 +13,8 @@
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
-#include <time.h>
 
+#include "clock.h"
 #include "cmdline.h"
 #include "metrics.h"
 #include "pages.h"
@@ -449,14 +449,6 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
     if (bit == POST && x->route->methods & POST)
         x->upload_limit = MAX_SYMBOL_POST;
     return 0;
-}
-
-static uint64_t now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
 }
 
 int prof__exchange_run(struct prof__exchange *x)

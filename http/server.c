@@ -24,21 +24,21 @@
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include "address.h"
+#include "clock.h"
+#include "guard.h"
 #include "loop.h"
 #include "options.h"
 
-#define STACK_BYTES (1024 * 1024) /* names are looked up in debug information here */
-#define STOP_MS     1700          /* prof_http_stop() waits no longer */
+#define STACK_BYTES (1024 * 1024)         /* names are looked up in debug information here */
+#define STOP_NS     (SECOND_NS * 17 / 10) /* prof_http_stop() waits no longer */
 
 enum state { STOPPED, STARTING, SERVING, STOPPING };
 
@@ -53,16 +53,8 @@ struct order {
     char reason[512];
 };
 
-/* A call of the program's is neither cancelled half-way nor interrupted with the lock held: its
- * handler may fork. */
-struct shield {
-    int cancel_state;
-    sigset_t mask;
-};
-
+/* Guarded by guard.h's lock. */
 static struct {
-    pthread_mutex_t lock; /* guards all of this; held for moments only */
-    pthread_cond_t changed;
     enum state state;
     pthread_t thread;
     pid_t pid;               /* the process it serves in */
@@ -70,57 +62,12 @@ static struct {
     struct prof__loop *left; /* those nobody may touch: a parent's, or one that lost its files */
     char name[320];          /* where it listens */
     struct prof__socket_file file; /* to be removed if the process exits while serving */
-    struct shield fork_shield;     /* of the thread that forks */
-} control = { .lock = PTHREAD_MUTEX_INITIALIZER };
-
-/* --- undisturbed ------------------------------------------------------------------------------ */
-
-static void raise_shield(struct shield *s)
-{
-    sigset_t all;
-
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &s->mask);
-    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &s->cancel_state);
-}
-
-static void lower_shield(const struct shield *s)
-{
-    pthread_setcancelstate(s->cancel_state, NULL);
-    pthread_sigmask(SIG_SETMASK, &s->mask, NULL);
-}
+} control;
 
 /* --- fork and exit ---------------------------------------------------------------------------- */
 
-static void before_fork(void)
-{
-    struct shield shield;
-
-    raise_shield(&shield);
-    pthread_mutex_lock(&control.lock);
-    control.fork_shield = shield;
-}
-
-static void after_fork_in_parent(void)
-{
-    struct shield shield = control.fork_shield;
-
-    pthread_mutex_unlock(&control.lock);
-    lower_shield(&shield);
-}
-
-static void init_condition(void)
-{
-    pthread_condattr_t attr;
-
-    pthread_condattr_init(&attr);
-    pthread_condattr_setclock(&attr, CLOCK_MONOTONIC);
-    pthread_cond_init(&control.changed, &attr);
-    pthread_condattr_destroy(&attr);
-}
-
 /* The thread, and whoever was starting or stopping it, stayed with the parent. */
-static void after_fork_in_child(void)
+static void forked(void)
 {
     if (control.loop) {
         prof__loop_forked(control.loop);
@@ -129,27 +76,25 @@ static void after_fork_in_child(void)
     control.loop = NULL;
     control.state = STOPPED;
     control.file.path[0] = '\0';
-    pthread_mutex_init(&control.lock, NULL);
-    init_condition();
-    lower_shield(&control.fork_shield);
 }
 
-/* As early as can be: who registers first is called last before a fork, so that our lock is taken
- * after the program's, as it is by a thread that has one of those and calls us. */
-__attribute__((constructor(101))) static void set_up(void)
+__attribute__((constructor)) static void set_up(void)
 {
-    init_condition();
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    prof__guard_in_child(forked);
 }
 
 /* A program that returns from main() while serving leaves no socket file behind. */
 __attribute__((destructor)) static void remove_socket_file(void)
 {
-    if (pthread_mutex_trylock(&control.lock) != 0)
-        return; /* being started or stopped right now by another thread */
-    if (control.state == SERVING && control.pid == getpid())
-        prof__socket_file_remove(&control.file);
-    pthread_mutex_unlock(&control.lock);
+    struct prof__shield shield;
+
+    prof__shield_raise(&shield);
+    if (prof__guard_trylock()) { /* else another thread starts or stops it right now */
+        if (control.state == SERVING && control.pid == getpid())
+            prof__socket_file_remove(&control.file);
+        prof__guard_unlock();
+    }
+    prof__shield_lower(&shield);
 }
 
 /* --- the server's thread ---------------------------------------------------------------------- */
@@ -222,7 +167,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
 /* Tell the starter, who then takes `order` away. */
 static void report(struct order *order, int error, struct prof__loop *loop)
 {
-    pthread_mutex_lock(&control.lock);
+    prof__guard_lock();
     if (error == 0) {
         const struct prof__listener *listener = prof__loop_listener(loop);
 
@@ -232,8 +177,8 @@ static void report(struct order *order, int error, struct prof__loop *loop)
     }
     order->error = error;
     order->reported = true;
-    pthread_cond_broadcast(&control.changed);
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_changed();
+    prof__guard_unlock();
 }
 
 /* Cleanup handler: the thread was cancelled, or the loop has lost its descriptors. */
@@ -241,14 +186,14 @@ static void finish(void *arg)
 {
     struct prof__loop *loop = arg;
     bool closed = prof__loop_close(loop);
-    pthread_mutex_lock(&control.lock);
+    prof__guard_lock();
     if (!closed)
         prof__loop_shelve(loop, &control.left);
     if (control.loop == loop) { /* else nobody waits any more, or another one serves by now */
         control.loop = NULL;
-        pthread_cond_broadcast(&control.changed);
+        prof__guard_changed();
     }
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_unlock();
 }
 
 static void *serve(void *arg)
@@ -270,72 +215,66 @@ static void *serve(void *arg)
 
 static int create_thread(struct order *order)
 {
-    pthread_attr_t attr;
-    sigset_t all, old;
     void *frame;
 
     /* pthread_cancel() loads libgcc_s when it is first called, and ends the process if it cannot.
      * This loads it too, and only says so. */
     if (backtrace(&frame, 1) < 1)
         return -ENOMEM;
-    int r = pthread_attr_init(&attr);
-    if (r != 0)
-        return -r;
-    pthread_attr_setstacksize(&attr, STACK_BYTES);
-    sigfillset(&all);
-    pthread_sigmask(SIG_SETMASK, &all, &old); /* inherited by the thread from its first moment */
-    r = pthread_create(&control.thread, &attr, serve, order);
-    pthread_sigmask(SIG_SETMASK, &old, NULL);
-    pthread_attr_destroy(&attr);
-    return -r;
+    return prof__guard_thread(&control.thread, STACK_BYTES, serve, order);
 }
 
 /* --- the program's side ----------------------------------------------------------------------- */
+
+static int await_report(const struct order *order)
+{
+    prof__guard_lock();
+    while (!order->reported)
+        prof__guard_wait(UINT64_MAX);
+    prof__guard_unlock();
+    return order->error;
+}
 
 static int start(struct order *order)
 {
     int r;
 
-    pthread_mutex_lock(&control.lock);
+    prof__guard_lock();
     while (control.state == STOPPING)
-        pthread_cond_wait(&control.changed, &control.lock);
+        prof__guard_wait(UINT64_MAX);
     if (control.state != STOPPED) {
-        pthread_mutex_unlock(&control.lock);
+        prof__guard_unlock();
         snprintf(order->reason, sizeof(order->reason), "already serving");
         return -EALREADY;
     }
     control.state = STARTING;
     control.pid = getpid();
-    /* Not under the lock: it allocates, and who forks may have locked malloc before us. */
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_unlock();
     r = create_thread(order);
-    pthread_mutex_lock(&control.lock);
     if (r < 0) {
         snprintf(order->reason, sizeof(order->reason), "cannot start the server's thread: %s",
                  strerror(-r));
     } else {
-        while (!order->reported)
-            pthread_cond_wait(&control.changed, &control.lock);
-        r = order->error;
+        r = await_report(order);
         if (r < 0)
             pthread_join(control.thread, NULL); /* it is done but for returning */
     }
+    prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
-    pthread_cond_broadcast(&control.changed);
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_changed();
+    prof__guard_unlock();
     return r;
 }
 
 static int stop(void)
 {
-    struct timespec end;
-    int r = 0;
+    bool in_time = true;
 
-    pthread_mutex_lock(&control.lock);
+    prof__guard_lock();
     while (control.state == STARTING || control.state == STOPPING)
-        pthread_cond_wait(&control.changed, &control.lock);
+        prof__guard_wait(UINT64_MAX);
     if (control.state != SERVING) {
-        pthread_mutex_unlock(&control.lock);
+        prof__guard_unlock();
         return -EALREADY;
     }
     control.state = STOPPING;
@@ -343,16 +282,13 @@ static int stop(void)
         prof__loop_stop_soon(control.loop);
     pthread_cancel(control.thread);
 
-    clock_gettime(CLOCK_MONOTONIC, &end);
-    end.tv_nsec += STOP_MS % 1000 * 1000000L;
-    end.tv_sec += STOP_MS / 1000 + end.tv_nsec / 1000000000;
-    end.tv_nsec %= 1000000000;
-    while (control.loop && r == 0)
-        r = pthread_cond_timedwait(&control.changed, &control.lock, &end);
+    uint64_t end_ns = now_ns() + STOP_NS;
+    while (control.loop && in_time)
+        in_time = prof__guard_wait(end_ns);
     bool left_alone = control.loop != NULL;
     control.loop = NULL;
     pthread_t thread = control.thread;
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_unlock();
 
     /* Not under the lock, which the thread gives up last. */
     if (left_alone)
@@ -360,11 +296,11 @@ static int stop(void)
     else
         pthread_join(thread, NULL);
 
-    pthread_mutex_lock(&control.lock);
+    prof__guard_lock();
     control.state = STOPPED;
     control.file.path[0] = '\0';
-    pthread_cond_broadcast(&control.changed);
-    pthread_mutex_unlock(&control.lock);
+    prof__guard_changed();
+    prof__guard_unlock();
     return left_alone ? -EINPROGRESS : 0;
 }
 
@@ -377,7 +313,7 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
 {
     struct order order = { .reported = false };
     struct prof_http_options known;
-    struct shield shield;
+    struct prof__shield shield;
     int r = prof__address_parse(addr, &order.address);
 
     if (r == 0)
@@ -387,19 +323,19 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
     order.token = known.token;
     order.max_connections = known.max_connections;
     order.source = known.source > 0;
-    raise_shield(&shield);
+    prof__shield_raise(&shield);
     r = start(&order);
-    lower_shield(&shield);
+    prof__shield_lower(&shield);
     return r < 0 ? prof_set_last_error(r, "%s", order.reason) : 0;
 }
 
 int prof_http_stop(void)
 {
-    struct shield shield;
+    struct prof__shield shield;
 
-    raise_shield(&shield);
+    prof__shield_raise(&shield);
     int r = stop();
-    lower_shield(&shield);
+    prof__shield_lower(&shield);
     if (r == -EALREADY)
         return prof_set_last_error(r, "not serving");
     if (r == -EINPROGRESS)
@@ -410,16 +346,14 @@ int prof_http_stop(void)
 
 int prof_http_address(char *buf, size_t size)
 {
-    struct shield shield;
+    struct prof__shield shield;
     int r = -ENOTCONN;
 
     if (size && !buf)
         return prof_set_last_error(-EINVAL, "no buffer");
-    raise_shield(&shield);
-    pthread_mutex_lock(&control.lock);
+    prof__guard_enter(&shield);
     if (control.state == SERVING)
         r = snprintf(buf, size, "%s", control.name);
-    pthread_mutex_unlock(&control.lock);
-    lower_shield(&shield);
+    prof__guard_leave(&shield);
     return r < 0 ? prof_set_last_error(r, "not serving") : r;
 }

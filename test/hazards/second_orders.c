@@ -98,6 +98,8 @@ static void *call_with_the_lock(void *arg)
     for (uintptr_t key = 1; !atomic_load(&stop); key++) {
         pthread_mutex_lock(&program_lock);
         prof_http_address(address, sizeof(address));
+        prof_http_handler_start(NULL);
+        prof_http_handler_stop();
         prof_profile_add(profile, (const void *)key, 0);
         prof_profile_remove(profile, (const void *)key);
         if (key % 100 == 0) {
@@ -172,6 +174,8 @@ static void test_a_handler_forks(void)
         prof_profile_remove(profile, (const void *)key);
         prof_lookup("heap");
         prof_http_address(address, sizeof(address));
+        prof_http_handler_start(NULL);
+        prof_http_handler_stop();
     }
     setitimer(ITIMER_VIRTUAL, &never, NULL);
     CHECK(keys > 0, "the calls went on");
