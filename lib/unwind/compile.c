@@ -47,6 +47,8 @@ extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t, unw_word_t, unw_
 
 #define WORD sizeof(uintptr_t)
 
+typedef uintptr_t word __attribute__((may_alias, aligned(1)));
+
 enum {
     SPINS = 400,         /* of some 40 ns each, between two yields */
     YIELDS_SIGNAL = 4,   /* the holder may not be running */
@@ -83,6 +85,7 @@ static struct job {
     unsigned n_reads, n_loads;
     uintptr_t load[LOADS_MAX]; /* addresses of words of the stack, in tags */
     uintptr_t page[PAGES];     /* known to be readable; a direct-mapped cache */
+    uintptr_t near, near_size; /* words that begin here are in the page read last */
     unw_cursor_t cursor;
 } job;
 
@@ -105,17 +108,14 @@ static unsigned near_tag(uintptr_t value, int64_t *ret_distance)
 /* --- what libunwind asks -------------------------------------------------------------------- */
 
 /* A word of code or tables: tables are within 2 GiB of their code, though with static programs not
- * inside what the dynamic linker calls the object. */
+ * inside what the dynamic linker calls the object. Not in line, see read_object(). */
 PROF_NO_SANITIZE
-static bool read_object(uintptr_t at, uintptr_t *ret)
+static __attribute__((noinline)) bool read_far(uintptr_t at, uintptr_t *ret)
 {
-    typedef uintptr_t word __attribute__((may_alias, aligned(1)));
     const uintptr_t reach = (uintptr_t)1 << 31;
 
-    if (at - (job.object->start - reach) >= job.object->size + 2 * reach ||
-        job.n_reads >= READS_MAX)
+    if (at - (job.object->start - reach) >= job.object->size + 2 * reach)
         return false;
-    job.n_reads++;
     if (job.by_kernel) {
         struct iovec local = { ret, WORD }, remote = { (void *)at, WORD };
         return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)WORD;
@@ -129,18 +129,30 @@ static bool read_object(uintptr_t at, uintptr_t *ret)
             *known = page;
         }
     }
+    job.near = at & ~(uintptr_t)4095;
+    job.near_size = 4096 - WORD + 1;
     *ret = *(const word *)at;
     return true;
 }
 
-static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int write, void *arg)
+/* libunwind fetches tables byte by byte, so nearly every word is near the one before. */
+PROF_NO_SANITIZE
+static inline bool read_object(uintptr_t at, uintptr_t *ret)
+{
+    if (job.n_reads >= READS_MAX)
+        return false;
+    job.n_reads++;
+    if (PROF_UNLIKELY(at - job.near >= job.near_size))
+        return read_far(at, ret);
+    *ret = *(const word *)at;
+    return true;
+}
+
+/* A word of the stack, which the rule loads. */
+static __attribute__((noinline)) int access_stack(uintptr_t at, uintptr_t *ret)
 {
     int64_t distance;
 
-    if (write)
-        return -UNW_EINVAL;
-    if (read_object(at, value))
-        return 0;
     if (near_tag(at, &distance) == 0)
         return -UNW_EINVAL;
     /* The same word has the same answer: expressions are given it byte by byte. */
@@ -151,8 +163,15 @@ static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int
         return -UNW_EINVAL;
     if (i == job.n_loads)
         job.load[job.n_loads++] = at;
-    *value = tag(TAG_LOADS + i);
+    *ret = tag(TAG_LOADS + i);
     return 0;
+}
+
+static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int write, void *arg)
+{
+    if (write)
+        return -UNW_EINVAL;
+    return read_object(at, value) ? 0 : access_stack(at, value);
 }
 
 static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *value, int write,
@@ -171,17 +190,17 @@ static int find_proc_info(unw_addr_space_t as, unw_word_t pc, unw_proc_info_t *p
                           void *arg)
 {
     const struct prof__object *o = job.object;
-    uintptr_t hdr = o->eh_frame_hdr, word, count;
+    uintptr_t hdr = o->eh_frame_hdr, head, count;
     unw_dyn_info_t di;
     int r;
 
-    if (hdr == 0 || !read_object(hdr, &word) || !read_object(hdr + 8, &count))
+    if (hdr == 0 || !read_object(hdr, &head) || !read_object(hdr + 8, &count))
         return -UNW_ENOINFO;
     count &= UINT32_MAX;
-    if ((word & 0xff) != 1 ||          /* version */
-        (word >> 8 & 0xff) != 0x1b ||  /* .eh_frame: 32 bits from here */
-        (word >> 16 & 0xff) != 0x03 || /* count: 32 bits */
-        (word >> 24 & 0xff) != 0x3b || /* pairs: 32 bits from the header */
+    if ((head & 0xff) != 1 ||          /* version */
+        (head >> 8 & 0xff) != 0x1b ||  /* .eh_frame: 32 bits from here */
+        (head >> 16 & 0xff) != 0x03 || /* count: 32 bits */
+        (head >> 24 & 0xff) != 0x3b || /* pairs: 32 bits from the header */
         count > UINT32_MAX / 8)
         return -UNW_ENOINFO;
     memset(&di, 0, sizeof(di));
