@@ -84,7 +84,9 @@ static int http_load(void)
 {
     /* What the libraries that it brings allocate is not the program's. */
     bool entered = prof__enter(&prof__self);
-    void *http = dlopen("libprof-http.so.0", RTLD_NOW | RTLD_LOCAL); /* by our own RUNPATH */
+    /* By our own RUNPATH. Lazy for what it brings along: itself it is linked to be bound at once.
+     */
+    void *http = dlopen("libprof-http.so.0", RTLD_LAZY | RTLD_LOCAL);
 
     if (entered)
         prof__leave(&prof__self);
