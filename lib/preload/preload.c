@@ -84,8 +84,7 @@ static int http_load(void)
 {
     /* What the libraries that it brings allocate is not the program's. */
     bool entered = prof__enter(&prof__self);
-    /* By our own RUNPATH. Lazy for what it brings along: itself it is linked to be bound at once.
-     */
+    /* Found by our own RUNPATH. It is bound at once in any case; lazy is what it brings along. */
     void *http = dlopen("libprof-http.so.0", RTLD_LAZY | RTLD_LOCAL);
 
     if (entered)

@@ -1,7 +1,7 @@
 /*
- * compile.c - libunwind reads the unwind tables, and what it does is written down as a rule.
+ * compile.c - unwind tables to rules.
  *
- * libunwind is given an address space of its own, which is no process but a questioner. It steps
+ * What is usual in them cfi.c reads. For the rest libunwind is given an address space of its own, which is no process but a questioner. It steps
  * once, from a frame whose registers hold not values but tags: numbers far apart from each other,
  * one for each register. What it then computes shows how: a new stack pointer a little above the
  * tag of rbp was made by adding to rbp; a word it asks for near a tag is a word of the stack, and
@@ -19,8 +19,7 @@
  * lets the two signals of libc through that sigprocmask() cannot block, one of which cancels
  * threads: hence cancellation is put off too.
  *
- * Tables may be damaged. libunwind reads only through here: a page that is not there is refused,
- * and an expression that loops runs out of reads.
+ * Tables may be damaged, so libunwind too reads them by reader.h only.
  */
 #include "unwind/compile.h"
 
@@ -33,11 +32,10 @@
 #include <string.h>
 #include <sys/single_threaded.h>
 #include <sys/stat.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 #include "base/lock.h"
-#include "unwind/bounds.h"
+#include "unwind/cfi.h"
 #include "unwind/rawmask.h"
 #include "unwind/stack.h"
 
@@ -47,17 +45,13 @@ extern int UNW_OBJ(dwarf_search_unwind_table)(unw_addr_space_t, unw_word_t, unw_
 
 #define WORD sizeof(uintptr_t)
 
-typedef uintptr_t word __attribute__((may_alias, aligned(1)));
-
 enum {
-    SPINS = 400,         /* of some 40 ns each, between two yields */
-    YIELDS_SIGNAL = 4,   /* the holder may not be running */
-    YIELDS_HOOK = 100,   /* some milliseconds at most; threads that start together need it */
-    READS_MAX = 1 << 17, /* words of tables for one rule */
-    LOADS_MAX = 8,       /* words of the stack for one rule */
-    PAGES = 16,          /* remembered as readable */
-    TAG_SHIFT = 56,      /* tag n is n << 56; no address of a program is so large */
-    TAG_REGISTERS = 1,   /* tags of registers */
+    SPINS = 400,       /* of some 40 ns each, between two yields */
+    YIELDS_SIGNAL = 4, /* the holder may not be running */
+    YIELDS_HOOK = 100, /* some milliseconds at most; threads that start together need it */
+    LOADS_MAX = 8,     /* words of the stack for one rule */
+    TAG_SHIFT = 56,    /* tag n is n << 56; no address of a program is so large */
+    TAG_REGISTERS = 1, /* tags of registers */
     TAG_LOADS = TAG_REGISTERS + PROF__REGISTERS, /* tags of words loaded from the stack */
     TAG_END = TAG_LOADS + LOADS_MAX,
 };
@@ -79,13 +73,10 @@ static uint64_t saved_mask;
 static struct cancel saved_cancel;
 static struct job {
     uintptr_t pc; /* looked up: inside the instruction, so return address - 1 */
-    const struct prof__object *object;
     bool info_found;
-    bool by_kernel; /* the object may be unloaded any time */
-    unsigned n_reads, n_loads;
+    unsigned n_loads;
     uintptr_t load[LOADS_MAX]; /* addresses of words of the stack, in tags */
-    uintptr_t page[PAGES];     /* known to be readable; a direct-mapped cache */
-    uintptr_t near, near_size; /* words that begin here are in the page read last */
+    struct prof__reader reader;
     unw_cursor_t cursor;
 } job;
 
@@ -106,47 +97,6 @@ static unsigned near_tag(uintptr_t value, int64_t *ret_distance)
 }
 
 /* --- what libunwind asks -------------------------------------------------------------------- */
-
-/* A word of code or tables: tables are within 2 GiB of their code, though with static programs not
- * inside what the dynamic linker calls the object. Not in line, see read_object(). */
-PROF_NO_SANITIZE
-static __attribute__((noinline)) bool read_far(uintptr_t at, uintptr_t *ret)
-{
-    const uintptr_t reach = (uintptr_t)1 << 31;
-
-    if (at - (job.object->start - reach) >= job.object->size + 2 * reach)
-        return false;
-    if (job.by_kernel) {
-        struct iovec local = { ret, WORD }, remote = { (void *)at, WORD };
-        return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)WORD;
-    }
-    for (uintptr_t page = at >> 12; page <= (at + WORD - 1) >> 12; page++) {
-        uintptr_t *known = &job.page[page % PAGES];
-
-        if (*known != page) {
-            if (!prof__page_readable(page << 12))
-                return false;
-            *known = page;
-        }
-    }
-    job.near = at & ~(uintptr_t)4095;
-    job.near_size = 4096 - WORD + 1;
-    *ret = *(const word *)at;
-    return true;
-}
-
-/* libunwind fetches tables byte by byte, so nearly every word is near the one before. */
-PROF_NO_SANITIZE
-static inline bool read_object(uintptr_t at, uintptr_t *ret)
-{
-    if (job.n_reads >= READS_MAX)
-        return false;
-    job.n_reads++;
-    if (PROF_UNLIKELY(at - job.near >= job.near_size))
-        return read_far(at, ret);
-    *ret = *(const word *)at;
-    return true;
-}
 
 /* A word of the stack, which the rule loads. */
 static __attribute__((noinline)) int access_stack(uintptr_t at, uintptr_t *ret)
@@ -171,7 +121,7 @@ static int access_mem(unw_addr_space_t as, unw_word_t at, unw_word_t *value, int
 {
     if (write)
         return -UNW_EINVAL;
-    return read_object(at, value) ? 0 : access_stack(at, value);
+    return prof__read_word(&job.reader, at, value) ? 0 : access_stack(at, value);
 }
 
 static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *value, int write,
@@ -183,33 +133,24 @@ static int access_reg(unw_addr_space_t as, unw_regnum_t reg, unw_word_t *value, 
     return 0;
 }
 
-/* Let libunwind search the object's table, whose layout the Linux Standard Base gives under
- * ".eh_frame_hdr": version, three encodings, then offset of .eh_frame, count, and pairs of 32-bit
- * offsets (function, FDE) from the start of the header. */
+/* Let libunwind search the object's table. */
 static int find_proc_info(unw_addr_space_t as, unw_word_t pc, unw_proc_info_t *pi, int need_info,
                           void *arg)
 {
-    const struct prof__object *o = job.object;
-    uintptr_t hdr = o->eh_frame_hdr, head, count;
+    const struct prof__object *o = job.reader.object;
+    struct prof__cfi_table table;
     unw_dyn_info_t di;
     int r;
 
-    if (hdr == 0 || !read_object(hdr, &head) || !read_object(hdr + 8, &count))
-        return -UNW_ENOINFO;
-    count &= UINT32_MAX;
-    if ((head & 0xff) != 1 ||          /* version */
-        (head >> 8 & 0xff) != 0x1b ||  /* .eh_frame: 32 bits from here */
-        (head >> 16 & 0xff) != 0x03 || /* count: 32 bits */
-        (head >> 24 & 0xff) != 0x3b || /* pairs: 32 bits from the header */
-        count > UINT32_MAX / 8)
+    if (!prof__cfi_table(&job.reader, o->eh_frame_hdr, &table))
         return -UNW_ENOINFO;
     memset(&di, 0, sizeof(di));
     di.start_ip = o->start;
     di.end_ip = o->start + o->size;
     di.format = UNW_INFO_FORMAT_REMOTE_TABLE;
-    di.u.rti.segbase = hdr;
-    di.u.rti.table_data = hdr + 12;
-    di.u.rti.table_len = count; /* in words of 8 bytes, as pairs are */
+    di.u.rti.segbase = table.hdr;
+    di.u.rti.table_data = table.pairs;
+    di.u.rti.table_len = table.count; /* in words of 8 bytes, as pairs are */
     r = UNW_OBJ(dwarf_search_unwind_table)(as, pc, &di, pi, need_info, arg);
     if (r >= 0)
         job.info_found = true;
@@ -269,6 +210,19 @@ static uint64_t save_of(int reg, uintptr_t cfa, uintptr_t base)
     return (uint64_t)words;
 }
 
+/* The kind of a CFA that is a register plus an offset. */
+static enum prof__rule_kind base_kind(unsigned base, int64_t offset)
+{
+    if (offset > 0 && base == PROF__RSP)
+        return PROF__RULE_RSP;
+    return offset > 0 && base == PROF__RBP ? PROF__RULE_RBP : PROF__RULE_BASE;
+}
+
+static uint64_t first_half(enum prof__rule_kind k, unsigned base, int64_t offset)
+{
+    return (uint32_t)offset | (uint64_t)base << 44 | (uint64_t)k << 48;
+}
+
 static bool return_address_is_below(uintptr_t cfa)
 {
     for (unsigned i = 0; i < job.n_loads; i++)
@@ -294,11 +248,9 @@ static uint64_t step_of(uintptr_t cfa)
         return kind(PROF__RULE_LOST);
 
     unsigned base = n - TAG_REGISTERS;
-    if (k == PROF__RULE_BASE && base == PROF__RSP && offset > 0)
-        k = PROF__RULE_RSP;
-    else if (k == PROF__RULE_BASE && base == PROF__RBP && offset > 0)
-        k = PROF__RULE_RBP;
-    return (uint32_t)offset | (uint64_t)base << 44 | (uint64_t)k << 48 | (uint64_t)more << 52;
+    if (k == PROF__RULE_BASE)
+        k = base_kind(base, offset);
+    return first_half(k, base, offset) | (uint64_t)more << 52;
 }
 
 static void set_kind(struct prof__rule *r, enum prof__rule_kind k)
@@ -333,13 +285,58 @@ static void rule_of(struct prof__rule *ret)
         ret->saves |= save_of(saved[i], cfa, base) << 12 * i;
 }
 
+/* --- without libunwind ------------------------------------------------------------------------ */
+
+/* As save_of(). 0: a rule cannot say it, or nobody does. */
+static uint64_t usual_save(const struct prof__cfi_row *row, unsigned reg)
+{
+    int32_t bytes = row->saved[reg];
+
+    if (bytes == 0)
+        return PROF__SAVE_NONE;
+    return bytes % (int32_t)WORD == 0 && bytes < -(int32_t)WORD &&
+                   bytes > -PROF__SAVE_LOST * (int32_t)WORD
+               ? (uint64_t)(-bytes / (int32_t)WORD)
+               : 0;
+}
+
+/* The rule of job.pc, if the tables are of the usual kind there. */
+static bool usual_rule(const struct prof__object *o, struct prof__rule *ret)
+{
+    static const unsigned saved[] = { PROF__RBP, PROF__RBX, PROF__R12, 13, 14, 15 };
+    struct prof__cfi_table table;
+    struct prof__cfi_row row;
+    uint64_t save[ARRAY_LEN(saved)], saves = 0;
+    bool expressible = true;
+
+    if (!prof__cfi_table(&job.reader, o->eh_frame_hdr, &table) ||
+        !prof__cfi_row(&job.reader, &table, job.pc, &row) ||
+        row.saved[PROF__CFI_RA] != -(int32_t)WORD || row.saved[PROF__RSP] != 0)
+        return false;
+    for (unsigned i = 0; i < ARRAY_LEN(saved); i++) {
+        save[i] = usual_save(&row, saved[i]);
+        expressible &= save[i] != 0;
+        if (i > 0)
+            saves |= save[i] << 12 * (i - 1);
+    }
+    if (expressible) {
+        ret->step = first_half(base_kind(row.cfa_register, row.cfa_offset), row.cfa_register,
+                               row.cfa_offset) |
+                    save[0] << 32;
+        ret->saves = saves;
+    }
+    return expressible;
+}
+
+/* --- what has no tables ----------------------------------------------------------------------- */
+
 /* Is this the code that returns from a signal handler? The kernel's interface asks every libc for
  * the same two instructions: mov $15 (rt_sigreturn) to eax or rax, and syscall. */
 static bool is_sigreturn(uintptr_t at)
 {
     uintptr_t a, b;
 
-    if (!read_object(at, &a) || !read_object(at + 1, &b))
+    if (!prof__read_word(&job.reader, at, &a) || !prof__read_word(&job.reader, at + 1, &b))
         return false;
     return (a == 0x0f0000000fc0c748u && b >> 56 == 0x05) ||
            (a & 0xffffffffffffffu) == 0x050f0000000fb8u;
@@ -351,9 +348,10 @@ static bool is_start_of_context(uintptr_t at)
 {
     uintptr_t code;
 
-    if (read_object(at, &code) && (code & 0xffffffffu) == 0xfa1e0ff3u) /* endbr64 */
+    if (prof__read_word(&job.reader, at, &code) &&
+        (code & 0xffffffffu) == 0xfa1e0ff3u) /* endbr64 */
         at += 4;
-    return read_object(at, &code) && code == 0x48243c8b48dc8948u;
+    return prof__read_word(&job.reader, at, &code) && code == 0x48243c8b48dc8948u;
 }
 
 /* A stub that jumps through the table of imported functions, before it has pushed anything? Some
@@ -362,7 +360,7 @@ static bool is_plt_stub(uintptr_t at)
 {
     uintptr_t code;
 
-    if (!read_object(at, &code))
+    if (!prof__read_word(&job.reader, at, &code))
         return false;
     if ((code & 0xffffffffu) == 0xfa1e0ff3u) /* endbr64 */
         code >>= 32;
@@ -390,10 +388,12 @@ void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o, struc
     /* The cursor is libunwind's to initialize. */
     memset(&job, 0, offsetof(struct job, cursor));
     job.pc = exact ? pc : pc - 1;
-    job.object = o;
+    job.reader.object = o;
     ret->saves = 0;
     if (is_sigreturn(pc) || (exact && (is_sigreturn(pc - 7) || is_sigreturn(pc - 5)))) {
         ret->step = kind(PROF__RULE_SIGNAL);
+    } else if (usual_rule(o, ret)) {
+        ;
     } else if (unw_init_remote(&job.cursor, space, NULL) < 0) {
         ret->step = kind(PROF__RULE_LOST);
     } else {
@@ -553,8 +553,8 @@ uintptr_t prof__stack_function_start(uintptr_t pc)
         return 0;
     memset(&job, 0, offsetof(struct job, cursor));
     job.pc = pc;
-    job.object = &o;
-    job.by_kernel = true;
+    job.reader.object = &o;
+    job.reader.by_kernel = true;
     if (find_proc_info(space, pc, &found, 0, NULL) >= 0 && found.start_ip <= pc &&
         pc < found.end_ip)
         start = found.start_ip;

@@ -1,5 +1,5 @@
 /*
- * compile.h - one pc's rule, worked out by libunwind.
+ * compile.h - one pc's rule, worked out from the unwind tables.
  */
 #ifndef PROF_UNWIND_COMPILE_H
 #define PROF_UNWIND_COMPILE_H

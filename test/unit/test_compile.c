@@ -17,6 +17,7 @@
 #include "base/random.h"
 #include "check.h"
 #include "unwind/bounds.h"
+#include "unwind/cfi.h"
 #include "unwind/rawmask.h"
 #include "unwind/stack.h"
 
@@ -120,6 +121,38 @@ static void test_it_allocates_and_looks_for_nothing(void)
                   resident_pages() - before);
     }
     CHECK(useful > TIMES / 3, "%u rules", useful);
+}
+
+static void test_compilers_are_understood(void)
+{
+    uint64_t seed = 3;
+    struct prof__object o;
+    struct prof__cfi_table table;
+    struct prof__rule rule;
+    unsigned rules = 0, usual = 0;
+
+    if (!prof__object_find((uintptr_t)a_function_of_libc, &o)) {
+        CHECK(false, "libc is not known");
+        return;
+    }
+    struct prof__reader reader = { .object = &o };
+    if (!prof__cfi_table(&reader, o.eh_frame_hdr, &table)) {
+        CHECK(false, "libc has no table");
+        return;
+    }
+    for (int i = 0; i < 10000; i++) {
+        uintptr_t pc = o.start + prof__random(&seed) % o.size;
+        struct prof__cfi_row row;
+
+        reader.n_reads = 0;
+        compile(pc, &o, &rule);
+        if (prof__rule_kind(rule.step) > PROF__RULE_BASE)
+            continue;
+        rules++;
+        usual += prof__cfi_row(&reader, &table, pc, &row);
+    }
+    CHECK(rules > 3000, "%u rules", rules);
+    CHECK(usual >= rules / 100 * 98, "%u of %u rules without libunwind", usual, rules);
 }
 
 /* --- damage ----------------------------------------------------------------------------------- */
@@ -294,6 +327,7 @@ int main(void)
     prof__compile_leave();
     prof__stack_init();
     test_it_allocates_and_looks_for_nothing();
+    test_compilers_are_understood();
     test_damaged_tables_are_survived();
     test_objects_without_a_table();
     test_signals_and_cancellation_wait();
