@@ -1,12 +1,12 @@
 /*
  * compile.c - unwind tables to rules.
  *
- * What is usual in them cfi.c reads. For the rest libunwind is given an address space of its own, which is no process but a questioner. It steps
- * once, from a frame whose registers hold not values but tags: numbers far apart from each other,
- * one for each register. What it then computes shows how: a new stack pointer a little above the
- * tag of rbp was made by adding to rbp; a word it asks for near a tag is a word of the stack, and
- * is answered with another tag. Addresses inside the object are real and read for it: these are the
- * tables.
+ * What is usual in them cfi.c reads. For the rest libunwind is given an address space of its own,
+ * which is no process but a questioner. It steps once, from a frame whose registers hold not values
+ * but tags: numbers far apart from each other, one for each register. What it then computes shows
+ * how: a new stack pointer a little above the tag of rbp was made by adding to rbp; a word it asks
+ * for near a tag is a word of the stack, and is answered with another tag. Addresses inside the
+ * object are real and read for it: these are the tables.
  *
  * This way none of libunwind's own means of looking around are used, which a profiler cannot
  * afford: it does not iterate over loaded objects (a lock of the loader's), map files, open pipes
