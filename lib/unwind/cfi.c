@@ -328,28 +328,58 @@ static bool carry_out(const struct common *c, struct bytes b, uintptr_t code, ui
     return !b.unusual;
 }
 
+/* --- both --------------------------------------------------------------------------------------
+ */
+
+/* A function's own entry, without what it has in common with others. */
+struct own {
+    uintptr_t start;
+    uint64_t size;
+    struct bytes operations;
+};
+
+static bool read_own(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
+                     struct common *ret_common, struct own *ret)
+{
+    uintptr_t entry = find_entry(r, table, pc);
+    struct bytes b = { r, entry, entry, entry == 0 };
+
+    enter(&b);
+    uintptr_t at = b.at;
+    uint64_t distance = take(&b, 4); /* back to what it has in common */
+    if (b.unusual || distance == 0 || !read_common(r, at - distance, ret_common))
+        return false;
+    at = b.at;
+    ret->start = at + (uintptr_t)(int64_t)(int32_t)take(&b, 4);
+    ret->size = take(&b, 4);
+    skip(&b, take_uleb(&b)); /* its augmentation */
+    ret->operations = b;
+    return !b.unusual && pc - ret->start < ret->size;
+}
+
+bool prof__cfi_function(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
+                        uintptr_t *ret_start)
+{
+    struct common common;
+    struct own own;
+
+    if (!read_own(r, table, pc, &common, &own))
+        return false;
+    *ret_start = own.start;
+    return true;
+}
+
 bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
                    struct prof__cfi_row *ret)
 {
     struct prof__cfi_row initial = { .cfa_register = 0 };
-    uintptr_t entry = find_entry(r, table, pc);
-    struct bytes b = { r, entry, entry, entry == 0 };
     struct common common;
+    struct own own;
 
-    enter(&b);
-    uintptr_t at = b.at;
-    uint64_t distance = take(&b, 4); /* back to what it has in common with others */
-    if (b.unusual || distance == 0 || !read_common(r, at - distance, &common))
-        return false;
-    at = b.at;
-    uintptr_t start = at + (uintptr_t)(int64_t)(int32_t)take(&b, 4);
-    uint64_t size = take(&b, 4);
-    skip(&b, take_uleb(&b)); /* its augmentation */
-    if (b.unusual || pc - start >= size)
-        return false;
-    /* `code` 0: whatever advances there is damage, and ends it. */
-    if (!carry_out(&common, common.operations, 0, 0, &initial, &initial))
+    /* In the common operations `code` is 0: whatever advances there is damage, and ends them. */
+    if (!read_own(r, table, pc, &common, &own) ||
+        !carry_out(&common, common.operations, 0, 0, &initial, &initial))
         return false;
     *ret = initial;
-    return carry_out(&common, b, start, pc, &initial, ret);
+    return carry_out(&common, own.operations, own.start, pc, &initial, ret);
 }

@@ -30,6 +30,10 @@ struct prof__cfi_table {
 };
 bool prof__cfi_table(struct prof__reader *r, uintptr_t hdr, struct prof__cfi_table *ret);
 
+/* Where the function begins that `pc` is in. False: not known, or not of the usual kind. */
+bool prof__cfi_function(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
+                        uintptr_t *ret_start);
+
 /* The row of `pc`, which is inside the instruction. False: not of the usual kind. */
 bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
                    struct prof__cfi_row *ret);

@@ -546,19 +546,13 @@ void prof__compile_leave(void)
 uintptr_t prof__stack_function_start(uintptr_t pc)
 {
     struct prof__object o;
-    unw_proc_info_t found;
-    uintptr_t start = 0;
+    struct prof__reader reader = { .object = &o, .by_kernel = true };
+    struct prof__cfi_table table;
+    uintptr_t start;
 
-    if (!prof__object_find(pc, &o) || prof__compile_enter(true))
+    if (!prof__object_find(pc, &o) || !prof__cfi_table(&reader, o.eh_frame_hdr, &table) ||
+        !prof__cfi_function(&reader, &table, pc, &start))
         return 0;
-    memset(&job, 0, offsetof(struct job, cursor));
-    job.pc = pc;
-    job.reader.object = &o;
-    job.reader.by_kernel = true;
-    if (find_proc_info(space, pc, &found, 0, NULL) >= 0 && found.start_ip <= pc &&
-        pc < found.end_ip)
-        start = found.start_ip;
-    prof__compile_leave();
     return start;
 }
 
