@@ -15,7 +15,7 @@
 #define PROF_COLD         __attribute__((cold, noinline))
 #define PROF_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
-/* Seen by libprof-hooks (version node LIBPROF_PRIVATE), never by programs. */
+/* Seen by libprof-hooks (version node LIBPROF_PRIVATE_...), never by programs. */
 #define PROF_SHARED __attribute__((visibility("default")))
 
 /* Code that reads stacks and other memory the sanitizers do not know to be ours. */
