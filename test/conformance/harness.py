@@ -12,30 +12,15 @@ import subprocess
 import sys
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402,F401 (for all who have this module)
+
 SUITE_LIMIT_S = 150 # for all of a test; one that waits for ever is ended and fails
 ANSWER_LIMIT_S = 30 # for one answer; generous, since the machine may be busy
-
-passed = failed = 0
-
-
-def check(ok, what):
-    """One row: counts, and says which when it does not hold."""
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what, flush=True)
-    return ok
 
 
 def equal(got, want, what):
     return check(got == want, "%s: got %r, want %r" % (what, got, want))
-
-
-def report():
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
 
 
 def limit_time(factor=1):

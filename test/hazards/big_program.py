@@ -15,6 +15,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 source, include, prof, hooks = (os.path.abspath(a) for a in sys.argv[1:5])
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
 UNITS = 800 if LONG else 20 # of FUNCTIONS each
@@ -22,16 +25,6 @@ FUNCTIONS = 250
 FIRST = "unit000" # the name in all names of the unit that is compiled
 COLD_S, WARM_S, PEAK_KIB = 5, 0.5, 100 * 1024
 TIME_LIMIT_S = 300
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what, flush=True)
 
 
 def unit_source():
@@ -244,8 +237,7 @@ def main():
             no_wrong_names(what, profile, "fake")
             if os.path.exists(victim):
                 os.unlink(victim)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

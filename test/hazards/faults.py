@@ -24,6 +24,8 @@ import tempfile
 import zlib
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import checks  # noqa: E402
+from checks import check, report  # noqa: E402
 import pprof  # noqa: E402
 
 PROGRAM = sys.argv[1]
@@ -38,16 +40,6 @@ CONNECTION = {"accept", "recv", "send", "epoll", "malloc", "mmap"}
 GROUPS = ["mmap,malloc", "open,pipe,socket,epoll,eventfd,accept"]
 # A failure there ends the process; that libprof keeps out is no_memory.c's to show.
 NOT_ALONE = {"elfutils-malloc"}
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what, flush=True)
 
 
 class Run:
@@ -181,8 +173,8 @@ def main():
     check(kept_objects(base.answers.get("sound-heap.folded", b""))[0] > 100, "blocks are found")
     for kind in ("mmap", "open", "malloc", "pthread_create", "timer"):
         check(base.counts.get(kind, 0) > 0, "no %s() is seen" % kind)
-    if failed:
-        return finish()
+    if checks.failed:
+        return report()
     faults = []
     for kind in [k for k in base.counts if k not in NOT_ALONE] + GROUPS:
         n = sum(base.counts[k] for k in kind.split(","))
@@ -194,12 +186,7 @@ def main():
         for run in pool.map(Run, faults):
             judge(run, base)
     print("measured: %d runs, %d kinds of calls" % (len(faults), len(base.counts)))
-    return finish()
-
-
-def finish():
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

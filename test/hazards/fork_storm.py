@@ -13,21 +13,12 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 import pprof  # noqa: E402
 
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
 CHILDREN = 500 if LONG else 20
 BLOCKS, SIZE, RATE = 10000, 1000, 1024
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def allocated(path, function):
@@ -66,8 +57,7 @@ def main():
             check((allocated(whole, "churn") or 0) > 0, "child %d has what was before the fork" % i)
         mean = all_of_them / CHILDREN / BLOCKS
         check(abs(mean - 1) < 0.05 / CHILDREN ** 0.5, "the mean of all children: %.4f" % mean)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
+    return report()
 
 
 sys.exit(main())

@@ -12,10 +12,12 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 preload, hooks, prof, source = map(os.path.abspath, sys.argv[1:5])
 compilers = sys.argv[5:] or ["gcc", "clang"]
 TIME_LIMIT_S = 120
-passed = failed = 0
 
 # sanitizer, and for each fault a word of its report
 KINDS = {
@@ -24,15 +26,6 @@ KINDS = {
     "leak": {"": None, "leak": "4321 byte"},
     "undefined": {"": None},
 }
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def build(compiler, kind, out, link):
@@ -95,8 +88,7 @@ def main():
     if not tried:
         print("skipped: no sanitizer here")
         sys.exit(77)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

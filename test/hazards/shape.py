@@ -6,25 +6,19 @@ binding, no unloading, and a malloc and free that are a few instructions and a j
 
 Ends with "N passed, N failed".
 """
+import os
 import re
 import shutil
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 prof, hooks, preload = sys.argv[1:4]
 optimized = "optimized" in sys.argv[4:]
 TLS_LIMIT = 256
 MOST_INSTRUCTIONS = {"malloc": 5, "free": 6}
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def output(*command):
@@ -71,8 +65,7 @@ def main():
                       "%s of %s uses the stack: %s" % (function, path, "; ".join(path_taken)))
     else:
         print("skipped, not an optimized build: the length of malloc and free")
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

@@ -21,21 +21,12 @@ import urllib.request
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path.insert(0, os.path.join(HERE, "..", "support"))
+from checks import add, check, report  # noqa: E402
 import pprof  # noqa: E402
 
 build = os.path.abspath(sys.argv[1])
 with_http = "nohttp" not in sys.argv[2:]
 TIME_LIMIT_S = 100
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def environment(root):
@@ -97,7 +88,6 @@ def serve(what, program, env, d):
 
 def use(what, d, env, is_cpp, *more):
     """Run what was just compiled."""
-    global passed, failed
     profiles = d + "/profiles"
     shutil.rmtree(profiles, ignore_errors=True)
     os.mkdir(profiles)
@@ -108,8 +98,7 @@ def use(what, d, env, is_cpp, *more):
           (what, p.returncode, (p.stdout + p.stderr)[-3000:]))
     if not got:
         return
-    passed += int(got.group(1))
-    failed += int(got.group(2))
+    add(int(got.group(1)), int(got.group(2)))
     names = ["heap"] if is_cpp else ["heap", "mutex", "block", "threads", "profile"]
     read_profiles(what, profiles, names)
     if shutil.which("go"):
@@ -209,8 +198,7 @@ def main():
         test_commands_of_the_manual(work, env)
         test_other_ways_to_be_static(work, env)
         test_static_pie(work, env)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 if __name__ == "__main__":

@@ -13,6 +13,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 preload = os.path.abspath(sys.argv[1])
 TIME_LIMIT_S = 60
 SOURCE = r'#include <stdio.h>\nint main(void) { puts("built"); return 3; }\n'
@@ -88,17 +91,6 @@ getent passwd root
 bc <<< '2^100'
 """
 
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
-
 
 def run(line, more):
     with tempfile.TemporaryDirectory() as directory:
@@ -139,8 +131,7 @@ def main():
             check(with_libprof == plain, "%s, %s: %.400r without libprof, %.400r with it"
                   % (line, how, plain, with_libprof))
     check(tried >= 40, "%d programs tried, not 40" % tried)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

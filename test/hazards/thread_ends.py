@@ -11,16 +11,8 @@ import re
 import subprocess
 import sys
 
-passed = failed = 0
-
-
-def check(ok, claim):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print(f"not true: {claim}")
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 
 
 def main():
@@ -36,8 +28,7 @@ def main():
         bound = re.findall(r"to (\S+) \[0\]: \w+ symbol `(_Unwind_\w+|backtrace)'", run.stderr)
         astray = [b for b in bound if "libunwind" in b[0]]
         check(not astray, f"{program}: {astray}")
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+    return report()
 
 
 sys.exit(main())

@@ -14,18 +14,11 @@ import re
 import subprocess
 import sys
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import add, check, report  # noqa: E402
+
 preload, interposer, plain, linked, static = map(os.path.abspath, sys.argv[1:6])
 TIME_LIMIT_S = 120
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def run(program, arguments, libraries):
@@ -45,7 +38,6 @@ def run(program, arguments, libraries):
 
 
 def compare(what, program, mode, libraries, without):
-    global passed, failed
     seen, counts, stderr, status = run(program, [mode], libraries)
     check(seen == without[0], "%s: the program sees something else:\n%s" % (what, "\n".join(
         "  without: %s\n  with:    %s" % (a, b)
@@ -54,8 +46,7 @@ def compare(what, program, mode, libraries, without):
     check(status == without[3], "%s: status %d" % (what, status))
     check(counts is not None, "%s: the program came to its end" % what)
     if counts:
-        passed += int(counts[1])
-        failed += int(counts[2])
+        add(int(counts[1]), int(counts[2]))
 
 
 def installed(name):
@@ -89,8 +80,7 @@ def main():
         compare("before " + name, plain, "watched", [preload, other], without)
         compare("linked, after " + name, linked, "unwatched", [other],
                 run(plain, ["unwatched"], [other]))
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

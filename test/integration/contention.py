@@ -16,6 +16,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 import pprof  # noqa: E402
 
 TIME_LIMIT_S = 120
@@ -25,17 +26,6 @@ OURS = ("prof_", "pthread_", "_Ux86_64", "unw_")
 OURS_TOO = ("mtx_lock", "mtx_timedlock", "mtx_unlock", "cnd_wait", "cnd_timedwait", "thrd_join",
             "sem_wait", "sem_timedwait", "sem_clockwait")
 SIGMAS = 5
-
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def read(folder, name, kind):
@@ -152,8 +142,7 @@ def main():
         scenes(name, driver, bare)
         scenes(name + ", preloaded too", driver, dict(bare, LD_PRELOAD=preload))
     rates("rates", drivers[0], bare)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

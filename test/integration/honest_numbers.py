@@ -15,6 +15,7 @@ import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 import pprof  # noqa: E402
 
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
@@ -25,17 +26,6 @@ SIZES = {"site_16": 16, "site_1k": KIB, "site_100k": 100 * KIB, "site_4m": 4 * M
 LARGER = ("site_1k", "site_100k", "site_4m") # where 2 GiB are soon allocated
 COLUMNS = ("alloc_objects", "alloc_space", "inuse_objects", "inuse_space")
 RUN_LIMIT_S = 60
-
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def deviation(size, rate, count):
@@ -204,8 +194,7 @@ def main():
         patterns(driver, threads)
     short_threads(driver)
     mean_of_runs(driver)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
+    return report()
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ import time
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
+from checks import check, report  # noqa: E402
 import pprof # noqa: E402
 
 profrun, preload = map(os.path.abspath, sys.argv[1:3])
@@ -27,16 +28,6 @@ static_program = None if sys.argv[3] == "none" else os.path.abspath(sys.argv[3])
 with_http = "http" in sys.argv[4:]
 TIME_LIMIT_S = 30
 NOBODY = 65534
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
 
 
 def clean_env(**more):
@@ -470,8 +461,7 @@ def main():
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
         os.chdir("/")
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 sys.exit(main())

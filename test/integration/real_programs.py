@@ -28,17 +28,6 @@ END_LIMIT_S = 20
 HEAP_RATE = 65536 # enough samples from a load of seconds
 TYPES = "alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes"
 
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what)
-
 
 def same(plain, profiled, what):
     check(plain == profiled, "%s: %.300r without libprof, %.300r with it" % (what, plain, profiled))
@@ -195,6 +184,9 @@ def redis(run_in, _):
 
 PYTHON_PROGRAM = r"""
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 class Node:
     def __init__(self, i):
         self.name = 'node%d' % i
@@ -463,8 +455,7 @@ def main():
         check_profiles(name, heaps, hot, shown)
     finally:
         shutil.rmtree(tmp)
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed else 0
+    return report()
 
 
 if __name__ == "__main__":

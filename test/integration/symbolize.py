@@ -16,6 +16,9 @@ import subprocess
 import sys
 import tempfile
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 TOOL, C_SOURCE, CXX_SOURCE = (os.path.abspath(a) for a in sys.argv[1:4])
 
 C_MAIN = """
@@ -47,17 +50,6 @@ fn main() {
     println!("{} {}", t.sum(), words("a b a"));
 }
 """
-
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true:", what)
 
 
 def run(*command, **more):
@@ -352,8 +344,7 @@ def main():
                 except subprocess.CalledProcessError as e:
                     check(False, f"{name}: {' '.join(e.cmd)}: {e.stderr}")
         os.chdir("/")
-    print(f"{passed} passed, {failed} failed")
-    return failed != 0 or passed == 0
+    return report()
 
 
 if __name__ == "__main__":

@@ -27,21 +27,11 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import browser  # noqa: E402
+from checks import check, report  # noqa: E402
 import pprof  # noqa: E402
 
 PICTURES = os.environ.get("VIEWER_SCREENSHOTS")
 LIMIT_S = 280
-
-passed = failed = 0
-
-
-def check(ok, what):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: " + what, flush=True)
 
 
 def equal(got, want, what):
@@ -854,8 +844,7 @@ def main():
     if PICTURES:
         os.makedirs(PICTURES, exist_ok=True)
     {"views": views, "source": source, "numbers": numbers, "hostile": hostile, "files": files}[part](*sys.argv[2:])
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 if __name__ == "__main__":

@@ -9,10 +9,14 @@ not compared, since readelf does not say what it is, and a few more may be given
 say either when a return address is in a register. No rule may be wrong.
 """
 import glob
+import os
 import random
 import re
 import subprocess
 import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
 
 LIMIT = 12000  # addresses of one library
 NUMBERS = {"rax": 0, "rdx": 1, "rcx": 2, "rbx": 3, "rsi": 4, "rdi": 5, "rbp": 6, "rsp": 7,
@@ -21,17 +25,6 @@ SAVED = ["rbp", "rbx", "r12", "r13", "r14", "r15"]
 NONE, LOST = 1, 0xfff
 LIBRARIES = ["libc.so.6", "ld-linux-x86-64.so.2", "libstdc++.so.6", "libgcc_s.so.1", "libm.so.6",
              "libcrypto.so.3", "libunwind.so.8"]
-
-passed = failed = 0
-
-
-def check(ok, claim):
-    global passed, failed
-    if ok:
-        passed += 1
-    else:
-        failed += 1
-        print(f"not true: {claim}")
 
 
 def rows_of(path):
@@ -127,8 +120,7 @@ def main():
     check(len(paths) >= 3, f"libraries found: {paths}")
     for path in paths:
         compare(sys.argv[1], path)
-    print(f"{passed} passed, {failed} failed")
-    return failed > 0
+    return report()
 
 
 sys.exit(main())
