@@ -16,20 +16,11 @@ import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import pprof  # noqa: E402
+from checks import check, report  # noqa: E402
 
 FIXTURE_TIME_NS = 1700000000 * 10**9
 TEXT_KINDS = ["heap", "allocs", "mutex", "block", "threads", "goroutine", "threadcreate", "my.own"]
 KINDS = TEXT_KINDS + ["profile"]
-passed = failed = 0
-
-
-def expect(condition, what):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: %s" % what)
 
 
 class Pprof:
@@ -76,7 +67,7 @@ def test_the_checker_has_nothing_to_say(driver, directory):
         for report in (kind, "empty:" + kind):
             raw = read(write(driver, "pprof", report, directory))
             found = pprof.check(pprof.parse(raw), raw, kind, now_ns=FIXTURE_TIME_NS)
-            expect(not found, "%s: %s" % (report, found))
+            check(not found, "%s: %s" % (report, found))
 
 
 def test_an_odd_report_breaks_no_rule_of_the_encoders(driver, directory):
@@ -89,41 +80,41 @@ def test_an_odd_report_breaks_no_rule_of_the_encoders(driver, directory):
         raw = read(write(driver, "pprof", "random:%d" % seed, directory))
         found = [p for p in pprof.check(pprof.parse(raw), raw, None, now_ns=FIXTURE_TIME_NS)
                  if p.rule not in of_report]
-        expect(not found, "seed %d: %s" % (seed, found[:5]))
+        check(not found, "seed %d: %s" % (seed, found[:5]))
 
 
 def test_pprof_reads_both_forms_to_equal_totals(driver, directory, go):
     for kind in TEXT_KINDS:
         binary, err = go.reread(write(driver, "pprof", kind, directory))
-        expect(binary, "pprof reads the protobuf of %s: %s" % (kind, err))
+        check(binary, "pprof reads the protobuf of %s: %s" % (kind, err))
         text, err = go.reread(write(driver, "text", kind, directory))
-        expect(text, "pprof reads the text of %s: %s" % (kind, err))
+        check(text, "pprof reads the text of %s: %s" % (kind, err))
         if not binary or not text:
             continue
-        expect(binary.types() == text.types(), "%s: the text has %s" % (kind, text.types()))
-        expect(len(binary.sample) == len(text.sample), "%s: as many samples" % kind)
+        check(binary.types() == text.types(), "%s: the text has %s" % (kind, text.types()))
+        check(len(binary.sample) == len(text.sample), "%s: as many samples" % kind)
         for name, want in binary.totals().items():
             got = text.totals().get(name)
             # The report is whole numbers already, so a row can be off by one twice.
-            expect(abs(got - want) <= 1 + len(binary.sample) + abs(want) / 100000,
-                   "%s %s: %s in the protobuf, %s in the text" % (kind, name, want, got))
+            check(abs(got - want) <= 1 + len(binary.sample) + abs(want) / 100000,
+                  "%s %s: %s in the protobuf, %s in the text" % (kind, name, want, got))
         addresses = [sorted(l.address for l in p.location) for p in (binary, text)]
-        expect(addresses[0] == addresses[1], "%s: the same addresses" % kind)
+        check(addresses[0] == addresses[1], "%s: the same addresses" % kind)
 
 
 def test_pprof_reads_empty_ones(driver, directory, go):
     for kind in KINDS:
         for form in ("pprof", "text") if kind in TEXT_KINDS else ("pprof",):
             p, err = go.reread(write(driver, form, "empty:" + kind, directory))
-            expect(p is not None and not p.sample and p.sample_type,
-                   "%s of empty %s: %s" % (form, kind, err))
+            check(p is not None and not p.sample and p.sample_type,
+                  "%s of empty %s: %s" % (form, kind, err))
 
 
 def test_pprof_reads_odd_ones(driver, directory, go):
     for seed in range(1, 16):
         for form in ("pprof", "text"):
             p, err = go.reread(write(driver, form, "random:%d" % seed, directory))
-            expect(p is not None, "seed %d as %s: %s" % (seed, form, err[-300:]))
+            check(p is not None, "seed %d as %s: %s" % (seed, form, err[-300:]))
 
 
 def test_pprof_shows_names_files_and_inlined_frames(driver, directory, go):
@@ -131,31 +122,31 @@ def test_pprof_shows_names_files_and_inlined_frames(driver, directory, go):
     demangle = "-symbolize=remote:demangle=templates"  # there being nothing remote, just that
     code, out, err = go.run(demangle, "-top", path)
     out = out.decode()
-    expect(code == 0, "-top: %s" % err)
-    expect(re.search(r"14211\.29kB\s+96\.52%.*\bleak$", out, re.M), "-top has leak: %s" % out)
-    expect("ns::pool::grow" in out, "-top demangles: %s" % out)
+    check(code == 0, "-top: %s" % err)
+    check(re.search(r"14211\.29kB\s+96\.52%.*\bleak$", out, re.M), "-top has leak: %s" % out)
+    check("ns::pool::grow" in out, "-top demangles: %s" % out)
     code, out, err = go.run(demangle, "-traces", path)
     out = out.decode()
-    expect(code == 0 and re.search(r"make_buffer \(inline\)\n\s+ns::pool::grow\n\s+main", out),
-           "-traces has the inlined frame: %s" % out)
+    check(code == 0 and re.search(r"make_buffer \(inline\)\n\s+ns::pool::grow\n\s+main", out),
+          "-traces has the inlined frame: %s" % out)
     code, out, err = go.run("-symbolize=none", "-raw", path)
     out = out.decode()
     for piece in ("inuse_space/bytes", "/src/app/pool.cc:140", "0123456789abcdef",
                   "heap sampling: one block per 512 KiB", "worker:[A \"quoted\"]"):
-        expect(code == 0 and piece in out, "-raw has %s: %s" % (piece, out))
+        check(code == 0 and piece in out, "-raw has %s: %s" % (piece, out))
     code, out, err = go.run("-symbolize=none", "-tags", path)
-    expect(code == 0 and b"A \"quoted\"" in out, "-tags: %s %s" % (out, err))
+    check(code == 0 and b"A \"quoted\"" in out, "-tags: %s %s" % (out, err))
     code, out, err = go.run("-symbolize=none", "-top", write(driver, "pprof", "allocs", directory))
-    expect(b"Type: alloc_space" in out, "allocs shows alloc_space: %s" % out)
+    check(b"Type: alloc_space" in out, "allocs shows alloc_space: %s" % out)
 
 
 def test_pprof_finds_names_through_the_memory_map(driver, directory, go):
     path = write(driver, "text", "real", directory)
     code, out, err = go.run("-symbolize=fastlocal", "-top", path)
     out = out.decode()
-    expect(code == 0, "-top: %s" % err)
-    expect("driver_marker" in out, "the function is found in the binary: %s %s" % (out, err))
-    expect(re.search(r"\b1MB\s+100%", out), "and has its value: %s" % out)
+    check(code == 0, "-top: %s" % err)
+    check("driver_marker" in out, "the function is found in the binary: %s %s" % (out, err))
+    check(re.search(r"\b1MB\s+100%", out), "and has its value: %s" % out)
 
 
 def main(argv):
@@ -172,8 +163,7 @@ def main(argv):
             test_pprof_finds_names_through_the_memory_map(driver, directory, go)
         else:
             print("skipped: there is no go here, so pprof has not been asked")
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 if __name__ == "__main__":

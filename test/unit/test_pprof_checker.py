@@ -14,19 +14,10 @@ import sys
 SUPPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")
 sys.path.insert(0, SUPPORT)
 import pprof  # noqa: E402
+from checks import check, report  # noqa: E402
 from pprof import Function, Label, Line, Location, Mapping, Profile, Sample, ValueType  # noqa: E402
 
 NOW = 1700000000 * 10**9
-passed = failed = 0
-
-
-def expect(condition, what):
-    global passed, failed
-    if condition:
-        passed += 1
-    else:
-        failed += 1
-        print("not true: %s" % what)
 
 
 def good_profile(kind="heap"):
@@ -202,16 +193,16 @@ def test_a_good_profile_of_each_kind_has_no_problem():
     for kind in GOOD:
         p = good_profile(kind)
         again = pprof.parse(body(p))
-        expect(rules(p, kind) == set(), "%s: %s" % (kind, pprof.check(p, None, kind, now_ns=NOW)))
-        expect(rules(again, kind, body(p)) == set(), "%s, encoded and decoded" % kind)
-        expect(again.encode() == p.encode(), "%s survives encoding" % kind)
+        check(rules(p, kind) == set(), "%s: %s" % (kind, pprof.check(p, None, kind, now_ns=NOW)))
+        check(rules(again, kind, body(p)) == set(), "%s, encoded and decoded" % kind)
+        check(again.encode() == p.encode(), "%s survives encoding" % kind)
 
 
 def test_a_window_may_have_negative_values():
     p = good_profile("heap")
     p.duration_nanos = 10**9
     p.sample[0].value = [0, 0, -1, -16]
-    expect(rules(p, "heap-delta") == set(), "heap-delta: %s" % rules(p, "heap-delta"))
+    check(rules(p, "heap-delta") == set(), "heap-delta: %s" % rules(p, "heap-delta"))
 
 
 def test_each_damage_is_found():
@@ -222,7 +213,7 @@ def test_each_damage_is_found():
         p = good_profile(base)
         damage(p)
         found = rules(p, kind)
-        expect(rule in found, "%s is reported, got %s" % (rule, sorted(found)))
+        check(rule in found, "%s is reported, got %s" % (rule, sorted(found)))
         met.add(rule)
     return met
 
@@ -241,15 +232,15 @@ def test_each_damaged_body_is_found():
     ]
     for rule, data in bodies:
         found = {x.rule for x in pprof.check(p, data, "heap", now_ns=NOW, limits=False)}
-        expect(rule in found, "%s is reported, got %s" % (rule, sorted(found)))
+        check(rule in found, "%s is reported, got %s" % (rule, sorted(found)))
         met.add(rule)
     large = good_profile()
     large.string_table += [b"%d" % i + b"x" * 60000 for i in range(80)]
-    expect("limit-bytes" in rules(large, raw=body(large)), "limit-bytes is reported")
+    check("limit-bytes" in rules(large, raw=body(large)), "limit-bytes is reported")
     twice = pprof.parse(gzip.compress(p.encode() + p.encode(), mtime=0))
-    expect("concatenated" in rules(twice), "concatenated is reported")
-    expect("content-type" in rules(p, content_type="text/html"), "content-type is reported")
-    expect(rules(p, content_type="application/octet-stream") == set(), "the right type is not")
+    check("concatenated" in rules(twice), "concatenated is reported")
+    check("content-type" in rules(p, content_type="text/html"), "content-type is reported")
+    check(rules(p, content_type="application/octet-stream") == set(), "the right type is not")
     return met | {"limit-bytes", "concatenated", "content-type"}
 
 
@@ -259,25 +250,25 @@ def test_what_is_no_profile_is_malformed():
     for data in wire:
         try:
             pprof.parse(data)
-            expect(False, "%r is malformed" % data)
+            check(False, "%r is malformed" % data)
         except pprof.Malformed:
-            expect(True, "")
+            check(True, "")
 
 
 def test_every_rule_is_tested(met):
     with open(os.path.join(SUPPORT, "pprof.py")) as f:
         rules_there = set(re.findall(r'problem\(\s*"([a-z0-9-]+)"', f.read()))
-    expect(rules_there == met, "rules without a test: %s" % sorted(rules_there ^ met))
+    check(rules_there == met, "rules without a test: %s" % sorted(rules_there ^ met))
 
 
 def test_sums_and_names():
     p = good_profile()
-    expect(p.totals() == {"alloc_objects": 6, "alloc_space": 96, "inuse_objects": 2,
+    check(p.totals() == {"alloc_objects": 6, "alloc_space": 96, "inuse_objects": 2,
                           "inuse_space": 32}, "totals: %s" % p.totals())
-    expect(p.flat() == {"leaf": 16, "libc.so.6+0x1010": 16}, "flat: %s" % p.flat())
-    expect(p.cum()["main"] == 32, "cum: %s" % p.cum())
-    expect(p.flat("alloc_space")["leaf"] == 48, "flat of alloc_space")
-    expect(p.labels(p.sample[0]) == {"bytes": 16}, "labels")
+    check(p.flat() == {"leaf": 16, "libc.so.6+0x1010": 16}, "flat: %s" % p.flat())
+    check(p.cum()["main"] == 32, "cum: %s" % p.cum())
+    check(p.flat("alloc_space")["leaf"] == 48, "flat of alloc_space")
+    check(p.labels(p.sample[0]) == {"bytes": 16}, "labels")
 
 
 def main():
@@ -287,8 +278,7 @@ def main():
     test_every_rule_is_tested(met)
     test_what_is_no_profile_is_malformed()
     test_sums_and_names()
-    print("%d passed, %d failed" % (passed, failed))
-    return 1 if failed or not passed else 0
+    return report()
 
 
 if __name__ == "__main__":
