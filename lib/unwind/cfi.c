@@ -29,8 +29,7 @@ enum {
     GNU_ARGS_SIZE = 0x2e,
 };
 
-/* --- taking bytes ------------------------------------------------------------------------------
- */
+/* --- taking bytes ----------------------------------------------------------------------------- */
 
 /* From `at` to `end`. What cannot be had is 0, and `unusual`. */
 struct bytes {
@@ -95,8 +94,7 @@ static void enter(struct bytes *b)
     b->end = b->at + length;
 }
 
-/* --- finding the entry -------------------------------------------------------------------------
- */
+/* --- finding the entry ------------------------------------------------------------------------ */
 
 bool prof__cfi_table(struct prof__reader *r, uintptr_t hdr, struct prof__cfi_table *ret)
 {
@@ -137,8 +135,7 @@ static uintptr_t find_entry(struct prof__reader *r, const struct prof__cfi_table
     return table->hdr + (uintptr_t)(int64_t)(int32_t)(pair >> 32);
 }
 
-/* --- entries -----------------------------------------------------------------------------------
- */
+/* --- entries ---------------------------------------------------------------------------------- */
 
 /* What the entries of many functions have in common. */
 struct common {
@@ -207,8 +204,7 @@ static bool read_common(struct prof__reader *r, uintptr_t at, struct common *ret
     return !b.unusual && read_augmentation(letters, data);
 }
 
-/* --- operations --------------------------------------------------------------------------------
- */
+/* --- operations ------------------------------------------------------------------------------- */
 
 static int64_t in_units(uint64_t x, int64_t unit)
 {
@@ -328,8 +324,7 @@ static bool carry_out(const struct common *c, struct bytes b, uintptr_t code, ui
     return !b.unusual;
 }
 
-/* --- both --------------------------------------------------------------------------------------
- */
+/* --- both ------------------------------------------------------------------------------------- */
 
 /* A function's own entry, without what it has in common with others. */
 struct own {
