@@ -8,6 +8,7 @@ off, or no library.
 """
 
 import concurrent.futures
+import glob
 import os
 import re
 import shutil
@@ -80,6 +81,13 @@ class Bench:
 
     def tool(self, name):
         return os.path.join(self.build, "test/bench", name)
+
+    def installed_preload(self):
+        """As users have it. In a build tree it looks through more folders for its libraries."""
+        folder = os.path.join(self.tmp, "installed")
+        self.output(["meson", "install", "-C", self.build, "--no-rebuild", "--quiet", "--destdir",
+                     folder])
+        return glob.glob(folder + "/**/libprof-preload.so", recursive=True)[0]
 
     def less(self, full, quick):
         return quick if self.quick else full

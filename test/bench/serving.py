@@ -181,6 +181,10 @@ def startup(b):
     found = b.present([Candidate("no library"), b.libprof("libprof"),
                        b.libprof("libprof, serving", HTTP="127.0.0.1:0")] + b.peers())
     its_base = {c.name: "no library" for c in found if c.name != "no library"}
+    preload = b.installed_preload()
+    for c in found:
+        if c.name.startswith("libprof"):
+            c.env["LD_PRELOAD"] = preload
     quiet = [(os.POSIX_SPAWN_OPEN, fd, os.devnull, os.O_RDWR, 0) for fd in (0, 1, 2)]
 
     def once(c):
