@@ -183,11 +183,12 @@ class Bench:
             with open(out.name, encoding="utf-8", errors="replace") as f:
                 return parse_callgrind(f)
 
-    def instructions(self, candidates, command, few, many):
+    def instructions(self, candidates, command, few, many, run=None):
         """For one of `many` things more: the difference of two runs, so that all that happens
-        once has no part. command(n) is the argv. {name: (in all, {function: by itself})}"""
+        once has no part. command(n) is the argv; or run(candidate, n) does it all.
+        {name: (in all, {function: by itself})}"""
         def difference(c):
-            a, b = (self.callgrind(command(n), c.env) for n in (few, many))
+            a, b = (run(c, n) if run else self.callgrind(command(n), c.env) for n in (few, many))
             n = many - few
             return (b[0] - a[0]) / n, {k: (v - a[1].get(k, 0)) / n for k, v in b[1].items()}
 

@@ -5,6 +5,7 @@ processor time that the kernel charges them, which has the system calls in it. T
 deterministic and are counted in instructions, by the difference of a long and a short run.
 """
 
+import concurrent.futures
 import glob
 import os
 import re
@@ -39,17 +40,11 @@ class Server:
                     "unix:" + os.path.join(self.folder, "prof.sock"), "--"] + argv
         self.process = subprocess.Popen(argv, env=env, cwd=self.folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        end = time.monotonic() + START_LIMIT_S
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.port), timeout=1).close()
-                return
-            except OSError:
-                if self.process.poll() is not None or time.monotonic() > end:
-                    self.close()
-                    raise RuntimeError("%s does not start under %s" % (
-                        argv[0], candidate.name)) from None
-                time.sleep(0.02)
+        try:
+            wait_for_port(self.port, lambda: self.process.poll() is not None)
+        except RuntimeError:
+            self.close()
+            raise RuntimeError("%s does not start under %s" % (argv[0], candidate.name)) from None
 
     def cpu_ns(self):
         total = 0
@@ -104,21 +99,47 @@ def serve(b, title, command, load, rounds, targets):
     b.row(title, "us of CPU", got, bases(found), targets)
 
 
+def wait_for_port(port, gone):
+    end = time.monotonic() + START_LIMIT_S
+    while True:
+        try:
+            socket.create_connection(("127.0.0.1", port), timeout=1).close()
+            return
+        except OSError:
+            if gone() or time.monotonic() > end:
+                raise RuntimeError("nobody serves on port %d" % port) from None
+            time.sleep(0.02)
+
+
 def redis(b):
     kinds, n = "set,get,lpush,lpop", b.less(10_000, 5_000)
+    each = len(kinds.split(","))
 
-    def command(port, _):
+    def command(port, _=None):
         return ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-                "--appendonly", "no", "--daemonize", "no"]
+                "--appendonly", "no", "--daemonize", "no", "--hz", "1"]
 
-    def load(port):
+    def load(port, n=n):
         b.output(["redis-benchmark", "-p", str(port), "-t", kinds, "-n", str(n), "-c", "20", "-d",
                   "100", "-r", "10000", "-q"])
-        return n * len(kinds.split(","))
+        return n * each
 
-    if needs(b, "redis-server", "redis-benchmark"):
+    def run(candidate, n):
+        port = free_port()
+        with concurrent.futures.ThreadPoolExecutor(1) as pool:
+            server = pool.submit(b.callgrind, command(port), candidate.env)
+            wait_for_port(port, server.done)
+            load(port, n // each)
+            subprocess.run(["redis-cli", "-p", str(port), "shutdown", "nosave"],
+                           stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=False)
+            return server.result()
+
+    if needs(b, "redis-server", "redis-benchmark", "redis-cli"):
         serve(b, "redis, a request", command, load, b.less(max(b.rounds, 1), 3),
               [Target("profrun", "ratio", 1.01)])
+        if b.can_count():
+            count(b, "redis, a request", None, b.less(8_000, 2_000), b.less(32_000, 6_000), {},
+                  1.01, run)
 
 
 NGINX = """
@@ -230,21 +251,23 @@ print(sum(k[1] + k[2] + k[3] for k in kept))
 """
 
 
-def count(b, title, command, few, many, env, limit):
-    """A row of instructions for one thing more. Where memory lies differs from candidate to
+def count(b, title, command, few, many, env, limit, run=None):
+    """A row of instructions for one thing more, as Bench.instructions() counts. Where memory lies differs from candidate to
     candidate, and with it what hash tables do; so do the blocks that are sampled. Hence several
     rounds of different sizes."""
     jump = Candidate("bare jump", {}, "no library", b.tool("libhook_jump.so"))
     serving = b.libprof("profrun", HTTP="unix:" + os.path.join(b.tmp, "prof-%p.sock"))
     # tcmalloc takes no sample in its first 16 MiB, and callgrind has no time for more.
     peers = [c for c in b.peers() if c.name.startswith("jemalloc")]
-    found = b.present([Candidate("no library"), jump, b.libprof("libprof"), serving] + peers)
+    found = b.present([Candidate("no library"), b.libprof("libprof"), serving] + peers +
+                      ([] if run else [jump]))  # which does not get on with redis's own jemalloc
     for c in found:
         c.env.update(env)
     got = {c.name: [] for c in found}
     for i in range(b.less(5, 1)):
         more = i * (many - few) // 40
-        for name, (n, _) in b.instructions(found, command, few + more, many + more).items():
+        for name, (n, _) in b.instructions(found, command, few + more, many + more,
+                                              run).items():
             got[name].append(n)
     b.row(title, "instructions", got, bases(found),
           [Target("profrun", "ratio", limit), Target("libprof", "ratio", limit)])
