@@ -156,7 +156,7 @@ def judge(run, base):
 def chosen(n):
     """Which of n calls are to fail alone, and from which on all are to."""
     if LONG:
-        step = -(-n // ALONE_MOST)
+        step = max(1, -(-n // ALONE_MOST))
         return range(1, n + 1, step), range(1, n + 1, 8 * step)
     return sorted({1, n * 2 // 3} - {0}), [n // 3 + 1] if n else []
 

@@ -192,7 +192,8 @@ int main(void)
     test_many_at_once();
     test_many_in_a_row();
     CHECK_INT(timers() <= 0, 1, "no timer is left");
-    CHECK_INT(entries("/proc/self/task") - 2, 1, "no thread is left");
+    while (entries("/proc/self/task") - 2 > 1)
+        sched_yield(); /* one that has been joined is a moment longer in /proc; alarm() ends this */
     CHECK_INT(entries("/proc/self/fd"), fds, "descriptors");
     return check_report();
 }
