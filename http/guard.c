@@ -117,11 +117,16 @@ static void after_fork_in_child(void)
 
 void prof__guard_in_child(void (*forked)(void))
 {
+    struct prof__shield shield;
+
+    prof__guard_enter(&shield); /* a library that is loaded late has threads beside it that fork */
     guard.in_child[guard.n_in_child++] = forked;
+    prof__guard_leave(&shield);
 }
 
 /* As early as can be: who registers first is called last before a fork, so that our lock is taken
- * after the program's, as it is by a thread that has one of those and calls us. */
+ * after the program's, as it is by a thread that has one of those and calls us. Only if we are
+ * loaded late is it not so. */
 __attribute__((constructor(101))) static void set_up(void)
 {
     init_condition();

@@ -4,7 +4,8 @@
  *
  * A handler of the program's may fork, and a thread of its may be cancelled, in the middle of a
  * call of ours. So whoever takes the lock has raised its shield before: no signal comes through,
- * and no cancellation. A thread of our own is born that way.
+ * and no cancellation. A thread of our own is born with signals blocked, and first of all puts
+ * cancellation off.
  *
  * The lock is held for moments. Nothing is allocated under it, and nobody else's function called:
  * who forks takes it while an allocator's locks, or the program's, may be taken already.
@@ -42,8 +43,7 @@ bool prof__guard_wait(uint64_t end_ns);
 /* Something has changed. With the lock held. */
 void prof__guard_changed(void);
 
-/* Called in a forked child, with the lock free and one thread. Once for each caller, before
- * main(). */
+/* `forked` is called in every forked child, with the lock free and one thread. For constructors. */
 void prof__guard_in_child(void (*forked)(void));
 
 /* Start a thread of ours. With the shield raised, so that every signal is blocked there from its

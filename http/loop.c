@@ -621,7 +621,7 @@ static int start_daemon(struct prof__loop *loop)
     return 0;
 }
 
-static void free_loop(struct prof__loop *loop)
+void prof__loop_free(struct prof__loop *loop)
 {
     if (loop->token)
         explicit_bzero(loop->token, strlen(loop->token));
@@ -663,7 +663,7 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
     if (!loop || (r = allocate(loop, setup)) < 0) {
         snprintf(reason, size, "cannot serve: out of memory");
         if (loop)
-            free_loop(loop);
+            prof__loop_free(loop);
         return -ENOMEM;
     }
     loop->conns.next = loop->conns.prev = &loop->conns;
@@ -675,14 +675,14 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
     r = prof__listener_open(&loop->listener, setup->address, setup->inherited_fd);
     if (r < 0) {
         snprintf(reason, size, "%s", loop->listener.reason);
-        free_loop(loop);
+        prof__loop_free(loop);
         return r;
     }
     r = start_daemon(loop);
     if (r < 0) {
         snprintf(reason, size, "cannot serve on %s: %s", loop->listener.name, strerror(-r));
         prof__listener_close(&loop->listener);
-        free_loop(loop);
+        prof__loop_free(loop);
         return r;
     }
     if (fstat(loop->listener.fd, &st) == 0)
@@ -723,6 +723,5 @@ bool prof__loop_close(struct prof__loop *loop)
     say_farewell(loop);
     replace_visible_fd(loop, loop->epoll_fd, -1);
     MHD_stop_daemon(loop->daemon);
-    free_loop(loop);
     return true;
 }

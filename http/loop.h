@@ -33,10 +33,13 @@ const struct prof__listener *prof__loop_listener(const struct prof__loop *loop);
  * returns only if its descriptors were closed by others. */
 void prof__loop_run(struct prof__loop *loop);
 
-/* Stop listening, answer who is waiting with 503, close and free everything. Takes at most a
- * second beyond the handler under way. False: the descriptors were closed by others, and the loop
- * is left as it is. */
+/* Stop listening, answer who is waiting with 503, close everything. Takes at most a second beyond
+ * the handler under way. False: the descriptors were closed by others, and the loop is left as it
+ * is, for ever. */
 bool prof__loop_close(struct prof__loop *loop);
+
+/* Once it is closed, and no fork handler can find it. */
+void prof__loop_free(struct prof__loop *loop);
 
 /* Any thread: requests under way are to end soon. */
 void prof__loop_stop_soon(struct prof__loop *loop);

@@ -72,6 +72,7 @@ static struct {
     char *token;
     bool source; /* source files may be read */
     bool started;
+    bool ending; /* prof_http_handler_stop() is at work */
     enum thread_state thread_state;
     pthread_t thread;
 } mounted;
@@ -93,7 +94,7 @@ static void forked(void)
 {
     for (struct request *q = mounted.requests; q; q = q->next)
         q->phase = READY;
-    mounted.started = false;
+    mounted.started = mounted.ending = false;
     mounted.thread_state = NO_THREAD;
 }
 
@@ -175,6 +176,7 @@ static void *end_waits(void *unused)
     uint64_t next_ns;
 
     (void)unused;
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setname_np(pthread_self(), "prof-mount");
     prof_thread_helper();
     prof__guard_lock();
@@ -192,13 +194,16 @@ static void *end_waits(void *unused)
     return NULL;
 }
 
-/* There is a thread that ends waits when this returns 0. The lock is held, and left meanwhile. */
+/* There is a thread that ends waits when this returns 0, and prof_http_handler_stop() waits for it.
+ * The lock is held, and left meanwhile. */
 static int need_thread(void)
 {
     int r = 0;
 
     while (mounted.thread_state == STARTING)
         prof__guard_wait(UINT64_MAX);
+    if (is_stopping())
+        return -ECANCELED;
     if (mounted.thread_state == NO_THREAD) {
         mounted.thread_state = STARTING;
         prof__guard_unlock();
@@ -207,7 +212,7 @@ static int need_thread(void)
         mounted.thread_state = r == 0 ? RUNNING : NO_THREAD;
         prof__guard_changed();
     }
-    return r;
+    return is_stopping() ? -ECANCELED : r;
 }
 
 /* Returns true when the request is suspended; else the reply is ready. */
@@ -216,8 +221,7 @@ static bool suspend_request(struct request *q)
     struct prof__shield shield;
 
     prof__guard_enter(&shield);
-    /* Asked again, since that leaves the lock. */
-    bool may = !is_stopping() && need_thread() == 0 && !is_stopping();
+    bool may = need_thread() == 0;
     bool stopped = is_stopping();
     if (may)
         q->phase = SUSPENDING; /* prof_http_handler_stop() does not pass it from here on */
@@ -553,7 +557,7 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     if (known.token && !token)
         return prof_set_last_error(-ENOMEM, "out of memory");
     prof__guard_enter(&shield);
-    if (mounted.started || mounted.thread_state != NO_THREAD) /* or it is being stopped */
+    if (mounted.started || mounted.ending)
         r = -EALREADY;
     if (r == 0) {
         char *old = mounted.token;
@@ -579,6 +583,7 @@ int prof_http_handler_stop(void)
     bool started = mounted.started;
     mounted.started = false;
     if (started) {
+        mounted.ending = true;
         atomic_store_explicit(&stopping, true, memory_order_relaxed);
         prof__guard_changed();
     }
@@ -587,12 +592,13 @@ int prof_http_handler_stop(void)
     bool has_thread = mounted.thread_state == RUNNING;
     pthread_t thread = mounted.thread;
     prof__guard_unlock();
-    if (started && has_thread) {
+    if (started && has_thread)
         pthread_join(thread, NULL); /* it is done when nobody is suspended */
-        prof__guard_lock();
+    prof__guard_lock();
+    if (started) {
         mounted.thread_state = NO_THREAD;
-        prof__guard_unlock();
+        mounted.ending = false;
     }
-    prof__shield_lower(&shield);
+    prof__guard_leave(&shield);
     return started ? 0 : prof_set_last_error(-EALREADY, "not started");
 }

@@ -194,6 +194,8 @@ static void finish(void *arg)
         prof__guard_changed();
     }
     prof__guard_unlock();
+    if (closed)
+        prof__loop_free(loop); /* now that nobody who forks knows of it */
 }
 
 static void *serve(void *arg)
@@ -280,14 +282,16 @@ static int stop(void)
     control.state = STOPPING;
     if (control.loop) /* else it has ended by itself */
         prof__loop_stop_soon(control.loop);
-    pthread_cancel(control.thread);
+    pthread_t thread = control.thread;
+    prof__guard_unlock();
+    pthread_cancel(thread); /* the first one ever may load a library */
+    prof__guard_lock();
 
     uint64_t end_ns = now_ns() + STOP_NS;
     while (control.loop && in_time)
         in_time = prof__guard_wait(end_ns);
     bool left_alone = control.loop != NULL;
     control.loop = NULL;
-    pthread_t thread = control.thread;
     prof__guard_unlock();
 
     /* Not under the lock, which the thread gives up last. */

@@ -1,8 +1,9 @@
 #include "unwind/cfi.h"
 
 enum {
-    STATES = 4,       /* remembered in each other; compilers need one */
-    PCREL_S32 = 0x1b, /* DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
+    STATES = 4,                 /* remembered in each other; compilers need one */
+    PCREL_S32 = 0x1b,           /* DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
+    NO_REGISTER = PROF__CFI_RA, /* the CFA is not defined yet */
 };
 
 /* Operations: two bits and an operand, or two zeros and six. */
@@ -38,6 +39,7 @@ struct bytes {
     bool unusual;
 };
 
+/* The next `n` bytes, at most 4. */
 static uint64_t take(struct bytes *b, unsigned n)
 {
     uintptr_t word;
@@ -48,7 +50,7 @@ static uint64_t take(struct bytes *b, unsigned n)
         return 0;
     }
     b->at += n;
-    return n < 8 ? word & (((uint64_t)1 << 8 * n) - 1) : word;
+    return word & (((uint64_t)1 << 8 * n) - 1);
 }
 
 static void skip(struct bytes *b, uint64_t n)
@@ -139,6 +141,7 @@ static uintptr_t find_entry(struct prof__reader *r, const struct prof__cfi_table
 
 /* What the entries of many functions have in common. */
 struct common {
+    bool of_signal; /* the frame is one that the kernel made */
     uint64_t code_unit;
     int64_t data_unit;
     struct bytes operations;
@@ -154,7 +157,7 @@ static unsigned pointer_size(uint64_t encoding)
 }
 
 /* What the letters of the augmentation say must let addresses be PCREL_S32. */
-static bool read_augmentation(struct bytes letters, struct bytes data)
+static bool read_augmentation(struct bytes letters, struct bytes data, bool *ret_of_signal)
 {
     bool known = false;
     uint64_t letter;
@@ -172,6 +175,9 @@ static bool read_augmentation(struct bytes letters, struct bytes data)
         }
         case 'L':
             skip(&data, 1);
+            break;
+        case 'S':
+            *ret_of_signal = true;
             break;
         default:
             return false;
@@ -200,8 +206,10 @@ static bool read_common(struct prof__reader *r, uintptr_t at, struct common *ret
     uint64_t size = take_uleb(&b);
     struct bytes data = b;
     skip(&b, size);
+    data.end = b.at;
     ret->operations = b;
-    return !b.unusual && read_augmentation(letters, data);
+    ret->of_signal = false;
+    return !b.unusual && read_augmentation(letters, data, &ret->of_signal);
 }
 
 /* --- operations ------------------------------------------------------------------------------- */
@@ -234,7 +242,7 @@ static void set_cfa(struct prof__cfi_row *row, uint64_t reg, int64_t offset, boo
 {
     row->cfa_register = (unsigned)reg;
     row->cfa_offset = (int32_t)offset;
-    *unusual |= reg >= PROF__CFI_RA || !fits(offset);
+    *unusual |= reg >= NO_REGISTER || !fits(offset);
 }
 
 /* Carry out what applies at `pc`, in code that begins at `code`. `row` is `initial` at first. */
@@ -367,14 +375,15 @@ bool prof__cfi_function(struct prof__reader *r, const struct prof__cfi_table *ta
 bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
                    struct prof__cfi_row *ret)
 {
-    struct prof__cfi_row initial = { .cfa_register = 0 };
+    struct prof__cfi_row initial = { .cfa_register = NO_REGISTER };
     struct common common;
     struct own own;
 
     /* In the common operations `code` is 0: whatever advances there is damage, and ends them. */
-    if (!read_own(r, table, pc, &common, &own) ||
+    if (!read_own(r, table, pc, &common, &own) || common.of_signal ||
         !carry_out(&common, common.operations, 0, 0, &initial, &initial))
         return false;
     *ret = initial;
-    return carry_out(&common, own.operations, own.start, pc, &initial, ret);
+    return carry_out(&common, own.operations, own.start, pc, &initial, ret) &&
+           ret->cfa_register != NO_REGISTER;
 }

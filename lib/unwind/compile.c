@@ -303,29 +303,28 @@ static uint64_t usual_save(const struct prof__cfi_row *row, unsigned reg)
 /* The rule of job.pc, if the tables are of the usual kind there. */
 static bool usual_rule(const struct prof__object *o, struct prof__rule *ret)
 {
-    static const unsigned saved[] = { PROF__RBP, PROF__RBX, PROF__R12, 13, 14, 15 };
+    static const unsigned saved[] = { PROF__RBX, PROF__R12, 13, 14, 15 };
     struct prof__cfi_table table;
     struct prof__cfi_row row;
-    uint64_t save[ARRAY_LEN(saved)], saves = 0;
-    bool expressible = true;
+    uint64_t rbp, saves = 0;
 
     if (!prof__cfi_table(&job.reader, o->eh_frame_hdr, &table) ||
         !prof__cfi_row(&job.reader, &table, job.pc, &row) ||
-        row.saved[PROF__CFI_RA] != -(int32_t)WORD || row.saved[PROF__RSP] != 0)
+        row.saved[PROF__CFI_RA] != -(int32_t)WORD || row.saved[PROF__RSP] != 0 ||
+        (rbp = usual_save(&row, PROF__RBP)) == 0)
         return false;
     for (unsigned i = 0; i < ARRAY_LEN(saved); i++) {
-        save[i] = usual_save(&row, saved[i]);
-        expressible &= save[i] != 0;
-        if (i > 0)
-            saves |= save[i] << 12 * (i - 1);
+        uint64_t save = usual_save(&row, saved[i]);
+
+        if (save == 0)
+            return false;
+        saves |= save << 12 * i;
     }
-    if (expressible) {
-        ret->step = first_half(base_kind(row.cfa_register, row.cfa_offset), row.cfa_register,
-                               row.cfa_offset) |
-                    save[0] << 32;
-        ret->saves = saves;
-    }
-    return expressible;
+    ret->step =
+        first_half(base_kind(row.cfa_register, row.cfa_offset), row.cfa_register, row.cfa_offset) |
+        rbp << 32;
+    ret->saves = saves;
+    return true;
 }
 
 /* --- what has no tables ----------------------------------------------------------------------- */

@@ -15,7 +15,9 @@ bool prof__read_far(struct prof__reader *r, uintptr_t at, uintptr_t *ret)
     typedef uintptr_t word __attribute__((may_alias, aligned(1)));
     const uintptr_t reach = (uintptr_t)1 << 31;
 
-    if (at - (r->object->start - reach) >= r->object->size + 2 * reach)
+    /* A program's reach may go around: below its first page and above its last. */
+    if (at < 4096 || at >> 47 != 0 ||
+        at - (r->object->start - reach) >= r->object->size + 2 * reach)
         return false;
     if (r->by_kernel) {
         struct iovec local = { ret, WORD }, remote = { (void *)at, WORD };

@@ -5,8 +5,8 @@ notice, and whoever asks for a profile must be told.
     faults.py PROGRAM
 
 A run of faults.c without any fault counts the calls of each kind. Then there is one run for the
-nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n, and for every
-eighth; else for a few, always the same. In each run:
+nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n (of more than 600
+calls, for 600 of them), and for every eighth; else for a few, always the same. In each run:
   - what the program prints, and its exit status, are as without faults; it neither crashes nor hangs
   - each request is answered rightly, or by 5xx and a sentence; by nothing only where what failed is
     the connection itself

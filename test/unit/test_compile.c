@@ -155,6 +155,22 @@ static void test_compilers_are_understood(void)
     CHECK(usual >= rules / 100 * 98, "%u of %u rules without libunwind", usual, rules);
 }
 
+static void test_nothing_is_read_far_away(void)
+{
+    /* From a program at such an address two gigabytes go around, both ways. */
+    struct prof__object low = { .start = 0x400000, .size = 0x100000 };
+    struct prof__object high = { .start = ((uintptr_t)1 << 47) - 0x100000, .size = 0x1000 };
+    const uintptr_t bad[] = { 0, 8, 4095, (uintptr_t)1 << 47, UINTPTR_MAX - 7, UINTPTR_MAX };
+    uintptr_t word;
+
+    for (size_t i = 0; i < ARRAY_LEN(bad); i++) {
+        struct prof__reader a = { .object = &low }, b = { .object = &high };
+
+        CHECK(!prof__read_word(&a, bad[i], &word), "%#lx near 0", (unsigned long)bad[i]);
+        CHECK(!prof__read_word(&b, bad[i], &word), "%#lx near the end", (unsigned long)bad[i]);
+    }
+}
+
 /* --- damage ----------------------------------------------------------------------------------- */
 
 /* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
@@ -328,6 +344,7 @@ int main(void)
     prof__stack_init();
     test_it_allocates_and_looks_for_nothing();
     test_compilers_are_understood();
+    test_nothing_is_read_far_away();
     test_damaged_tables_are_survived();
     test_objects_without_a_table();
     test_signals_and_cancellation_wait();
