@@ -89,9 +89,8 @@ void prof__stack_code_unloaded(void);
  * loader's lock: hold none that somebody may want who has that. Context: normal. */
 void prof__stack_code_loaded(void);
 
-/* Where the function that covers `pc` starts, as its unwind info has it; 0: none, or not in the form
- * that compilers give it. Tells functions
- * apart in a stripped program. Context: normal. */
+/* Where the function that covers `pc` starts, as its unwind info has it; 0: none, or not in the
+ * form that compilers give it. Tells functions apart in a stripped program. Context: normal. */
 uintptr_t prof__stack_function_start(uintptr_t pc);
 
 /* Around fork(): no thread may be inside the rule compiler. Context: atfork handlers. */
