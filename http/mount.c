@@ -580,25 +580,24 @@ int prof_http_handler_stop(void)
     struct prof__shield shield;
 
     prof__guard_enter(&shield);
-    bool started = mounted.started;
-    mounted.started = false;
-    if (started) {
-        mounted.ending = true;
-        atomic_store_explicit(&stopping, true, memory_order_relaxed);
-        prof__guard_changed();
+    if (!mounted.started) {
+        prof__guard_leave(&shield);
+        return prof_set_last_error(-EALREADY, "not started");
     }
-    while (started && mounted.thread_state == STARTING)
+    mounted.started = false;
+    mounted.ending = true;
+    atomic_store_explicit(&stopping, true, memory_order_relaxed);
+    prof__guard_changed();
+    while (mounted.thread_state == STARTING)
         prof__guard_wait(UINT64_MAX);
     bool has_thread = mounted.thread_state == RUNNING;
     pthread_t thread = mounted.thread;
     prof__guard_unlock();
-    if (started && has_thread)
+    if (has_thread)
         pthread_join(thread, NULL); /* it is done when nobody is suspended */
     prof__guard_lock();
-    if (started) {
-        mounted.thread_state = NO_THREAD;
-        mounted.ending = false;
-    }
+    mounted.thread_state = NO_THREAD;
+    mounted.ending = false;
     prof__guard_leave(&shield);
-    return started ? 0 : prof_set_last_error(-EALREADY, "not started");
+    return 0;
 }
