@@ -5,8 +5,8 @@ notice, and whoever asks for a profile must be told.
     faults.py PROGRAM
 
 A run of faults.c without any fault counts the calls of each kind. Then there is one run for the
-nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n (of more than 600
-calls, for 600 of them), and for every eighth; else for a few, always the same. In each run:
+nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n (of more than 400
+calls, for up to 400 of them), and for every eighth; else for a few, always the same. In each run:
   - what the program prints, and its exit status, are as without faults; it neither crashes nor hangs
   - each request is answered rightly, or by 5xx and a sentence; by nothing only where what failed is
     the connection itself
@@ -32,7 +32,7 @@ PROGRAM = sys.argv[1]
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
 AT_ONCE = min(5 * os.cpu_count(), 40)  # a run waits two seconds and works for a third of one
 LIMIT_S = 120
-ALONE_MOST = 600  # of the thousands of words of tables that are read, these are spread evenly
+ALONE_MOST = 400  # of the thousands of words of tables that are read, these are spread evenly
 MEMORY_SLACK = 1 << 20  # a chunk of a table that one run needed and the other did not
 # Without these there is no connection, and so no answer.
 CONNECTION = {"accept", "recv", "send", "epoll", "malloc", "mmap"}
