@@ -18,10 +18,10 @@ import tempfile
 import threading
 
 HERE = os.path.dirname(os.path.abspath(__file__))
-sys.path[:0] = [HERE]
+sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import real_programs as real  # noqa: E402
+from checks import check, report  # noqa: E402
 
-check = real.check
 FETCHES = 10 # until a busy machine has let the program run, or a thread answer
 SAID = re.compile(r"Fetching profile over HTTP from http://|Saved profile in ")
 
@@ -180,8 +180,7 @@ def main():
         for live in lives:
             live.end()
         shutil.rmtree(tmp)
-    print("%d passed, %d failed" % (real.passed, real.failed))
-    return 1 if real.failed or not real.passed else 0
+    return report()
 
 
 if __name__ == "__main__":

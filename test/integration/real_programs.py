@@ -23,6 +23,9 @@ import sys
 import tempfile
 import time
 
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, report  # noqa: E402
+
 START_LIMIT_S = 20
 END_LIMIT_S = 20
 HEAP_RATE = 65536 # enough samples from a load of seconds
@@ -184,9 +187,6 @@ def redis(run_in, _):
 
 PYTHON_PROGRAM = r"""
 import sys
-
-sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import check, report  # noqa: E402
 class Node:
     def __init__(self, i):
         self.name = 'node%d' % i

@@ -21,6 +21,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 sys.path[:0] = [HERE, os.path.join(HERE, "..", "support")]
 import pprof  # noqa: E402
 import real_programs as real  # noqa: E402
+from checks import check, report  # noqa: E402
 
 RATES = {"LIBPROF_BLOCK_RATE": "1", "LIBPROF_MUTEX_FRACTION": "1"}
 CLIENTS = 4
@@ -41,7 +42,7 @@ def get(run, name):
     r = c.getresponse()
     body = r.read()
     c.close()
-    real.check(r.status == 200, "GET %s: status %d, %.200r" % (name, r.status, body))
+    check(r.status == 200, "GET %s: status %d, %.200r" % (name, r.status, body))
     return body
 
 
@@ -247,8 +248,8 @@ def check_guilty(profiles, tmp):
         rows = [x.split() for x in real.pprof(path, "-top", "-nodecount=5").splitlines()]
         rows = [x for x in rows if len(x) == 6 and x[1].endswith("%")]
         print("%s: %s" % (kind, rows[:2]))
-        real.check(rows and rows[0][5] == {"mutex": "guilty", "block": "innocent"}[kind] and
-                   float(rows[0][1].rstrip("%")) > 50, "%s: top is %s" % (kind, rows[:3]))
+        check(rows and rows[0][5] == {"mutex": "guilty", "block": "innocent"}[kind] and
+              float(rows[0][1].rstrip("%")) > 50, "%s: top is %s" % (kind, rows[:3]))
 
 
 PROGRAMS = {
@@ -264,20 +265,20 @@ OURS = re.compile(r"prof_|pthread_|__pthread_|unw_|_U[Lx]|sem_(wait|timedwait|cl
 def check_profile(name, kind, data):
     pprof.assert_valid(data, kind)
     profile = pprof.parse(data)
-    real.check([list(t) for t in profile.types()] == [["contentions", "count"],
-                                                      ["delay", "nanoseconds"]],
-               "%s: %s: %s" % (name, kind, profile.types()))
+    check([list(t) for t in profile.types()] == [["contentions", "count"],
+                                                 ["delay", "nanoseconds"]],
+          "%s: %s: %s" % (name, kind, profile.types()))
     stacks = profile.stacks()
     delay = 0
     for functions, values, _ in stacks:
         delay += values[1]
-        real.check(not OURS.match(functions[0]), "%s: %s: leaf %s" % (name, kind, functions[0]))
-        real.check(values[0] >= 0 and values[1] > 0, "%s: %s: values %s" % (name, kind, values))
+        check(not OURS.match(functions[0]), "%s: %s: leaf %s" % (name, kind, functions[0]))
+        check(values[0] >= 0 and values[1] > 0, "%s: %s: values %s" % (name, kind, values))
     print("%s: %s: %d stacks, %.3f s" % (name, kind, len(stacks), delay / 1e9))
     for functions, values, _ in sorted(stacks, key=lambda s: -s[1][1])[:3]:
         print("    %.3f s in %d: %s" % (values[1] / 1e9, values[0], " < ".join(functions[:5])))
     if kind == "block":
-        real.check(delay > 0, "%s: somebody waited" % name)
+        check(delay > 0, "%s: somebody waited" % name)
 
 
 def main():
@@ -292,15 +293,14 @@ def main():
         profiles, profiled = real.life(function, path, profrun, os.path.join(tmp, "profiled"))
         for what in plain:
             real.same(plain[what], profiled.get(what), "%s: %s" % (name, what))
-        real.check([k for k, _ in profiles] == ["block", "mutex"], "both profiles were read")
+        check([k for k, _ in profiles] == ["block", "mutex"], "both profiles were read")
         for kind, data in profiles:
             check_profile(name, kind, data)
         if name == "guilty":
             check_guilty(profiles, tmp)
     finally:
         shutil.rmtree(tmp)
-    print("%d passed, %d failed" % (real.passed, real.failed))
-    return 1 if real.failed else 0
+    return report()
 
 
 if __name__ == "__main__":
