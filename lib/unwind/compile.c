@@ -379,6 +379,25 @@ static void rule_without_info(uintptr_t pc, bool exact, struct prof__rule *ret)
         ret->step = kind(PROF__RULE_NO_INFO);
 }
 
+/* What libunwind makes of it. */
+static void unusual_rule(uintptr_t pc, bool exact, struct prof__rule *ret)
+{
+    if (unw_init_remote(&job.cursor, space, NULL) < 0) {
+        ret->step = kind(PROF__RULE_LOST);
+        return;
+    }
+    int r = unw_step(&job.cursor);
+
+    if (!job.info_found)
+        rule_without_info(pc, exact, ret);
+    else if (r == 0)
+        ret->step = kind(PROF__RULE_END);
+    else if (r < 0)
+        ret->step = kind(PROF__RULE_LOST);
+    else
+        rule_of(ret);
+}
+
 void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o, struct prof__rule *ret)
 {
     static const uint64_t nothing_saved = 0x001001001001001u; /* PROF__SAVE_NONE five times */
@@ -389,24 +408,10 @@ void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o, struc
     job.pc = exact ? pc : pc - 1;
     job.reader.object = o;
     ret->saves = 0;
-    if (is_sigreturn(pc) || (exact && (is_sigreturn(pc - 7) || is_sigreturn(pc - 5)))) {
+    if (is_sigreturn(pc) || (exact && (is_sigreturn(pc - 7) || is_sigreturn(pc - 5))))
         ret->step = kind(PROF__RULE_SIGNAL);
-    } else if (usual_rule(o, ret)) {
-        ;
-    } else if (unw_init_remote(&job.cursor, space, NULL) < 0) {
-        ret->step = kind(PROF__RULE_LOST);
-    } else {
-        int r = unw_step(&job.cursor);
-
-        if (!job.info_found)
-            rule_without_info(pc, exact, ret);
-        else if (r == 0)
-            ret->step = kind(PROF__RULE_END);
-        else if (r < 0)
-            ret->step = kind(PROF__RULE_LOST);
-        else
-            rule_of(ret);
-    }
+    else if (!usual_rule(o, ret))
+        unusual_rule(pc, exact, ret);
     if (ret->saves == 0)
         ret->saves = nothing_saved;
     errno = saved;

@@ -3,7 +3,7 @@
  *
  * 16,384 entries in zeroed static memory, so a process pays for the pages it uses, 512 KiB at
  * most. A pc has four places next to each other, two lines of the processor's cache. When all are
- * taken, one of them goes, picked by a counter: rules are cheap to make again (some 2 us), and
+ * taken, one of them goes, picked by a counter: rules are cheap to make again, and
  * programs with more active call sites than entries have other worries.
  */
 #include "unwind/rules.h"

@@ -252,9 +252,9 @@ print(sum(k[1] + k[2] + k[3] for k in kept))
 
 
 def count(b, title, command, few, many, env, limit, run=None):
-    """A row of instructions for one thing more, as Bench.instructions() counts. Where memory lies differs from candidate to
-    candidate, and with it what hash tables do; so do the blocks that are sampled. Hence several
-    rounds of different sizes."""
+    """A row of instructions for one thing more, as Bench.instructions() counts. Where memory lies
+    differs from candidate to candidate, and with it what hash tables do; so do the blocks that are
+    sampled. Hence several rounds of different sizes."""
     jump = Candidate("bare jump", {}, "no library", b.tool("libhook_jump.so"))
     serving = b.libprof("profrun", HTTP="unix:" + os.path.join(b.tmp, "prof-%p.sock"))
     # tcmalloc takes no sample in its first 16 MiB, and callgrind has no time for more.
@@ -266,8 +266,8 @@ def count(b, title, command, few, many, env, limit, run=None):
     got = {c.name: [] for c in found}
     for i in range(b.less(5, 1)):
         more = i * (many - few) // 40
-        for name, (n, _) in b.instructions(found, command, few + more, many + more,
-                                              run).items():
+        counted = b.instructions(found, command, few + more, many + more, run)
+        for name, (n, _) in counted.items():
             got[name].append(n)
     b.row(title, "instructions", got, bases(found),
           [Target("profrun", "ratio", limit), Target("libprof", "ratio", limit)])

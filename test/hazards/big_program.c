@@ -17,7 +17,7 @@
 #include <unistd.h>
 
 /* Of all functions HOT are called, from all over the program, and DEPTH more by each. */
-enum { THREADS = 4, HOT = 500, DEPTH = 6 };
+enum { THREADS = 4, HOT = 500, DEPTH = 6, WARM = 5 };
 
 typedef void *function(int depth, unsigned seed);
 extern function *const all_functions[];
@@ -107,7 +107,8 @@ int main(int argc, char **argv)
     double alone = rate_over(0.2);
     forget_peak();
     long rss = status_kib("VmRSS:");
-    for (int i = 0; i < 2; i++) {
+    double warm_s = 0;
+    for (int i = 0; i <= WARM; i++) {
         long before = atomic_load(&allocations);
         double begin = now();
         int r = prof_profile_write_file(prof_lookup("heap"), argv[1], 1);
@@ -117,10 +118,15 @@ int main(int argc, char **argv)
             fprintf(stderr, "%s\n", prof_last_error());
             return 4;
         }
-        printf("%s_s %.3f\n", i ? "warm" : "cold", took);
-        printf("%s_throughput %.2f\n", i ? "warm" : "cold",
+        if (i > 0) {
+            warm_s = i > 1 && warm_s < took ? warm_s : took;
+            continue;
+        }
+        printf("cold_s %.3f\n", took);
+        printf("cold_throughput %.2f\n",
                (double)(atomic_load(&allocations) - before) / took / alone);
     }
+    printf("warm_s %.3f\n", warm_s); /* the least: others may want the processors meanwhile */
     printf("peak_kib %ld\n", status_kib("VmHWM:") - rss);
     printf("after_kib %ld\n", status_kib("VmRSS:") - rss);
     atomic_store(&stop, 1);

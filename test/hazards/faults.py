@@ -5,8 +5,8 @@ notice, and whoever asks for a profile must be told.
     faults.py PROGRAM
 
 A run of faults.c without any fault counts the calls of each kind. Then there is one run for the
-nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n (of more than 400
-calls, for up to 400 of them), and for every eighth; else for a few, always the same. In each run:
+nth of them, and for the nth and all after it: with PROF_TEST_LONG=1 for every n (of more than 600
+calls, for up to 600 of them), and for every fourth; else for a few, always the same. In each run:
   - what the program prints, and its exit status, are as without faults; it neither crashes nor hangs
   - each request is answered rightly, or by 5xx and a sentence; by nothing only where what failed is
     the connection itself
@@ -32,11 +32,11 @@ PROGRAM = sys.argv[1]
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
 AT_ONCE = min(5 * os.cpu_count(), 40)  # a run waits two seconds and works for a third of one
 LIMIT_S = 120
-ALONE_MOST = 400  # of the thousands of words of tables that are read, these are spread evenly
+ALONE_MOST = 600  # of the thousands of words of tables that are read, these are spread evenly
 MEMORY_SLACK = 1 << 20  # a chunk of a table that one run needed and the other did not
 # Without these there is no connection, and so no answer.
 CONNECTION = {"accept", "recv", "send", "epoll", "malloc", "mmap"}
-# Together: all memory or all descriptors are gone.
+# Together, too: all memory or all descriptors are gone.
 GROUPS = ["mmap,malloc", "open,pipe,socket,epoll,eventfd,accept"]
 # A failure there ends the process; that libprof keeps out is no_memory.c's to show.
 NOT_ALONE = {"elfutils-malloc"}
@@ -157,7 +157,7 @@ def chosen(n):
     """Which of n calls are to fail alone, and from which on all are to."""
     if LONG:
         step = max(1, -(-n // ALONE_MOST))
-        return range(1, n + 1, step), range(1, n + 1, 8 * step)
+        return range(1, n + 1, step), range(1, n + 1, 4 * step)
     return sorted({1, n * 2 // 3} - {0}), [n // 3 + 1] if n else []
 
 
@@ -179,7 +179,7 @@ def main():
     for kind in [k for k in base.counts if k not in NOT_ALONE] + GROUPS:
         n = sum(base.counts[k] for k in kind.split(","))
         alone, from_then_on = chosen(n)
-        if kind not in GROUPS:
+        if not (LONG and kind in GROUPS):  # there each of them has failed alone already
             faults += ["%s:%d" % (kind, i) for i in alone] if n else []
         faults += ["%s:%d+" % (kind, i) for i in from_then_on]
     with concurrent.futures.ThreadPoolExecutor(AT_ONCE) as pool:

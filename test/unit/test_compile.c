@@ -82,6 +82,14 @@ static long resident_pages(void)
 /* One that no sanitizer replaces. */
 #define a_function_of_libc twalk
 
+static bool find_libc(struct prof__object *ret)
+{
+    bool found = prof__object_find((uintptr_t)a_function_of_libc, ret);
+
+    CHECK(found, "libc is not known");
+    return found;
+}
+
 static bool compile(uintptr_t pc, const struct prof__object *o, struct prof__rule *ret)
 {
     if (prof__compile_enter(false) != 0)
@@ -99,10 +107,8 @@ static void test_it_allocates_and_looks_for_nothing(void)
     struct prof__rule r;
     unsigned useful = 0, refused = 0;
 
-    if (!prof__object_find((uintptr_t)a_function_of_libc, &o)) {
-        CHECK(false, "libc is not known");
+    if (!find_libc(&o))
         return;
-    }
     for (int round = 0; round < 2; round++) {
         long before = resident_pages();
 
@@ -131,10 +137,8 @@ static void test_compilers_are_understood(void)
     struct prof__rule rule;
     unsigned rules = 0, usual = 0;
 
-    if (!prof__object_find((uintptr_t)a_function_of_libc, &o)) {
-        CHECK(false, "libc is not known");
+    if (!find_libc(&o))
         return;
-    }
     struct prof__reader reader = { .object = &o };
     if (!prof__cfi_table(&reader, o.eh_frame_hdr, &table)) {
         CHECK(false, "libc has no table");
@@ -201,10 +205,8 @@ static void test_damaged_tables_are_survived(void)
     struct prof__rule r;
     unsigned kinds[16] = { 0 };
 
-    if (!prof__object_find((uintptr_t)a_function_of_libc, &o)) {
-        CHECK(false, "libc is not known");
+    if (!find_libc(&o))
         return;
-    }
     char *copy = copy_object(&o);
     c = o;
     c.start = (uintptr_t)copy;

@@ -50,10 +50,10 @@ class Pprof:
             return pprof.parse(f.read()), err
 
 
-def write(driver, form, report, directory):
-    path = os.path.join(directory, "%s.%s" % (report.replace(":", "-"), form))
+def write(driver, form, name, directory):
+    path = os.path.join(directory, "%s.%s" % (name.replace(":", "-"), form))
     with open(path, "wb") as f:
-        subprocess.run([driver, form, report], stdout=f, check=True, timeout=60)
+        subprocess.run([driver, form, name], stdout=f, check=True, timeout=60)
     return path
 
 
@@ -64,10 +64,10 @@ def read(path):
 
 def test_the_checker_has_nothing_to_say(driver, directory):
     for kind in KINDS:
-        for report in (kind, "empty:" + kind):
-            raw = read(write(driver, "pprof", report, directory))
+        for name in (kind, "empty:" + kind):
+            raw = read(write(driver, "pprof", name, directory))
             found = pprof.check(pprof.parse(raw), raw, kind, now_ns=FIXTURE_TIME_NS)
-            check(not found, "%s: %s" % (report, found))
+            check(not found, "%s: %s" % (name, found))
 
 
 def test_an_odd_report_breaks_no_rule_of_the_encoders(driver, directory):

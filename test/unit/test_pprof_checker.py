@@ -264,7 +264,7 @@ def test_every_rule_is_tested(met):
 def test_sums_and_names():
     p = good_profile()
     check(p.totals() == {"alloc_objects": 6, "alloc_space": 96, "inuse_objects": 2,
-                          "inuse_space": 32}, "totals: %s" % p.totals())
+                         "inuse_space": 32}, "totals: %s" % p.totals())
     check(p.flat() == {"leaf": 16, "libc.so.6+0x1010": 16}, "flat: %s" % p.flat())
     check(p.cum()["main"] == 32, "cum: %s" % p.cum())
     check(p.flat("alloc_space")["leaf"] == 48, "flat of alloc_space")
