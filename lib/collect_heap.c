@@ -23,10 +23,10 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "error.h"
+#include "base/error.h"
 #include "rows.h"
 #include "sampler.h"
-#include "settings.h"
+#include "base/settings.h"
 #include "stack_table.h"
 #include "unwind/stack.h"
 

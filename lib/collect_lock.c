@@ -26,9 +26,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "error.h"
+#include "base/error.h"
 #include "rows.h"
-#include "settings.h"
+#include "base/settings.h"
 #include "stack_table.h"
 #include "unwind/stack.h"
 #include "unwind/tail.h"

@@ -15,7 +15,7 @@
 #include "base/arena.h"
 #include "base/lock.h"
 #include "base/random.h"
-#include "error.h"
+#include "base/error.h"
 #include "registry.h"
 #include "rows.h"
 #include "unwind/stack.h"

@@ -22,7 +22,7 @@
 #include "base/random.h"
 #include "base/slot.h"
 #include "base/thread.h"
-#include "error.h"
+#include "base/error.h"
 
 enum { HEADS = 1 << 12 };
 

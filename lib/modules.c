@@ -20,7 +20,7 @@
 #include "loader.h"
 #include "maps.h"
 #include "module_history.h"
-#include "utf8.h"
+#include "base/utf8.h"
 
 static void refresh_quietly(void)
 {

@@ -4,7 +4,7 @@
  */
 #include "builtin.h"
 #include "collect_internal.h"
-#include "error.h"
+#include "base/error.h"
 
 #include <string.h>
 

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/lock.h"
-#include "error.h"
+#include "base/error.h"
 
 enum { PROFILES_MAX = PROF__TABLES };
 

@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
-#include "error.h"
+#include "base/error.h"
 
 int prof__sink_fd(void *arg, const void *data, size_t size)
 {

@@ -11,7 +11,7 @@
 #include "base/arena.h"
 #include "builtin.h"
 #include "collect_internal.h"
-#include "error.h"
+#include "base/error.h"
 #include "labels.h"
 #include "lock_ledger.h"
 #include "rows.h"

@@ -10,7 +10,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "utf8.h"
+#include "base/utf8.h"
 
 static uint32_t hash_bytes(const char *s, size_t size)
 {

@@ -31,7 +31,7 @@
 #include "dwarf_lookup.h"
 #include "elf_find.h"
 #include "elf_symbols.h"
-#include "utf8.h"
+#include "base/utf8.h"
 
 #define CACHE_MAX   ((size_t)32 << 20) /* bytes */
 #define DEADLINE_NS 4000000000         /* for DWARF in one request; then symbol tables only */

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "utf8.h"
+#include "base/utf8.h"
 
 int prof__textout_flush(struct prof__textout *o)
 {

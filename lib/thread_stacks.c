@@ -26,7 +26,7 @@
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
-#include "error.h"
+#include "base/error.h"
 #include "unwind/stack.h"
 
 enum { TRIES = 8, ANSWER_NS = 100 * 1000 * 1000 };

@@ -2,7 +2,7 @@
  * fuzz_settings.c - the environment: a value is understood, and in range, or changes nothing.
  */
 #include "fuzz.h"
-#include "settings.h"
+#include "base/settings.h"
 
 #include <stdlib.h>
 #include <string.h>

@@ -7,7 +7,7 @@
 #include "encode_fixture.h"
 #include "faults.h"
 #include "profile.pb-c.h"
-#include "utf8.h"
+#include "base/utf8.h"
 
 typedef Perftools__Profiles__Profile Profile;
 

@@ -1,7 +1,7 @@
 /*
  * test_utf8.c - what is taken for valid is exactly what Unicode calls so.
  */
-#include "utf8.h"
+#include "base/utf8.h"
 
 #include "check.h"
 

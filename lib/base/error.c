@@ -2,7 +2,7 @@
  * error.c - one sentence a thread, in initial-exec thread-local storage: so it needs no allocation,
  * and the size of that scarce memory bounds the sentence.
  */
-#include "error.h"
+#include "base/error.h"
 
 #include <stdarg.h>
 #include <stdio.h>

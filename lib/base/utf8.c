@@ -5,7 +5,7 @@
  * every string is ASCII, so that is tested first, eight bytes at a time where they are known to
  * be there.
  */
-#include "utf8.h"
+#include "base/utf8.h"
 
 #include <string.h>
 

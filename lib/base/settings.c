@@ -4,7 +4,7 @@
  * strtoll() and friends would do, but the first reading happens inside the first malloc of the
  * process, where locale data is not to be relied on. Values are plain decimal digits.
  */
-#include "settings.h"
+#include "base/settings.h"
 
 #include <limits.h>
 #include <stdlib.h>
