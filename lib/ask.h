@@ -11,7 +11,7 @@
 #include <sys/types.h>
 
 #include "base/compiler.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 
 struct prof__answer {
     pid_t tid;            /* whom to ask */

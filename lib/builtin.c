@@ -6,7 +6,7 @@
 #include <stdarg.h>
 #include <stdio.h>
 
-#include "labels.h"
+#include "table/labels.h"
 
 struct prof_profile *const prof__builtin[] = {
     &prof__profile_allocs,    &prof__profile_block,

@@ -12,9 +12,9 @@
 #include "base/compiler.h"
 #include "base/site.h"
 #include "base/thread.h"
-#include "live_table.h"
-#include "lock_ledger.h"
-#include "wait_table.h"
+#include "table/live_table.h"
+#include "table/lock_ledger.h"
+#include "table/wait_table.h"
 
 /* --- heap ----------------------------------------------------------------------------------- */
 

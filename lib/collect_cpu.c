@@ -40,9 +40,9 @@
 #include "base/error.h"
 #include "own_signal.h"
 #include "resume.h"
-#include "rows.h"
+#include "table/rows.h"
 #include "base/settings.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 #include "unwind/bounds.h"
 #include "unwind/stack.h"
 

@@ -24,10 +24,10 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "base/error.h"
-#include "rows.h"
+#include "table/rows.h"
 #include "sampler.h"
 #include "base/settings.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 #include "unwind/stack.h"
 
 enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };

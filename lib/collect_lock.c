@@ -27,9 +27,9 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "rows.h"
+#include "table/rows.h"
 #include "base/settings.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 #include "unwind/stack.h"
 #include "unwind/tail.h"
 #include "wait_sampler.h"

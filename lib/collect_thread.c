@@ -8,9 +8,9 @@
 #include "collect.h"
 #include "collect_internal.h"
 
-#include "labels.h"
-#include "rows.h"
-#include "stack_table.h"
+#include "table/labels.h"
+#include "table/rows.h"
+#include "table/stack_table.h"
 #include "unwind/stack.h"
 
 void prof__thread_created(const void *return_address)

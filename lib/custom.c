@@ -17,7 +17,7 @@
 #include "base/random.h"
 #include "base/error.h"
 #include "registry.h"
-#include "rows.h"
+#include "table/rows.h"
 #include "unwind/stack.h"
 
 struct entry {

@@ -22,7 +22,7 @@
 #include <sys/syscall.h>
 
 #include "base/task.h"
-#include "lock_ledger.h"
+#include "table/lock_ledger.h"
 
 const char *prof__wait_kind_name(enum prof__wait_kind kind)
 {

@@ -10,7 +10,7 @@
 
 #include <sys/types.h>
 
-#include "wait_table.h"
+#include "table/wait_table.h"
 
 /* What one thread waits for. */
 struct prof__waiting {

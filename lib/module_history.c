@@ -24,7 +24,7 @@
 #include "base/lock.h"
 #include "loader.h"
 #include "maps.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 
 enum { GONE_MAX = 1024, NAMES_SLACK = 1 << 18 };
 

@@ -31,7 +31,7 @@
 #include "sink.h"
 #include "snapshot.h"
 #include "symbolize.h"
-#include "tables.h"
+#include "table/tables.h"
 #include "unwind/stack.h"
 
 /* --- lifecycle -------------------------------------------------------------------------------- */

@@ -6,8 +6,8 @@
  */
 #include "builtin.h"
 #include "collect_internal.h"
-#include "labels.h"
-#include "rows.h"
+#include "table/labels.h"
+#include "table/rows.h"
 #include "snapshot.h"
 #include "thread_stacks.h"
 #include "threads_text.h"

@@ -7,7 +7,7 @@
 #include <prof/prof.h>
 
 #include "encode.h"
-#include "rows.h"
+#include "table/rows.h"
 
 struct prof__snapshot;
 struct prof__report_options;

@@ -15,7 +15,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "labels.h"
+#include "table/labels.h"
 #include "modules.h"
 #include "unwind/stack.h"
 

@@ -12,9 +12,9 @@
 #include "builtin.h"
 #include "collect_internal.h"
 #include "base/error.h"
-#include "labels.h"
-#include "lock_ledger.h"
-#include "rows.h"
+#include "table/labels.h"
+#include "table/lock_ledger.h"
+#include "table/rows.h"
 #include "unwind/stack.h"
 
 static int add_row(uint32_t ref, const struct prof__row *row, void *arg)

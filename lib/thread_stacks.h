@@ -7,7 +7,7 @@
 #include <sys/types.h>
 
 #include "base/arena.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 
 struct prof__thread_stack {
     pid_t tid;

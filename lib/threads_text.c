@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/task.h"
 #include "demangle.h"
-#include "labels.h"
+#include "table/labels.h"
 #include "locks_text.h"
 #include "lockstate.h"
 #include "snapshot.h"

@@ -9,7 +9,7 @@
 #include "base/random.h"
 #include "check.h"
 #include "registry.h"
-#include "rows.h"
+#include "table/rows.h"
 #include "unwind/stack.h"
 
 static void test_names(void)

@@ -1,7 +1,7 @@
 /*
- * test_labels.c - tests lib/labels.c: a thread's pile of labels, and what sets are made of.
+ * test_labels.c - tests lib/table/labels.c: a thread's pile of labels, and what sets are made of.
  */
-#include "labels.h"
+#include "table/labels.h"
 
 #include <errno.h>
 #include <prof/prof.h>

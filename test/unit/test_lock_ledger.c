@@ -1,7 +1,7 @@
 /*
  * test_lock_ledger.c - every waited nanosecond and every waiter is charged exactly once.
  */
-#include "lock_ledger.h"
+#include "table/lock_ledger.h"
 
 #include <pthread.h>
 #include <sched.h>

@@ -14,7 +14,7 @@
 #include "check.h"
 #include "elf_file.h"
 #include "modules.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 #include "temp_dir.h"
 
 /* A child forked while another thread is inside AddressSanitizer's malloc may hang in it. */

@@ -18,7 +18,7 @@
 #include "check.h"
 #include "elf_file.h"
 #include "elf_symbols.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 #include "symbolize.h"
 #include "temp_dir.h"
 

@@ -6,10 +6,10 @@
 
 #include "base/random.h"
 #include "check.h"
-#include "live_table.h"
-#include "rows.h"
-#include "stack_table.h"
-#include "tables.h"
+#include "table/live_table.h"
+#include "table/rows.h"
+#include "table/stack_table.h"
+#include "table/tables.h"
 #include "unwind/stack.h"
 
 enum { THREADS = 8, STACKS = 2000, ROUNDS = 20 };

@@ -8,11 +8,11 @@
  * and two of them subtract in one pass. Each table has one more row, static, for what does not fit
  * under the cap. Context: signal.
  */
-#include "rows.h"
+#include "table/rows.h"
 
 #include "base/arena.h"
 #include "base/random.h"
-#include "tables.h"
+#include "table/tables.h"
 
 enum { HEADS = 1 << 14 };
 

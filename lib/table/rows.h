@@ -8,7 +8,7 @@
 #define PROF_ROWS_H
 
 #include "base/compiler.h"
-#include "stack_table.h"
+#include "table/stack_table.h"
 
 /* Whose rows. Custom profiles take numbers from PROF__TABLE_CUSTOM up. */
 enum prof__table {

@@ -13,7 +13,7 @@
  *
  * A push that cannot be kept still is a level, and its pop takes back nothing else.
  */
-#include "labels.h"
+#include "table/labels.h"
 
 #include <prof/prof.h>
 #include <string.h>

@@ -9,13 +9,13 @@
  * thousands of stacks, and a snapshot may name one long after its last sample. At the memory cap
  * new ones become PROF__PC_LOST, so totals stay right when detail runs out. Context: signal.
  */
-#include "stack_table.h"
+#include "table/stack_table.h"
 
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/random.h"
-#include "tables.h"
+#include "table/tables.h"
 #include "unwind/stack.h"
 
 enum { HEADS = 1 << 15 };

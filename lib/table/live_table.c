@@ -13,7 +13,7 @@
  * No thread ever waits, not even for one that died, was forked away or was interrupted in here.
  * Bounded by the number of live sampled blocks: 32 bytes a slot. Context: hook, signal.
  */
-#include "live_table.h"
+#include "table/live_table.h"
 
 #include <errno.h>
 

@@ -19,7 +19,7 @@
  * and pages untouched as long as nothing is contended. A set that is full drops the account of a
  * lock nobody waits for now, and else the wait; both are counted.
  */
-#include "lock_ledger.h"
+#include "table/lock_ledger.h"
 
 #include "base/pair.h"
 #include "base/random.h"

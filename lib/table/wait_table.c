@@ -8,7 +8,7 @@
  * room the wait is not known, and readers have to do with what the kernel tells.
  * Context: hook, signal.
  */
-#include "wait_table.h"
+#include "table/wait_table.h"
 
 #include "base/random.h"
 #include "base/task.h"
