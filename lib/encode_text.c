@@ -22,7 +22,7 @@
 #include <sys/resource.h>
 
 #include "encode_parts.h"
-#include "sampler.h"
+#include "record/sampler.h"
 
 enum {
     ADDRESSES_MAX = 3000, /* in a row: 57 KiB */

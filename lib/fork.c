@@ -13,7 +13,7 @@
 
 #include "base/lock.h"
 #include "base/slot.h"
-#include "collect_internal.h"
+#include "record/collect_internal.h"
 #include "custom.h"
 #include "last_thread.h"
 #include "modules.h"

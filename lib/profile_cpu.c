@@ -3,7 +3,7 @@
  * say. Also prof_cpu_start() and prof_cpu_stop(), which are one window that the process shares.
  */
 #include "builtin.h"
-#include "collect_internal.h"
+#include "record/collect_internal.h"
 #include "base/error.h"
 
 #include <string.h>

@@ -4,9 +4,9 @@
  * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
  */
 #include "builtin.h"
-#include "collect.h"
-#include "collect_internal.h"
-#include "sampler.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
+#include "record/sampler.h"
 
 static _Atomic enum prof__hooks hooks;
 

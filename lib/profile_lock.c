@@ -4,9 +4,9 @@
  * Both are off until asked for, as in Go, and each says so itself.
  */
 #include "builtin.h"
-#include "collect.h"
-#include "collect_internal.h"
-#include "wait_sampler.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
+#include "record/wait_sampler.h"
 
 static void lock_finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
 {

@@ -5,7 +5,7 @@
  * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.
  */
 #include "builtin.h"
-#include "collect_internal.h"
+#include "record/collect_internal.h"
 #include "table/labels.h"
 #include "table/rows.h"
 #include "snapshot.h"

@@ -10,7 +10,7 @@
 
 #include "base/arena.h"
 #include "builtin.h"
-#include "collect_internal.h"
+#include "record/collect_internal.h"
 #include "base/error.h"
 #include "table/labels.h"
 #include "table/lock_ledger.h"

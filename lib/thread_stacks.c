@@ -20,7 +20,7 @@
 #include <prof/prof.h>
 #include <string.h>
 
-#include "ask.h"
+#include "record/ask.h"
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/slot.h"

@@ -8,7 +8,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 
-#include "collect.h"
+#include "record/collect.h"
 #include "real.h"
 
 PROF_SHARED int dlclose(void *handle)

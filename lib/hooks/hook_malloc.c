@@ -24,7 +24,7 @@
 
 #include "base/rawlog.h"
 #include "boot.h"
-#include "collect.h"
+#include "record/collect.h"
 #include "real.h"
 
 /* Those that libc's headers do not declare everywhere. */

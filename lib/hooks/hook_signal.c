@@ -14,7 +14,7 @@
 #include <string.h>
 #include <time.h>
 
-#include "collect.h"
+#include "record/collect.h"
 #include "real.h"
 
 PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,

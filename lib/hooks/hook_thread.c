@@ -11,7 +11,7 @@
 #include <pthread.h>
 #include <threads.h>
 
-#include "collect.h"
+#include "record/collect.h"
 #include "real.h"
 
 struct start {

@@ -21,7 +21,7 @@
 #include <unistd.h>
 
 #include "boot.h"
-#include "collect.h"
+#include "record/collect.h"
 #include "real_pthread.h"
 
 bool prof__hooks_aside;

@@ -12,7 +12,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "collect.h"
+#include "record/collect.h"
 #include "real.h"
 #include "watch.h"
 

@@ -1,8 +1,8 @@
 /*
- * test_call_number.c - tests lib/call_number.c: which system call an instruction makes. A wrong
+ * test_call_number.c - tests lib/record/call_number.c: which system call an instruction makes. A wrong
  * answer would make another call than the program did, so in doubt there is none.
  */
-#include "call_number.h"
+#include "record/call_number.h"
 
 #include <dlfcn.h>
 #include <sys/mman.h>

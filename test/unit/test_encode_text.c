@@ -10,7 +10,7 @@
 #include "check.h"
 #include "encode_fixture.h"
 #include "faults.h"
-#include "sampler.h"
+#include "record/sampler.h"
 
 /* --- a reader as strict as pprof's ------------------------------------------------------------ */
 

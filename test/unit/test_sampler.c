@@ -1,7 +1,7 @@
 /*
  * test_sampler.c - the estimator is unbiased, for every size and interval, and exact at 1.
  */
-#include "sampler.h"
+#include "record/sampler.h"
 
 #include <math.h>
 

@@ -1,7 +1,7 @@
 /*
  * test_wait_sampler.c - sampled waits stand for the true number and the true time.
  */
-#include "wait_sampler.h"
+#include "record/wait_sampler.h"
 
 #include <math.h>
 

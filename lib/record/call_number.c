@@ -10,7 +10,7 @@
  * register in question. What is not known is a jump to between the constant and the call, so who
  * asks has to look whether the arguments make sense.
  */
-#include "call_number.h"
+#include "record/call_number.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  *
  * A hook may run where the program has unmasked floating-point exceptions, so none is used.
  */
-#include "wait_sampler.h"
+#include "record/wait_sampler.h"
 
 #include "base/random.h"
 

@@ -6,15 +6,15 @@
  * as they are. More is blocked than sigfillset() would, which leaves out the two signals by which
  * libc cancels threads and changes their ids.
  */
-#include "own_signal.h"
+#include "record/own_signal.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "ask.h"
+#include "record/ask.h"
 #include "base/thread.h"
-#include "collect.h"
-#include "cpu_timers.h"
+#include "record/collect.h"
+#include "record/cpu_timers.h"
 
 /* By number: our handler, and what there was before, SIG_DFL or SIG_IGN. Only ever set once. */
 static _Atomic uintptr_t ours[_NSIG], before[_NSIG];

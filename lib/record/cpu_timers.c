@@ -17,7 +17,7 @@
  * signalfd, and must not be handed ours. Since that takes a file to read, it is looked at when a
  * thread is first seen, and then after 1, 2, 4, 8, 16, 16, ... scans.
  */
-#include "cpu_timers.h"
+#include "record/cpu_timers.h"
 
 #include <errno.h>
 #include <string.h>

@@ -5,8 +5,8 @@
  * of ours first when there is a reason: its creator has labels, which it inherits, or a CPU profile
  * is under way, for which it needs a timer from its first instruction on. Context: normal.
  */
-#include "collect.h"
-#include "collect_internal.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
 
 #include "table/labels.h"
 #include "table/rows.h"

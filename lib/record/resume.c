@@ -18,7 +18,7 @@
  * some microseconds. Calls that do part of their work before they sleep return what they have done
  * instead of EINTR, so they are made again only if they have done nothing.
  */
-#include "resume.h"
+#include "record/resume.h"
 
 #include <errno.h>
 #include <linux/futex.h>
@@ -27,8 +27,8 @@
 #include <ucontext.h>
 #include <unistd.h>
 
-#include "call_number.h"
-#include "own_signal.h"
+#include "record/call_number.h"
+#include "record/own_signal.h"
 #include "unwind/bounds.h"
 
 #ifndef SYS_epoll_pwait2

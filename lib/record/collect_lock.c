@@ -18,8 +18,8 @@
  *
  * Context: hook.
  */
-#include "collect.h"
-#include "collect_internal.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
 
 #include <errno.h>
 #include <prof/prof.h>
@@ -32,7 +32,7 @@
 #include "table/stack_table.h"
 #include "unwind/stack.h"
 #include "unwind/tail.h"
-#include "wait_sampler.h"
+#include "record/wait_sampler.h"
 
 enum { EVENTS, NANOSECONDS };
 

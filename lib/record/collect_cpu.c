@@ -17,8 +17,8 @@
  * One lock guards all this. It is taken with signals blocked, for threads that start and end take
  * it too, and must be neither interrupted nor cancelled meanwhile.
  */
-#include "collect.h"
-#include "collect_internal.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -36,10 +36,10 @@
 #include "base/lock.h"
 #include "base/slot.h"
 #include "base/task.h"
-#include "cpu_timers.h"
+#include "record/cpu_timers.h"
 #include "base/error.h"
-#include "own_signal.h"
-#include "resume.h"
+#include "record/own_signal.h"
+#include "record/resume.h"
 #include "table/rows.h"
 #include "base/settings.h"
 #include "table/stack_table.h"

@@ -12,7 +12,7 @@
  * ours are not asked. The handler stays installed, since without it a late signal would end the
  * process.
  */
-#include "ask.h"
+#include "record/ask.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -27,8 +27,8 @@
 #include "base/clock.h"
 #include "base/task.h"
 #include "base/thread.h"
-#include "own_signal.h"
-#include "resume.h"
+#include "record/own_signal.h"
+#include "record/resume.h"
 #include "unwind/bounds.h"
 #include "unwind/stack.h"
 

@@ -11,8 +11,8 @@
  * readers go the other way round (snapshot.c), so that no reader ever sees less than nothing in
  * use, nor bytes without an object. Context: hook.
  */
-#include "collect.h"
-#include "collect_internal.h"
+#include "record/collect.h"
+#include "record/collect_internal.h"
 
 #include <errno.h>
 #include <prof/prof.h>
@@ -25,7 +25,7 @@
 #include "base/random.h"
 #include "base/error.h"
 #include "table/rows.h"
-#include "sampler.h"
+#include "record/sampler.h"
 #include "base/settings.h"
 #include "table/stack_table.h"
 #include "unwind/stack.h"
