@@ -10,7 +10,7 @@
 #include <prof/prof.h>
 
 #include "base/arena.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 
 enum { PROF__VALUES_MAX = 4 };
 

@@ -11,7 +11,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "demangle.h"
+#include "symbol/demangle.h"
 #include "strtab.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };

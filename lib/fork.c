@@ -16,9 +16,9 @@
 #include "record/collect_internal.h"
 #include "custom.h"
 #include "last_thread.h"
-#include "modules.h"
+#include "symbol/modules.h"
 #include "registry.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 #include "thread_stacks.h"
 #include "unwind/stack.h"
 

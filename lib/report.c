@@ -16,7 +16,7 @@
 
 #include "base/random.h"
 #include "table/labels.h"
-#include "modules.h"
+#include "symbol/modules.h"
 #include "unwind/stack.h"
 
 /* Where objects that lost their place to another are shown: above every user address. */

@@ -17,7 +17,7 @@
 
 #include "base/clock.h"
 #include "base/task.h"
-#include "demangle.h"
+#include "symbol/demangle.h"
 #include "table/labels.h"
 #include "locks_text.h"
 #include "lockstate.h"

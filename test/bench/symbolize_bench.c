@@ -12,8 +12,8 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "elf_file.h"
-#include "symbolize.h"
+#include "symbol/elf_file.h"
+#include "symbol/symbolize.h"
 
 static struct prof__module module;
 

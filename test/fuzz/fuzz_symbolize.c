@@ -2,7 +2,7 @@
  * fuzz_symbolize.c - an executable or library whose bytes somebody else chose.
  */
 #include "fuzz.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 
 #include <stdio.h>
 #include <string.h>

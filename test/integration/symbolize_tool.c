@@ -10,8 +10,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "elf_file.h"
-#include "symbolize.h"
+#include "symbol/elf_file.h"
+#include "symbol/symbolize.h"
 
 enum { ADDRESSES_MAX = 100000 };
 

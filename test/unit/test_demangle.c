@@ -1,7 +1,7 @@
 /*
  * test_demangle.c - C++ names become readable when the program has a demangler, and only then.
  */
-#include "demangle.h"
+#include "symbol/demangle.h"
 
 #include <dlfcn.h>
 

@@ -12,8 +12,8 @@
 #include <sys/wait.h>
 
 #include "check.h"
-#include "elf_file.h"
-#include "modules.h"
+#include "symbol/elf_file.h"
+#include "symbol/modules.h"
 #include "table/stack_table.h"
 #include "temp_dir.h"
 

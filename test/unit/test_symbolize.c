@@ -16,10 +16,10 @@
 #include "base/random.h"
 #include "base/thread.h"
 #include "check.h"
-#include "elf_file.h"
-#include "elf_symbols.h"
+#include "symbol/elf_file.h"
+#include "symbol/elf_symbols.h"
 #include "table/stack_table.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 #include "temp_dir.h"
 
 /* A child forked while another thread is inside AddressSanitizer's malloc may hang in it. */

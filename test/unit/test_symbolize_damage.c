@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "check.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 
 enum { VARIANTS = 1500, LOOKUPS = 400, SLOWEST_MS = 8000 };
 

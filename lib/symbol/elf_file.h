@@ -8,7 +8,7 @@
 
 #include "base/arena.h"
 #include "base/compiler.h"
-#include "modules.h"
+#include "symbol/modules.h"
 
 /* An open file. Tables live in the arena it was opened with. */
 struct prof__elf {

@@ -14,7 +14,7 @@
  * shown that there is some; and should other threads take that meanwhile, its handler for this case
  * jumps out of it, and its handle is given up.
  */
-#include "dwarf_lookup.h"
+#include "symbol/dwarf_lookup.h"
 
 #include <dwarf.h>
 #include <elfutils/libdw.h>
@@ -24,9 +24,9 @@
 #include <stdlib.h>
 
 #include "base/clock.h"
-#include "dwarf_image.h"
-#include "dwarf_lines.h"
-#include "dwarf_scan.h"
+#include "symbol/dwarf_image.h"
+#include "symbol/dwarf_lines.h"
+#include "symbol/dwarf_scan.h"
 
 enum {
     DEPTH_MAX = 512,  /* of nested entries; deeper ones are not looked into */

@@ -4,8 +4,8 @@
 #ifndef PROF_LOADER_H
 #define PROF_LOADER_H
 
-#include "maps.h"
-#include "modules.h"
+#include "symbol/maps.h"
+#include "symbol/modules.h"
 
 /* How often objects have come and gone; changes whenever the list does. */
 struct prof__loader_state {

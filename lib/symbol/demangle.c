@@ -8,7 +8,7 @@
  *
  * Its result is malloc()ed and freed here, in normal context and out of sight of our own hooks.
  */
-#include "demangle.h"
+#include "symbol/demangle.h"
 
 #include <dlfcn.h>
 #include <stdlib.h>

@@ -6,7 +6,7 @@
  * passing by hundreds of thousands of other entries; for that a pass which only skips is
  * simpler, several times faster, and ends. What an entry found says is left to libdw.
  */
-#include "dwarf_scan.h"
+#include "symbol/dwarf_scan.h"
 
 #include <dwarf.h>
 #include <errno.h>

@@ -4,7 +4,7 @@
 #ifndef PROF_MODULE_HISTORY_H
 #define PROF_MODULE_HISTORY_H
 
-#include "modules.h"
+#include "symbol/modules.h"
 
 /* Copies: `file` is the best path known, `path` what the linker calls the object. */
 struct prof__history {

@@ -7,14 +7,14 @@
  * The kernel's list, with the files' headers, says nearly as much and needs no lock; but it takes
  * a read of /proc and of every file, and knows nothing of files that are gone.
  */
-#include "loader.h"
+#include "symbol/loader.h"
 
 #include <errno.h>
 #include <link.h>
 #include <string.h>
 #include <sys/auxv.h>
 
-#include "elf_file.h"
+#include "symbol/elf_file.h"
 
 #define PAGE ((uint64_t)4096)
 

@@ -9,7 +9,7 @@
 #define PROF_SYMBOL_QUERY_H
 
 #include "base/compiler.h"
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 
 struct prof__query {
     uint64_t address; /* in the ELF file: run-time address - bias */

@@ -17,7 +17,7 @@
  * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
  * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
  */
-#include "symbolize.h"
+#include "symbol/symbolize.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -28,9 +28,9 @@
 #include "base/lock.h"
 #include "base/random.h"
 #include "base/thread.h"
-#include "dwarf_lookup.h"
-#include "elf_find.h"
-#include "elf_symbols.h"
+#include "symbol/dwarf_lookup.h"
+#include "symbol/elf_find.h"
+#include "symbol/elf_symbols.h"
 #include "base/utf8.h"
 
 #define CACHE_MAX   ((size_t)32 << 20) /* bytes */

@@ -4,8 +4,8 @@
 #ifndef PROF_DWARF_LINES_H
 #define PROF_DWARF_LINES_H
 
-#include "dwarf_image.h"
-#include "symbol_query.h"
+#include "symbol/dwarf_image.h"
+#include "symbol/symbol_query.h"
 
 /* An address while its unit is worked on; sorted by address. */
 struct prof__dwarf_pc {

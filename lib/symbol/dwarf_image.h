@@ -5,7 +5,7 @@
 #ifndef PROF_DWARF_IMAGE_H
 #define PROF_DWARF_IMAGE_H
 
-#include "elf_file.h"
+#include "symbol/elf_file.h"
 
 enum prof__dwarf_section {
     PROF__DWARF_INFO,

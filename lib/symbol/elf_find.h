@@ -4,8 +4,8 @@
 #ifndef PROF_ELF_FIND_H
 #define PROF_ELF_FIND_H
 
-#include "elf_file.h"
-#include "modules.h"
+#include "symbol/elf_file.h"
+#include "symbol/modules.h"
 
 /* Open the module's file, certain to be the one that was mapped. -ENOENT: there is none. */
 int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct prof__elf *ret_elf);

@@ -7,7 +7,7 @@
  *
  * Without /proc the linker's list is all there is.
  */
-#include "modules.h"
+#include "symbol/modules.h"
 
 #include <errno.h>
 #include <pthread.h>
@@ -17,9 +17,9 @@
 #include <sys/stat.h>
 
 #include "base/thread.h"
-#include "loader.h"
-#include "maps.h"
-#include "module_history.h"
+#include "symbol/loader.h"
+#include "symbol/maps.h"
+#include "symbol/module_history.h"
 #include "base/utf8.h"
 
 static void refresh_quietly(void)

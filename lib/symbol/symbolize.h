@@ -8,7 +8,7 @@
 #define PROF_SYMBOLIZE_H
 
 #include "base/arena.h"
-#include "modules.h"
+#include "symbol/modules.h"
 
 struct prof__line {
     const char *function; /* as the linker knows it (mangled); NULL: unknown. Valid UTF-8 */

@@ -4,8 +4,8 @@
 #ifndef PROF_ELF_SYMBOLS_H
 #define PROF_ELF_SYMBOLS_H
 
-#include "elf_file.h"
-#include "symbol_query.h"
+#include "symbol/elf_file.h"
+#include "symbol/symbol_query.h"
 
 /*
  * Name the n sorted queries by the function symbols that cover them: from .symtab, or .dynsym

@@ -8,7 +8,7 @@
  * libelf is not used for this: it reads a section whole, decompresses without a bound, and hands
  * out memory from malloc. Every offset from the file is checked here before it is used.
  */
-#include "elf_file.h"
+#include "symbol/elf_file.h"
 
 #include <errno.h>
 #include <fcntl.h>

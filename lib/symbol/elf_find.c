@@ -12,7 +12,7 @@
  * Only absolute paths are tried: the working directory may belong to anybody. Nothing is ever
  * fetched from a network.
  */
-#include "elf_find.h"
+#include "symbol/elf_find.h"
 
 #include <errno.h>
 #include <stdio.h>

@@ -11,7 +11,7 @@
  * that they are about to be looked at. Zeros behind each section end whatever libdw might read past
  * the end of a damaged one. Without .gnu_debugaltlink it never opens files of its own accord.
  */
-#include "dwarf_image.h"
+#include "symbol/dwarf_image.h"
 
 #include <errno.h>
 #include <stddef.h>

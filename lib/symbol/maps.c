@@ -1,7 +1,7 @@
 /*
  * maps.c - the file read to its end, then cut up in place; no stdio.
  */
-#include "maps.h"
+#include "symbol/maps.h"
 
 #include <errno.h>
 #include <fcntl.h>

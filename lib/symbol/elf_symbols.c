@@ -6,7 +6,7 @@
  * than none. Of several that cover, the one that starts last is meant, then the smaller. Aliases
  * have both in common: global goes before local before weak, then the first in the table.
  */
-#include "elf_symbols.h"
+#include "symbol/elf_symbols.h"
 
 #include <errno.h>
 #include <string.h>

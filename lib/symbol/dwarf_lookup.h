@@ -4,8 +4,8 @@
 #ifndef PROF_DWARF_LOOKUP_H
 #define PROF_DWARF_LOOKUP_H
 
-#include "elf_file.h"
-#include "symbol_query.h"
+#include "symbol/elf_file.h"
+#include "symbol/symbol_query.h"
 
 /*
  * Answer the n sorted queries from the debug information in `e`, as far as it goes. `alternate`

@@ -4,8 +4,8 @@
 #ifndef PROF_DWARF_SCAN_H
 #define PROF_DWARF_SCAN_H
 
-#include "dwarf_image.h"
-#include "dwarf_reader.h"
+#include "symbol/dwarf_image.h"
+#include "symbol/dwarf_reader.h"
 
 struct prof__dwarf_unit {
     uint64_t offset, size; /* in .debug_info, header included */

@@ -5,12 +5,12 @@
  * of sqlite's size, when a profile wants some hundred of its rows. Here the program is run once
  * and no row is kept. Versions 2 to 5; one operation an instruction, as on all that is not VLIW.
  */
-#include "dwarf_lines.h"
+#include "symbol/dwarf_lines.h"
 
 #include <dwarf.h>
 #include <errno.h>
 
-#include "dwarf_reader.h"
+#include "symbol/dwarf_reader.h"
 
 struct prof__dwarf_file {
     const char *name;

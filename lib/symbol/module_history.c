@@ -16,14 +16,14 @@
  * Bounds: a library opened and closed for ever is one record, unless others were at its place
  * in between; GONE_MAX records, oldest dropped; names are stored once and repacked.
  */
-#include "module_history.h"
+#include "symbol/module_history.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/lock.h"
-#include "loader.h"
-#include "maps.h"
+#include "symbol/loader.h"
+#include "symbol/maps.h"
 #include "table/stack_table.h"
 
 enum { GONE_MAX = 1024, NAMES_SLACK = 1 << 18 };
