@@ -10,7 +10,7 @@
 #include "table/rows.h"
 #include "snapshot.h"
 #include "thread_stacks.h"
-#include "threads_text.h"
+#include "encode/threads_text.h"
 
 #include <errno.h>
 #include <string.h>

@@ -6,7 +6,7 @@
 
 #include <prof/prof.h>
 
-#include "encode.h"
+#include "encode/encode.h"
 #include "table/rows.h"
 
 struct prof__snapshot;

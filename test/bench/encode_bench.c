@@ -14,7 +14,7 @@
 
 #include "base/clock.h"
 #include "base/random.h"
-#include "encode.h"
+#include "encode/encode.h"
 
 enum { STACKS = 10000, DEPTH = 20, LOCATIONS = 5000, FILES = 300, RUNS_MAX = 1000 };
 

@@ -12,7 +12,7 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "encode.h"
+#include "encode/encode.h"
 
 #define FIXTURE_TIME_NS 1700000000000000000
 

@@ -1,7 +1,7 @@
 /*
  * test_gzip.c - what goes in comes out again, whatever the pieces, and a sink's error comes back.
  */
-#include "gzip.h"
+#include "encode/gzip.h"
 
 #include <zlib.h>
 

@@ -1,7 +1,7 @@
 /*
  * test_strtab.c - equal strings get one place, others their own, and it holds many.
  */
-#include "strtab.h"
+#include "encode/strtab.h"
 
 #include "check.h"
 #include "faults.h"

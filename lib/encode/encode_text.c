@@ -14,14 +14,14 @@
  *
  * Source: legacy_profile.go of google/pprof; Go's runtime/pprof/pprof.go prints the same.
  */
-#include "encode.h"
+#include "encode/encode.h"
 
 #include <errno.h>
 #include <math.h>
 #include <string.h>
 #include <sys/resource.h>
 
-#include "encode_parts.h"
+#include "encode/encode_parts.h"
 #include "record/sampler.h"
 
 enum {

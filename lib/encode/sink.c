@@ -1,7 +1,7 @@
 /*
  * sink.c - write(2) to the end, and files that appear whole or not at all.
  */
-#include "sink.h"
+#include "encode/sink.h"
 
 #include <errno.h>
 #include <fcntl.h>

@@ -4,7 +4,7 @@
 #ifndef PROF_REPORT_H
 #define PROF_REPORT_H
 
-#include "encode.h"
+#include "encode/encode.h"
 #include "snapshot.h"
 
 struct prof__report_options {

@@ -4,7 +4,7 @@
  * Growing leaves the old arrays behind in the arena, which is freed whole when the request is
  * over; doubling keeps that below what the last arrays take.
  */
-#include "strtab.h"
+#include "encode/strtab.h"
 
 #include <errno.h>
 #include <string.h>

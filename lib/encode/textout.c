@@ -5,7 +5,7 @@
  * escape sequence would be obeyed by the terminal that shows it, and pprof's parser gives up on
  * lines of 64 KiB; hence the cleaning and the bound.
  */
-#include "textout.h"
+#include "encode/textout.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -5,7 +5,7 @@
 #define PROF_LOCKS_TEXT_H
 
 #include "lockstate.h"
-#include "textout.h"
+#include "encode/textout.h"
 
 /* A comment for each cycle of w[0..n): its threads, what each waits for, and who holds that. */
 void prof__locks_text_deadlocks(struct prof__textout *out, const struct prof__waiting *w, size_t n,

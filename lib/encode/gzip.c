@@ -8,7 +8,7 @@
  *
  * zlib takes its 270 KiB when the stream is opened and nothing later; none of it comes from malloc.
  */
-#include "gzip.h"
+#include "encode/gzip.h"
 
 #include <errno.h>
 #include <limits.h>

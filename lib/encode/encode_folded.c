@@ -8,12 +8,12 @@
  * '?'. Labels and sizes are not in it, so a stack may come more than once; readers add equal ones
  * up.
  */
-#include "encode.h"
+#include "encode/encode.h"
 
 #include <errno.h>
 #include <string.h>
 
-#include "encode_parts.h"
+#include "encode/encode_parts.h"
 
 enum { NAME_SIZE = 4000 };
 

@@ -4,8 +4,8 @@
 #ifndef PROF_ENCODE_PARTS_H
 #define PROF_ENCODE_PARTS_H
 
-#include "encode.h"
-#include "textout.h"
+#include "encode/encode.h"
+#include "encode/textout.h"
 
 /* Which value a reader shows first: the default type's, else the last. */
 size_t prof__report_default_value(const struct prof__report *r);

@@ -10,7 +10,7 @@
  *
  * So the tools that group such dumps read ours. Context: normal.
  */
-#include "threads_text.h"
+#include "encode/threads_text.h"
 
 #include <errno.h>
 #include <string.h>
@@ -19,10 +19,10 @@
 #include "base/task.h"
 #include "symbol/demangle.h"
 #include "table/labels.h"
-#include "locks_text.h"
+#include "encode/locks_text.h"
 #include "lockstate.h"
 #include "snapshot.h"
-#include "textout.h"
+#include "encode/textout.h"
 #include "thread_stacks.h"
 
 enum { NAME_SIZE = 4000, LABEL_SIZE = 600 };

@@ -15,16 +15,16 @@
  * protobuf_c_message_pack_to_buffer() would look natural here, but takes scratch memory for nested
  * messages from malloc; packing into memory of known size does not.
  */
-#include "encode.h"
+#include "encode/encode.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/random.h"
-#include "encode_parts.h"
-#include "gzip.h"
+#include "encode/encode_parts.h"
+#include "encode/gzip.h"
 #include "profile.pb-c.h"
-#include "strtab.h"
+#include "encode/strtab.h"
 
 enum { CHUNK_SIZE = 32 * 1024, STRINGS_AT_ONCE = 16 };
 

@@ -5,14 +5,14 @@
  * numbers are what `pprof -top` would print: flat is what ends in the function, cum what passes
  * through it, a function that is in a stack twice counted once.
  */
-#include "encode_parts.h"
+#include "encode/encode_parts.h"
 
 #include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
 #include "symbol/demangle.h"
-#include "strtab.h"
+#include "encode/strtab.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };
 
