@@ -14,12 +14,12 @@
 #include "base/lock.h"
 #include "base/slot.h"
 #include "record/collect_internal.h"
-#include "custom.h"
+#include "profile/custom.h"
 #include "last_thread.h"
 #include "symbol/modules.h"
-#include "registry.h"
+#include "profile/registry.h"
 #include "symbol/symbolize.h"
-#include "thread_stacks.h"
+#include "profile/thread_stacks.h"
 #include "unwind/stack.h"
 
 unsigned prof__fork_count;

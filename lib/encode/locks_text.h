@@ -4,7 +4,7 @@
 #ifndef PROF_LOCKS_TEXT_H
 #define PROF_LOCKS_TEXT_H
 
-#include "lockstate.h"
+#include "profile/lockstate.h"
 #include "encode/textout.h"
 
 /* A comment for each cycle of w[0..n): its threads, what each waits for, and who holds that. */

@@ -5,7 +5,7 @@
 #define PROF_REPORT_H
 
 #include "encode/encode.h"
-#include "snapshot.h"
+#include "profile/snapshot.h"
 
 struct prof__report_options {
     bool no_symbols;

@@ -20,10 +20,10 @@
 #include "symbol/demangle.h"
 #include "table/labels.h"
 #include "encode/locks_text.h"
-#include "lockstate.h"
-#include "snapshot.h"
+#include "profile/lockstate.h"
+#include "profile/snapshot.h"
 #include "encode/textout.h"
-#include "thread_stacks.h"
+#include "profile/thread_stacks.h"
 
 enum { NAME_SIZE = 4000, LABEL_SIZE = 600 };
 

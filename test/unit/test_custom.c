@@ -8,7 +8,7 @@
 
 #include "base/random.h"
 #include "check.h"
-#include "registry.h"
+#include "profile/registry.h"
 #include "table/rows.h"
 #include "unwind/stack.h"
 

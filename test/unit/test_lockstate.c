@@ -4,7 +4,7 @@
  * The deadlocks here are real ones, of threads that are left behind when the test ends. No hook is
  * in this process: all is seen from outside.
  */
-#include "lockstate.h"
+#include "profile/lockstate.h"
 
 #include <pthread.h>
 #include <sched.h>

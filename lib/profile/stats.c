@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/arena.h"
-#include "builtin.h"
+#include "profile/builtin.h"
 #include "record/collect_internal.h"
 #include "base/error.h"
 #include "table/labels.h"

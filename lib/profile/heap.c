@@ -3,7 +3,7 @@
  *
  * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
  */
-#include "builtin.h"
+#include "profile/builtin.h"
 #include "record/collect.h"
 #include "record/collect_internal.h"
 #include "record/sampler.h"

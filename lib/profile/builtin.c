@@ -1,7 +1,7 @@
 /*
  * builtin.c - the list of built-in profiles, and what their status sentences share.
  */
-#include "builtin.h"
+#include "profile/builtin.h"
 
 #include <stdarg.h>
 #include <stdio.h>

@@ -6,7 +6,7 @@
 #ifndef PROF_BUILTIN_H
 #define PROF_BUILTIN_H
 
-#include "registry.h"
+#include "profile/registry.h"
 
 extern struct prof_profile prof__profile_allocs, prof__profile_heap;
 extern struct prof_profile prof__profile_block, prof__profile_mutex;

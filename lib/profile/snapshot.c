@@ -5,7 +5,7 @@
  * last to first: writers of the heap profile add in the order that makes this come out consistent
  * (collect_heap.c).
  */
-#include "snapshot.h"
+#include "profile/snapshot.h"
 
 #include <errno.h>
 

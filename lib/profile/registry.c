@@ -4,7 +4,7 @@
  * A program has some ten of them: an array, a lock, and entries that are never removed, so that a
  * pointer to one stays good for ever.
  */
-#include "registry.h"
+#include "profile/registry.h"
 
 #include <string.h>
 

@@ -3,7 +3,7 @@
  *
  * Both are off until asked for, as in Go, and each says so itself.
  */
-#include "builtin.h"
+#include "profile/builtin.h"
 #include "record/collect.h"
 #include "record/collect_internal.h"
 #include "record/wait_sampler.h"

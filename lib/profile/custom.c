@@ -8,7 +8,7 @@
  * of times a second, and every add walks a stack first, outside the lock. A set of n keys takes 32
  * bytes a key at worst, from the kernel; profiles are never freed.
  */
-#include "custom.h"
+#include "profile/custom.h"
 
 #include <string.h>
 
@@ -16,7 +16,7 @@
 #include "base/lock.h"
 #include "base/random.h"
 #include "base/error.h"
-#include "registry.h"
+#include "profile/registry.h"
 #include "table/rows.h"
 #include "unwind/stack.h"
 

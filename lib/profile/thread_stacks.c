@@ -14,7 +14,7 @@
  * The stacks of a thousand threads are mostly shallow, so little is copied at first and more only
  * when the walk comes to the end of it.
  */
-#include "thread_stacks.h"
+#include "profile/thread_stacks.h"
 
 #include <errno.h>
 #include <prof/prof.h>

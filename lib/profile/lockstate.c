@@ -12,7 +12,7 @@
  * Locks may be freed while we look, so their memory is read through the kernel. Everything is
  * looked at from outside, without stopping a thread.
  */
-#include "lockstate.h"
+#include "profile/lockstate.h"
 
 #include <linux/futex.h>
 #include <pthread.h>

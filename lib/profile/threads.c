@@ -4,12 +4,12 @@
  * The first two have no rows of their own to fill: a snapshot is what thread_stacks.h sees now,
  * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.
  */
-#include "builtin.h"
+#include "profile/builtin.h"
 #include "record/collect_internal.h"
 #include "table/labels.h"
 #include "table/rows.h"
-#include "snapshot.h"
-#include "thread_stacks.h"
+#include "profile/snapshot.h"
+#include "profile/thread_stacks.h"
 #include "encode/threads_text.h"
 
 #include <errno.h>

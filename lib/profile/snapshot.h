@@ -5,7 +5,7 @@
 #define PROF_SNAPSHOT_H
 
 #include "base/arena.h"
-#include "registry.h"
+#include "profile/registry.h"
 
 /* One row as it was. */
 struct prof__sample {
