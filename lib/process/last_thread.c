@@ -9,7 +9,7 @@
  * That the main thread leaves shows by a thread-specific value, the destructors of which exit()
  * does not run. Without a key, or without /proc, nothing is seen, and the process stays.
  */
-#include "last_thread.h"
+#include "process/last_thread.h"
 
 #include <prof/prof.h>
 #include <pthread.h>

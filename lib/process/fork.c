@@ -7,7 +7,7 @@
  * there is nothing to do; a child goes on from its parent's numbers, as it does with its memory. A
  * process made by raw clone() or vfork() runs no handlers and has to do with that.
  */
-#include "fork.h"
+#include "process/fork.h"
 
 #include <pthread.h>
 
@@ -15,7 +15,7 @@
 #include "base/slot.h"
 #include "record/collect_internal.h"
 #include "profile/custom.h"
-#include "last_thread.h"
+#include "process/last_thread.h"
 #include "symbol/modules.h"
 #include "profile/registry.h"
 #include "symbol/symbolize.h"
