@@ -4,8 +4,8 @@
  * prof_set_last_error() of the public header is what the inside uses too: `return
  * prof_set_last_error(-ENOMEM, "...")`. Calls that succeed leave it alone.
  */
-#ifndef PROF_ERROR_H
-#define PROF_ERROR_H
+#ifndef PROF_BASE_ERROR_H
+#define PROF_BASE_ERROR_H
 
 #include <errno.h>
 #include <stdbool.h>

@@ -4,8 +4,8 @@
  * Read with secure_getenv, so a setuid program ignores them all. A value that cannot be understood
  * is reported once to the log and changes nothing; so is a variable LIBPROF_* that nobody knows.
  */
-#ifndef PROF_SETTINGS_H
-#define PROF_SETTINGS_H
+#ifndef PROF_BASE_SETTINGS_H
+#define PROF_BASE_SETTINGS_H
 
 #include "base/compiler.h"
 

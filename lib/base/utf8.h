@@ -4,8 +4,8 @@
  * One bad byte in a symbol, path or label makes some readers of profiles reject the whole, and the
  * host decides what those contain.
  */
-#ifndef PROF_UTF8_H
-#define PROF_UTF8_H
+#ifndef PROF_BASE_UTF8_H
+#define PROF_BASE_UTF8_H
 
 #include "base/arena.h"
 

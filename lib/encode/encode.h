@@ -4,8 +4,8 @@
  * A report is a profile at one moment with everything looked up. The encoders only lay it out:
  * they read no table, take no lock and know no profile by name.
  */
-#ifndef PROF_ENCODE_H
-#define PROF_ENCODE_H
+#ifndef PROF_ENCODE_ENCODE_H
+#define PROF_ENCODE_ENCODE_H
 
 #include <prof/prof.h>
 

@@ -1,8 +1,8 @@
 /*
  * encode_parts.h - what both encoders ask of a report.
  */
-#ifndef PROF_ENCODE_PARTS_H
-#define PROF_ENCODE_PARTS_H
+#ifndef PROF_ENCODE_ENCODE_PARTS_H
+#define PROF_ENCODE_ENCODE_PARTS_H
 
 #include "encode/encode.h"
 #include "encode/textout.h"

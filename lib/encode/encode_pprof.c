@@ -23,8 +23,8 @@
 #include "base/random.h"
 #include "encode/encode_parts.h"
 #include "encode/gzip.h"
-#include "profile.pb-c.h"
 #include "encode/strtab.h"
+#include "profile.pb-c.h"
 
 enum { CHUNK_SIZE = 32 * 1024, STRINGS_AT_ONCE = 16 };
 

@@ -11,8 +11,8 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "symbol/demangle.h"
 #include "encode/strtab.h"
+#include "symbol/demangle.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };
 

@@ -1,8 +1,8 @@
 /*
  * gzip.h - a zlib stream into a sink, in one pass and constant memory.
  */
-#ifndef PROF_GZIP_H
-#define PROF_GZIP_H
+#ifndef PROF_ENCODE_GZIP_H
+#define PROF_ENCODE_GZIP_H
 
 #include <prof/prof.h>
 

@@ -15,8 +15,8 @@
 #include <string.h>
 
 #include "base/random.h"
-#include "table/labels.h"
 #include "symbol/modules.h"
+#include "table/labels.h"
 #include "unwind/stack.h"
 
 /* Where objects that lost their place to another are shown: above every user address. */

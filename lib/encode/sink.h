@@ -1,8 +1,8 @@
 /*
  * sink.h - where written profiles go: a file descriptor, or a file put in place when complete.
  */
-#ifndef PROF_SINK_H
-#define PROF_SINK_H
+#ifndef PROF_ENCODE_SINK_H
+#define PROF_ENCODE_SINK_H
 
 #include <prof/prof.h>
 

@@ -1,8 +1,8 @@
 /*
  * strtab.h - each distinct string once, named by its position.
  */
-#ifndef PROF_STRTAB_H
-#define PROF_STRTAB_H
+#ifndef PROF_ENCODE_STRTAB_H
+#define PROF_ENCODE_STRTAB_H
 
 #include "base/arena.h"
 

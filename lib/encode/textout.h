@@ -1,8 +1,8 @@
 /*
  * textout.h - text into a sink, in pieces of a few KiB.
  */
-#ifndef PROF_TEXTOUT_H
-#define PROF_TEXTOUT_H
+#ifndef PROF_ENCODE_TEXTOUT_H
+#define PROF_ENCODE_TEXTOUT_H
 
 #include <prof/prof.h>
 

@@ -10,7 +10,7 @@
  * marked in the page filter for good, which leads free() and realloc() to their slow path, and
  * that asks us.
  */
-#include "boot.h"
+#include "hooks/boot.h"
 
 #include <errno.h>
 #include <stdalign.h>

@@ -4,8 +4,8 @@
  * In glibc they are the pthread ones under other names, reached without the pthread symbols, and
  * with results of their own. Context: hook.
  */
-#include "real_pthread.h"
-#include "watch.h"
+#include "hooks/real_pthread.h"
+#include "hooks/watch.h"
 
 static enum prof__wait_end c11_result(int r)
 {

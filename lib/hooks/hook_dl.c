@@ -8,8 +8,8 @@
 #include <dlfcn.h>
 #include <errno.h>
 
+#include "hooks/real.h"
 #include "record/collect.h"
-#include "real.h"
 
 PROF_SHARED int dlclose(void *handle)
 {

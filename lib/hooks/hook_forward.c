@@ -12,7 +12,7 @@
 #include <stdlib.h>
 
 #include "base/compiler.h"
-#include "real.h"
+#include "hooks/real.h"
 
 PROF_SHARED void *reallocarray(void *p, size_t n, size_t size);
 PROF_SHARED void free_sized(void *p, size_t size);

@@ -23,9 +23,9 @@
 #include <string.h>
 
 #include "base/rawlog.h"
-#include "boot.h"
+#include "hooks/boot.h"
+#include "hooks/real.h"
 #include "record/collect.h"
-#include "real.h"
 
 /* Those that libc's headers do not declare everywhere. */
 PROF_SHARED void *memalign(size_t alignment, size_t size);

@@ -8,8 +8,8 @@
  * have to wait, or have an error of its own, such as EDEADLK. Unlocking looks at the filter of
  * contended locks. Context: hook.
  */
-#include "real_pthread.h"
-#include "watch.h"
+#include "hooks/real_pthread.h"
+#include "hooks/watch.h"
 
 struct prof__lock_filter prof__lock_filter __attribute__((aligned(4096)));
 

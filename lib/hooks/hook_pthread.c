@@ -12,7 +12,7 @@
  *
  * Context: hook. Points of cancellation stay ones, and no other call becomes one.
  */
-#include "real_pthread.h"
+#include "hooks/real_pthread.h"
 
 #define HOOK(name, parameters, arguments)            \
     PROF_SHARED PROF_NO_SANITIZE int name parameters \

@@ -14,8 +14,8 @@
 #include <string.h>
 #include <time.h>
 
+#include "hooks/real.h"
 #include "record/collect.h"
-#include "real.h"
 
 PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
                           struct sigaction *restrict old)

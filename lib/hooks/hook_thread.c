@@ -11,8 +11,8 @@
 #include <pthread.h>
 #include <threads.h>
 
+#include "hooks/real.h"
 #include "record/collect.h"
-#include "real.h"
 
 struct start {
     union {

@@ -5,8 +5,8 @@
  * release a mutex, and that is charged as any other release; before the real call, since after it
  * the mutex is locked again. Most of them are points of cancellation. Context: hook.
  */
-#include "real_pthread.h"
-#include "watch.h"
+#include "hooks/real_pthread.h"
+#include "hooks/watch.h"
 
 /* --- condition variables ---------------------------------------------------------------------- */
 

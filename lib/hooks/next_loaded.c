@@ -4,7 +4,7 @@
 #include <dlfcn.h>
 #include <string.h>
 
-#include "real.h"
+#include "hooks/real.h"
 
 void *prof__hooks_next(const char *name)
 {

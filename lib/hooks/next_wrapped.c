@@ -9,8 +9,8 @@
  */
 #include <string.h>
 
-#include "real.h"
-#include "real_pthread.h"
+#include "hooks/real.h"
+#include "hooks/real_pthread.h"
 
 /* clang-format off */
 /* All are here, whichever the program calls, so a program has some objects of libc more. */

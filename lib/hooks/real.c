@@ -13,16 +13,16 @@
  * could allocate; calls that come meanwhile, most likely from that very dlsym(), are served from
  * boot.c.
  */
-#include "real.h"
+#include "hooks/real.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 #include <unistd.h>
 
-#include "boot.h"
+#include "hooks/boot.h"
+#include "hooks/real_pthread.h"
 #include "record/collect.h"
-#include "real_pthread.h"
 
 bool prof__hooks_aside;
 

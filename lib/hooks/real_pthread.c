@@ -6,15 +6,15 @@
  * every libc, and a dlsym() that succeeds does not allocate; so they come first, and each is in
  * place as soon as it is found.
  */
-#include "real_pthread.h"
+#include "hooks/real_pthread.h"
 
 #include <dlfcn.h>
 #include <errno.h>
 #include <string.h>
 
+#include "hooks/real.h"
+#include "hooks/watch.h"
 #include "record/collect.h"
-#include "real.h"
-#include "watch.h"
 
 static void look_up(void);
 static const struct prof__pthread first;

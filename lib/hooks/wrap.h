@@ -13,8 +13,8 @@
 #include <malloc.h>
 #include <stdlib.h>
 
-#include "real.h"
-#include "real_pthread.h"
+#include "hooks/real.h"
+#include "hooks/real_pthread.h"
 
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t alignment, size_t size);

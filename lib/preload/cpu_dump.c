@@ -5,7 +5,7 @@
  * seconds are over, whichever comes first. That thread blocks all signals and is in no profile. The
  * window belongs to the process that opened it; a forked child has none until it is given its own.
  */
-#include "cpu_dump.h"
+#include "preload/cpu_dump.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -22,7 +22,7 @@
 #include <prof/prof.h>
 
 #include "base/rawlog.h"
-#include "preload.h"
+#include "preload/preload.h"
 
 enum { NONE, OPEN, WRITING, DONE };
 

@@ -11,7 +11,7 @@
  * the parent of a daemon still holds the address. A short-lived thread waits and tries again.
  * A vfork() child runs no fork handlers, shares our memory, and is recognised by its process id.
  */
-#include "preload.h"
+#include "preload/preload.h"
 
 #include <dlfcn.h>
 #include <errno.h>

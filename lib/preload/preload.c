@@ -12,7 +12,7 @@
  * A forked child serves when it cannot be in its parent's way: when the address has %p in it, so
  * that each process has its own, or when the child becomes a daemon (daemon.c).
  */
-#include "preload.h"
+#include "preload/preload.h"
 
 #include <dlfcn.h>
 #include <errno.h>
@@ -26,10 +26,10 @@
 #include <prof/http.h>
 #include <prof/prof.h>
 
+#include "base/pattern.h"
 #include "base/rawlog.h"
 #include "base/thread.h"
-#include "cpu_dump.h"
-#include "pattern.h"
+#include "preload/cpu_dump.h"
 
 static const char *address; /* LIBPROF_HTTP, or NULL */
 static const char *dump;    /* LIBPROF_DUMP, or NULL */

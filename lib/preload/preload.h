@@ -1,8 +1,8 @@
 /*
  * preload.h - between the files of libprof-preload.so.
  */
-#ifndef PROF_PRELOAD_H
-#define PROF_PRELOAD_H
+#ifndef PROF_PRELOAD_PRELOAD_H
+#define PROF_PRELOAD_PRELOAD_H
 
 #include "base/compiler.h"
 

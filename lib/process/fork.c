@@ -13,13 +13,13 @@
 
 #include "base/lock.h"
 #include "base/slot.h"
-#include "record/collect_internal.h"
-#include "profile/custom.h"
 #include "process/last_thread.h"
-#include "symbol/modules.h"
+#include "profile/custom.h"
 #include "profile/registry.h"
-#include "symbol/symbolize.h"
 #include "profile/thread_stacks.h"
+#include "record/collect_internal.h"
+#include "symbol/modules.h"
+#include "symbol/symbolize.h"
 #include "unwind/stack.h"
 
 unsigned prof__fork_count;

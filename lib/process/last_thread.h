@@ -1,8 +1,8 @@
 /*
  * last_thread.h - the profiler's threads do not keep a process alive.
  */
-#ifndef PROF_LAST_THREAD_H
-#define PROF_LAST_THREAD_H
+#ifndef PROF_PROCESS_LAST_THREAD_H
+#define PROF_PROCESS_LAST_THREAD_H
 
 /* When libprof is loaded, by the main thread as a rule. */
 void prof__last_thread_init(void);

@@ -3,8 +3,8 @@
  *
  * Each profile_NAME.c holds one definition: what its rows mean to a reader. prof.c registers them.
  */
-#ifndef PROF_BUILTIN_H
-#define PROF_BUILTIN_H
+#ifndef PROF_PROFILE_BUILTIN_H
+#define PROF_PROFILE_BUILTIN_H
 
 #include "profile/registry.h"
 

@@ -2,9 +2,9 @@
  * profile_cpu.c - the CPU profile, which is not in the registry: without a window it has nothing to
  * say. Also prof_cpu_start() and prof_cpu_stop(), which are one window that the process shares.
  */
+#include "base/error.h"
 #include "profile/builtin.h"
 #include "record/collect_internal.h"
-#include "base/error.h"
 
 #include <string.h>
 

@@ -13,9 +13,9 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "base/lock.h"
 #include "base/random.h"
-#include "base/error.h"
 #include "profile/registry.h"
 #include "table/rows.h"
 #include "unwind/stack.h"

@@ -5,8 +5,8 @@
  * Two sources: what the hooks have seen begin (wait_table.h), when a rate is on; and what the
  * kernel tells of any thread that sleeps on a futex, always. Context of all of it: normal.
  */
-#ifndef PROF_LOCKSTATE_H
-#define PROF_LOCKSTATE_H
+#ifndef PROF_PROFILE_LOCKSTATE_H
+#define PROF_PROFILE_LOCKSTATE_H
 
 #include <sys/types.h>
 

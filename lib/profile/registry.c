@@ -8,8 +8,8 @@
 
 #include <string.h>
 
-#include "base/lock.h"
 #include "base/error.h"
+#include "base/lock.h"
 
 enum { PROFILES_MAX = PROF__TABLES };
 

@@ -1,8 +1,8 @@
 /*
  * registry.h - name -> what the profile measures and how to read it.
  */
-#ifndef PROF_REGISTRY_H
-#define PROF_REGISTRY_H
+#ifndef PROF_PROFILE_REGISTRY_H
+#define PROF_PROFILE_REGISTRY_H
 
 #include <prof/prof.h>
 

@@ -1,8 +1,8 @@
 /*
  * snapshot.h - the rows of one profile copied out, and differences of two such copies.
  */
-#ifndef PROF_SNAPSHOT_H
-#define PROF_SNAPSHOT_H
+#ifndef PROF_PROFILE_SNAPSHOT_H
+#define PROF_PROFILE_SNAPSHOT_H
 
 #include "base/arena.h"
 #include "profile/registry.h"

@@ -9,9 +9,9 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "profile/builtin.h"
 #include "record/collect_internal.h"
-#include "base/error.h"
 #include "table/labels.h"
 #include "table/lock_ledger.h"
 #include "table/rows.h"

@@ -20,13 +20,13 @@
 #include <prof/prof.h>
 #include <string.h>
 
-#include "record/ask.h"
 #include "base/clock.h"
+#include "base/error.h"
 #include "base/lock.h"
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
-#include "base/error.h"
+#include "record/ask.h"
 #include "unwind/stack.h"
 
 enum { TRIES = 8, ANSWER_NS = 100 * 1000 * 1000 };

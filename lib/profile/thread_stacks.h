@@ -1,8 +1,8 @@
 /*
  * thread_stacks.h - the stacks of all threads of the process, as they are now.
  */
-#ifndef PROF_THREAD_STACKS_H
-#define PROF_THREAD_STACKS_H
+#ifndef PROF_PROFILE_THREAD_STACKS_H
+#define PROF_PROFILE_THREAD_STACKS_H
 
 #include <sys/types.h>
 

@@ -5,12 +5,12 @@
  * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.
  */
 #include "profile/builtin.h"
+#include "profile/snapshot.h"
+#include "profile/thread_stacks.h"
+#include "profile/threads_text.h"
 #include "record/collect_internal.h"
 #include "table/labels.h"
 #include "table/rows.h"
-#include "profile/snapshot.h"
-#include "profile/thread_stacks.h"
-#include "encode/threads_text.h"
 
 #include <errno.h>
 #include <string.h>

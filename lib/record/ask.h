@@ -4,8 +4,8 @@
  * For threads that are on a processor nothing else will do. The others are not asked: a signal
  * ends many system calls with EINTR, whatever SA_RESTART says.
  */
-#ifndef PROF_ASK_H
-#define PROF_ASK_H
+#ifndef PROF_RECORD_ASK_H
+#define PROF_RECORD_ASK_H
 
 #include <signal.h>
 #include <sys/types.h>

@@ -1,8 +1,8 @@
 /*
  * call_number.h - which system call an instruction makes.
  */
-#ifndef PROF_CALL_NUMBER_H
-#define PROF_CALL_NUMBER_H
+#ifndef PROF_RECORD_CALL_NUMBER_H
+#define PROF_RECORD_CALL_NUMBER_H
 
 #include "base/compiler.h"
 

@@ -4,8 +4,8 @@
  * The inline parts are the hot path: a few instructions, no call. Everything rare is behind one
  * branch. Context of all of it: hook.
  */
-#ifndef PROF_COLLECT_H
-#define PROF_COLLECT_H
+#ifndef PROF_RECORD_COLLECT_H
+#define PROF_RECORD_COLLECT_H
 
 #include <signal.h>
 

@@ -33,15 +33,15 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "base/error.h"
 #include "base/lock.h"
+#include "base/settings.h"
 #include "base/slot.h"
 #include "base/task.h"
 #include "record/cpu_timers.h"
-#include "base/error.h"
 #include "record/own_signal.h"
 #include "record/resume.h"
 #include "table/rows.h"
-#include "base/settings.h"
 #include "table/stack_table.h"
 #include "unwind/bounds.h"
 #include "unwind/stack.h"

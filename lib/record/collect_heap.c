@@ -22,11 +22,11 @@
 #include <xmmintrin.h>
 
 #include "base/clock.h"
-#include "base/random.h"
 #include "base/error.h"
-#include "table/rows.h"
-#include "record/sampler.h"
+#include "base/random.h"
 #include "base/settings.h"
+#include "record/sampler.h"
+#include "table/rows.h"
 #include "table/stack_table.h"
 #include "unwind/stack.h"
 

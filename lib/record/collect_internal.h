@@ -1,8 +1,8 @@
 /*
  * collect_internal.h - what prof.c asks of the recording half: rates and counts.
  */
-#ifndef PROF_COLLECT_INTERNAL_H
-#define PROF_COLLECT_INTERNAL_H
+#ifndef PROF_RECORD_COLLECT_INTERNAL_H
+#define PROF_RECORD_COLLECT_INTERNAL_H
 
 #include "base/thread.h"
 

@@ -27,12 +27,12 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "table/rows.h"
 #include "base/settings.h"
+#include "record/wait_sampler.h"
+#include "table/rows.h"
 #include "table/stack_table.h"
 #include "unwind/stack.h"
 #include "unwind/tail.h"
-#include "record/wait_sampler.h"
 
 enum { EVENTS, NANOSECONDS };
 

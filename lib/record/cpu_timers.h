@@ -4,8 +4,8 @@
  * A process-wide timer would do with less, but hits whichever thread runs when the tick comes, and
  * counts bursts wrong by half. None of this locks: all calls are made under collect_cpu.c's lock.
  */
-#ifndef PROF_CPU_TIMERS_H
-#define PROF_CPU_TIMERS_H
+#ifndef PROF_RECORD_CPU_TIMERS_H
+#define PROF_RECORD_CPU_TIMERS_H
 
 #include <signal.h>
 #include <sys/types.h>

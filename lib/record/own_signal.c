@@ -11,8 +11,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "record/ask.h"
 #include "base/thread.h"
+#include "record/ask.h"
 #include "record/collect.h"
 #include "record/cpu_timers.h"
 

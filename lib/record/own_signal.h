@@ -1,8 +1,8 @@
 /*
  * own_signal.h - the signals that libprof handles, beside those that the program does.
  */
-#ifndef PROF_OWN_SIGNAL_H
-#define PROF_OWN_SIGNAL_H
+#ifndef PROF_RECORD_OWN_SIGNAL_H
+#define PROF_RECORD_OWN_SIGNAL_H
 
 #include <signal.h>
 

@@ -4,8 +4,8 @@
  * SA_RESTART does this for some calls. Others, poll(), epoll_wait() and nanosleep() among them,
  * return EINTR after any handler, and programs that install no handlers do not expect it.
  */
-#ifndef PROF_RESUME_H
-#define PROF_RESUME_H
+#ifndef PROF_RECORD_RESUME_H
+#define PROF_RECORD_RESUME_H
 
 #include "base/compiler.h"
 

@@ -4,8 +4,8 @@
  * As in Go's runtime/mprof.go, but computed when the event is recorded, with the rate that is in
  * force then; so a change of rate moves nothing that has been counted.
  */
-#ifndef PROF_WAIT_SAMPLER_H
-#define PROF_WAIT_SAMPLER_H
+#ifndef PROF_RECORD_WAIT_SAMPLER_H
+#define PROF_RECORD_WAIT_SAMPLER_H
 
 #include "base/compiler.h"
 

@@ -3,8 +3,8 @@
  *
  * Clients of the protobuf demangle by themselves; this is for text that is read as it is.
  */
-#ifndef PROF_DEMANGLE_H
-#define PROF_DEMANGLE_H
+#ifndef PROF_SYMBOL_DEMANGLE_H
+#define PROF_SYMBOL_DEMANGLE_H
 
 #include "base/arena.h"
 

@@ -2,8 +2,8 @@
  * dwarf_image.h - the DWARF sections of a file, laid out in memory of ours as a small ELF file that
  * libdw can work on.
  */
-#ifndef PROF_DWARF_IMAGE_H
-#define PROF_DWARF_IMAGE_H
+#ifndef PROF_SYMBOL_DWARF_IMAGE_H
+#define PROF_SYMBOL_DWARF_IMAGE_H
 
 #include "symbol/elf_file.h"
 

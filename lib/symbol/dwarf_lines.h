@@ -1,8 +1,8 @@
 /*
  * dwarf_lines.h - addresses of one compilation unit -> file and line.
  */
-#ifndef PROF_DWARF_LINES_H
-#define PROF_DWARF_LINES_H
+#ifndef PROF_SYMBOL_DWARF_LINES_H
+#define PROF_SYMBOL_DWARF_LINES_H
 
 #include "symbol/dwarf_image.h"
 #include "symbol/symbol_query.h"

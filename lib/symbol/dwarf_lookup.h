@@ -1,8 +1,8 @@
 /*
  * dwarf_lookup.h - addresses -> functions, inlined ones included, files and lines, from DWARF.
  */
-#ifndef PROF_DWARF_LOOKUP_H
-#define PROF_DWARF_LOOKUP_H
+#ifndef PROF_SYMBOL_DWARF_LOOKUP_H
+#define PROF_SYMBOL_DWARF_LOOKUP_H
 
 #include "symbol/elf_file.h"
 #include "symbol/symbol_query.h"

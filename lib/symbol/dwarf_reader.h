@@ -2,8 +2,8 @@
  * dwarf_reader.h - numbers out of a stretch of DWARF. Reading past its end gives zeros and is
  * remembered, so that a caller checks once, not at each number.
  */
-#ifndef PROF_DWARF_READER_H
-#define PROF_DWARF_READER_H
+#ifndef PROF_SYMBOL_DWARF_READER_H
+#define PROF_SYMBOL_DWARF_READER_H
 
 #include <string.h>
 

@@ -1,8 +1,8 @@
 /*
  * dwarf_scan.h - the units of .debug_info, and the entries of one in a single pass.
  */
-#ifndef PROF_DWARF_SCAN_H
-#define PROF_DWARF_SCAN_H
+#ifndef PROF_SYMBOL_DWARF_SCAN_H
+#define PROF_SYMBOL_DWARF_SCAN_H
 
 #include "symbol/dwarf_image.h"
 #include "symbol/dwarf_reader.h"

@@ -1,8 +1,8 @@
 /*
  * elf_file.h - an ELF file read with pread(2): sections, segments, build id.
  */
-#ifndef PROF_ELF_FILE_H
-#define PROF_ELF_FILE_H
+#ifndef PROF_SYMBOL_ELF_FILE_H
+#define PROF_SYMBOL_ELF_FILE_H
 
 #include <elf.h>
 

@@ -1,8 +1,8 @@
 /*
  * elf_find.h - the file that holds what a module had mapped, and that with its debug information.
  */
-#ifndef PROF_ELF_FIND_H
-#define PROF_ELF_FIND_H
+#ifndef PROF_SYMBOL_ELF_FIND_H
+#define PROF_SYMBOL_ELF_FIND_H
 
 #include "symbol/elf_file.h"
 #include "symbol/modules.h"

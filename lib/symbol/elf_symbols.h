@@ -1,8 +1,8 @@
 /*
  * elf_symbols.h - addresses -> function symbols, from a file or from a loaded object.
  */
-#ifndef PROF_ELF_SYMBOLS_H
-#define PROF_ELF_SYMBOLS_H
+#ifndef PROF_SYMBOL_ELF_SYMBOLS_H
+#define PROF_SYMBOL_ELF_SYMBOLS_H
 
 #include "symbol/elf_file.h"
 #include "symbol/symbol_query.h"

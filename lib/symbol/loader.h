@@ -1,8 +1,8 @@
 /*
  * loader.h - the dynamic linker's list of objects.
  */
-#ifndef PROF_LOADER_H
-#define PROF_LOADER_H
+#ifndef PROF_SYMBOL_LOADER_H
+#define PROF_SYMBOL_LOADER_H
 
 #include "symbol/maps.h"
 #include "symbol/modules.h"

@@ -1,8 +1,8 @@
 /*
  * maps.h - /proc/self/maps: what is mapped executable.
  */
-#ifndef PROF_MAPS_H
-#define PROF_MAPS_H
+#ifndef PROF_SYMBOL_MAPS_H
+#define PROF_SYMBOL_MAPS_H
 
 #include "base/arena.h"
 #include "base/compiler.h"

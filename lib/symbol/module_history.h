@@ -1,8 +1,8 @@
 /*
  * module_history.h - the objects that are loaded and those that were, with the epochs of each.
  */
-#ifndef PROF_MODULE_HISTORY_H
-#define PROF_MODULE_HISTORY_H
+#ifndef PROF_SYMBOL_MODULE_HISTORY_H
+#define PROF_SYMBOL_MODULE_HISTORY_H
 
 #include "symbol/modules.h"
 

@@ -17,10 +17,10 @@
 #include <sys/stat.h>
 
 #include "base/thread.h"
+#include "base/utf8.h"
 #include "symbol/loader.h"
 #include "symbol/maps.h"
 #include "symbol/module_history.h"
-#include "base/utf8.h"
 
 static void refresh_quietly(void)
 {

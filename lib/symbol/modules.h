@@ -5,8 +5,8 @@
  * epoch (stack_table.h) at which the stack was first seen: each object carries the span of epochs
  * in which it was mapped.
  */
-#ifndef PROF_MODULES_H
-#define PROF_MODULES_H
+#ifndef PROF_SYMBOL_MODULES_H
+#define PROF_SYMBOL_MODULES_H
 
 #include "base/arena.h"
 #include "base/compiler.h"

@@ -5,8 +5,8 @@
  * of it is kept. A profile asks for thousands of addresses at a time and its answers are cached,
  * so an index would cost memory for the rare question.
  */
-#ifndef PROF_SYMBOL_QUERY_H
-#define PROF_SYMBOL_QUERY_H
+#ifndef PROF_SYMBOL_SYMBOL_QUERY_H
+#define PROF_SYMBOL_SYMBOL_QUERY_H
 
 #include "base/compiler.h"
 #include "symbol/symbolize.h"

@@ -28,10 +28,10 @@
 #include "base/lock.h"
 #include "base/random.h"
 #include "base/thread.h"
+#include "base/utf8.h"
 #include "symbol/dwarf_lookup.h"
 #include "symbol/elf_find.h"
 #include "symbol/elf_symbols.h"
-#include "base/utf8.h"
 
 #define CACHE_MAX   ((size_t)32 << 20) /* bytes */
 #define DEADLINE_NS 4000000000         /* for DWARF in one request; then symbol tables only */

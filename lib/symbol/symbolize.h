@@ -4,8 +4,8 @@
  * From DWARF where there is any (also in separate debug files), else the symbol table, else
  * nothing. Runs when a profile is read, never when a sample is taken.
  */
-#ifndef PROF_SYMBOLIZE_H
-#define PROF_SYMBOLIZE_H
+#ifndef PROF_SYMBOL_SYMBOLIZE_H
+#define PROF_SYMBOL_SYMBOLIZE_H
 
 #include "base/arena.h"
 #include "symbol/modules.h"

@@ -19,10 +19,10 @@
 #include <string.h>
 
 #include "base/arena.h"
+#include "base/error.h"
 #include "base/random.h"
 #include "base/slot.h"
 #include "base/thread.h"
-#include "base/error.h"
 
 enum { HEADS = 1 << 12 };
 

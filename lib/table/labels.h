@@ -4,8 +4,8 @@
  * A row carries that number, and so does every thread: pushing a label makes a new set out of the
  * current one. A set has at most one value for a key.
  */
-#ifndef PROF_LABELS_H
-#define PROF_LABELS_H
+#ifndef PROF_TABLE_LABELS_H
+#define PROF_TABLE_LABELS_H
 
 #include "base/compiler.h"
 

@@ -1,8 +1,8 @@
 /*
  * live_table.h - sampled blocks by address, and the page filter that every free asks first.
  */
-#ifndef PROF_LIVE_TABLE_H
-#define PROF_LIVE_TABLE_H
+#ifndef PROF_TABLE_LIVE_TABLE_H
+#define PROF_TABLE_LIVE_TABLE_H
 
 #include "base/compiler.h"
 

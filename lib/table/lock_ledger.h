@@ -5,8 +5,8 @@
  * A lock is only known by its address and never read. Nothing here takes a lock or allocates.
  * Context of all of it: hook, signal, but where it says otherwise.
  */
-#ifndef PROF_LOCK_LEDGER_H
-#define PROF_LOCK_LEDGER_H
+#ifndef PROF_TABLE_LOCK_LEDGER_H
+#define PROF_TABLE_LOCK_LEDGER_H
 
 #include "base/compiler.h"
 

@@ -4,8 +4,8 @@
  * The one table behind every profile. A row is found or made without a lock, lives for ever, and
  * is added to with plain atomic additions.
  */
-#ifndef PROF_ROWS_H
-#define PROF_ROWS_H
+#ifndef PROF_TABLE_ROWS_H
+#define PROF_TABLE_ROWS_H
 
 #include "base/compiler.h"
 #include "table/stack_table.h"

@@ -1,8 +1,8 @@
 /*
  * stack_table.h - each distinct call stack stored once and named by a 32-bit id.
  */
-#ifndef PROF_STACK_TABLE_H
-#define PROF_STACK_TABLE_H
+#ifndef PROF_TABLE_STACK_TABLE_H
+#define PROF_TABLE_STACK_TABLE_H
 
 #include "base/compiler.h"
 

@@ -1,8 +1,8 @@
 /*
  * tables.h - the memory bound that stacks and rows share.
  */
-#ifndef PROF_TABLES_H
-#define PROF_TABLES_H
+#ifndef PROF_TABLE_TABLES_H
+#define PROF_TABLE_TABLES_H
 
 #include "base/compiler.h"
 

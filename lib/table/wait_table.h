@@ -2,8 +2,8 @@
  * wait_table.h - which thread is waiting for what right now, as far as the hooks have seen it
  * begin.
  */
-#ifndef PROF_WAIT_TABLE_H
-#define PROF_WAIT_TABLE_H
+#ifndef PROF_TABLE_WAIT_TABLE_H
+#define PROF_TABLE_WAIT_TABLE_H
 
 #include "base/compiler.h"
 

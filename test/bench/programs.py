@@ -36,7 +36,7 @@ class Server:
         argv = command(self.port, self.folder)
         env = b.environment(candidate.env)
         if candidate.name == "profrun":
-            argv = [os.path.join(b.build, "lib/preload/profrun"), "--http",
+            argv = [os.path.join(b.build, "lib/tool/profrun"), "--http",
                     "unix:" + os.path.join(self.folder, "prof.sock"), "--"] + argv
         self.process = subprocess.Popen(argv, env=env, cwd=self.folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)

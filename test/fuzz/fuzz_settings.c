@@ -1,8 +1,8 @@
 /*
  * fuzz_settings.c - the environment: a value is understood, and in range, or changes nothing.
  */
-#include "fuzz.h"
 #include "base/settings.h"
+#include "fuzz.h"
 
 #include <stdlib.h>
 #include <string.h>

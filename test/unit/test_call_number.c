@@ -1,6 +1,6 @@
 /*
- * test_call_number.c - tests lib/record/call_number.c: which system call an instruction makes. A wrong
- * answer would make another call than the program did, so in doubt there is none.
+ * test_call_number.c - tests lib/record/call_number.c: which system call an instruction makes. A
+ * wrong answer would make another call than the program did, so in doubt there is none.
  */
 #include "record/call_number.h"
 

@@ -3,11 +3,11 @@
  */
 #include <zlib.h>
 
+#include "base/utf8.h"
 #include "check.h"
 #include "encode_fixture.h"
 #include "faults.h"
 #include "profile.pb-c.h"
-#include "base/utf8.h"
 
 typedef Perftools__Profiles__Profile Profile;
 

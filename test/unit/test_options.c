@@ -1,6 +1,6 @@
 /*
- * test_options.c - structs that older and newer callers pass: lib/process/prof.c, lib/profile/stats.c and
- * http/options.c.
+ * test_options.c - structs that older and newer callers pass: lib/process/prof.c,
+ * lib/profile/stats.c and http/options.c.
  *
  * Each struct lies at the very end of a page, with nothing behind it, so that reading or writing
  * past its size would be the end of the test.

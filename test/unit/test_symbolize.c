@@ -18,8 +18,8 @@
 #include "check.h"
 #include "symbol/elf_file.h"
 #include "symbol/elf_symbols.h"
-#include "table/stack_table.h"
 #include "symbol/symbolize.h"
+#include "table/stack_table.h"
 #include "temp_dir.h"
 
 /* A child forked while another thread is inside AddressSanitizer's malloc may hang in it. */

@@ -5,7 +5,7 @@
  * no loader. Who then waits for a profile would wait for long. So the file is looked at, through
  * the interpreters of scripts, as the kernel will. In doubt the answer is yes.
  */
-#include "target.h"
+#include "tool/target.h"
 
 #include <elf.h>
 #include <errno.h>

@@ -1,8 +1,8 @@
 /*
  * target.h - can a library be preloaded into this program?
  */
-#ifndef PROF_PRELOAD_TARGET_H
-#define PROF_PRELOAD_TARGET_H
+#ifndef PROF_TOOL_TARGET_H
+#define PROF_TOOL_TARGET_H
 
 #include <stddef.h>
 

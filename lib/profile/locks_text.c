@@ -7,7 +7,7 @@
  *
  * Comments, so the tools that group such dumps pass over them. Context: normal.
  */
-#include "encode/locks_text.h"
+#include "profile/locks_text.h"
 
 #include "base/task.h"
 

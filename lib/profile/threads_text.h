@@ -1,8 +1,8 @@
 /*
  * threads_text.h - threads one by one, for people: debug=2.
  */
-#ifndef PROF_THREADS_TEXT_H
-#define PROF_THREADS_TEXT_H
+#ifndef PROF_PROFILE_THREADS_TEXT_H
+#define PROF_PROFILE_THREADS_TEXT_H
 
 #include "encode/report.h"
 

@@ -1,11 +1,11 @@
 /*
  * locks_text.h - who waits for which lock, and deadlocks, for people: part of threads?debug=2.
  */
-#ifndef PROF_LOCKS_TEXT_H
-#define PROF_LOCKS_TEXT_H
+#ifndef PROF_PROFILE_LOCKS_TEXT_H
+#define PROF_PROFILE_LOCKS_TEXT_H
 
-#include "profile/lockstate.h"
 #include "encode/textout.h"
+#include "profile/lockstate.h"
 
 /* A comment for each cycle of w[0..n): its threads, what each waits for, and who holds that. */
 void prof__locks_text_deadlocks(struct prof__textout *out, const struct prof__waiting *w, size_t n,

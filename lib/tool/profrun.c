@@ -22,8 +22,8 @@
 
 #include <prof/prof.h>
 
-#include "pattern.h"
-#include "target.h"
+#include "base/pattern.h"
+#include "tool/target.h"
 
 #define PRELOAD      "libprof-preload.so"
 #define HTTP_DEFAULT "127.0.0.1:6060"

@@ -10,20 +10,20 @@
  *
  * So the tools that group such dumps read ours. Context: normal.
  */
-#include "encode/threads_text.h"
+#include "profile/threads_text.h"
 
 #include <errno.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/task.h"
-#include "symbol/demangle.h"
-#include "table/labels.h"
-#include "encode/locks_text.h"
+#include "encode/textout.h"
+#include "profile/locks_text.h"
 #include "profile/lockstate.h"
 #include "profile/snapshot.h"
-#include "encode/textout.h"
 #include "profile/thread_stacks.h"
+#include "symbol/demangle.h"
+#include "table/labels.h"
 
 enum { NAME_SIZE = 4000, LABEL_SIZE = 600 };
 

@@ -1,8 +1,8 @@
 /*
  * pattern.h - paths with %p (process id), %n (program name) and %% in them.
  */
-#ifndef PROF_PRELOAD_PATTERN_H
-#define PROF_PRELOAD_PATTERN_H
+#ifndef PROF_BASE_PATTERN_H
+#define PROF_BASE_PATTERN_H
 
 #include "base/compiler.h"
 

@@ -1,7 +1,7 @@
 /*
  * pattern.c - paths with %p, %n and %% in them. No stdio, no malloc.
  */
-#include "pattern.h"
+#include "base/pattern.h"
 
 #include <errno.h>
 #include <string.h>
