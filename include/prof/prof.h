@@ -197,6 +197,8 @@ PROF_API int prof_profile_write_fd(struct prof_profile *p, int fd, int debug);
 /**
  * The same to a file, created with mode 0600 or replaced. It is written beside its final name and
  * renamed when complete, so a reader never sees half a profile, and on an error nothing is left.
+ * Any number of threads may write one path at once: one of them has the last word. A pipe, terminal
+ * or device is written to, and never replaced.
  */
 PROF_API int prof_profile_write_file(struct prof_profile *p, const char *path, int debug);
 

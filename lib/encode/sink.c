@@ -14,6 +14,8 @@
 #include "base/compiler.h"
 #include "base/error.h"
 
+enum { TRIES_MAX = 1000 }; /* of names left behind by processes that died */
+
 int prof__sink_fd(void *arg, const void *data, size_t size)
 {
     const char *p = data;
@@ -33,14 +35,36 @@ int prof__sink_fd(void *arg, const void *data, size_t size)
     return 0;
 }
 
-/* A pipe, terminal or device is written as it is: it cannot be replaced. */
+/* A file beside `path` under a name that nobody else uses: several threads, or processes that share
+ * a folder but not the count of processes, may write one path at once. What is there already, a
+ * link above all, is not touched. A descriptor, or a negative errno. */
+static int open_temporary(const char *path, char *ret_name, size_t size)
+{
+    static _Atomic unsigned turn;
+
+    for (unsigned tries = 0; tries < TRIES_MAX; tries++) {
+        unsigned n = atomic_fetch_add_explicit(&turn, 1, memory_order_relaxed);
+        int length = snprintf(ret_name, size, "%s.%d.%u.tmp", path, (int)getpid(), n);
+
+        if (length < 0 || (size_t)length >= size)
+            return -ENAMETOOLONG;
+        int fd = open(ret_name, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC | O_NOFOLLOW, 0600);
+        if (fd >= 0 || errno != EEXIST)
+            return fd >= 0 ? fd : -errno;
+    }
+    return -EEXIST;
+}
+
+/* A pipe, terminal or device is written as it is, and never replaced. A descriptor, or a negative
+ * errno; -ENOENT: it is none of these. */
 static int open_special(const char *path)
 {
     struct stat st;
 
     if (stat(path, &st) < 0 || S_ISREG(st.st_mode))
-        return -1;
-    return open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+        return -ENOENT;
+    int fd = open(path, O_WRONLY | O_CLOEXEC | O_NOCTTY);
+    return fd >= 0 ? fd : -errno;
 }
 
 int prof__sink_file(const char *path,
@@ -51,15 +75,10 @@ int prof__sink_file(const char *path,
     int fd = open_special(path);
     bool special = fd >= 0;
 
-    if (!special) {
-        int n = snprintf(temporary, sizeof(temporary), "%s.%d.tmp", path, (int)getpid());
-
-        if (n < 0 || (size_t)n >= sizeof(temporary))
-            return prof_set_last_error(-ENAMETOOLONG, "the file name is too long");
-        fd = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
-    }
+    if (fd == -ENOENT)
+        fd = open_temporary(path, temporary, sizeof(temporary));
     if (fd < 0)
-        return prof_set_last_error(-errno, "cannot create %.80s: %s", path, strerror(errno));
+        return prof_set_last_error(fd, "cannot create %.80s: %s", path, strerror(-fd));
 
     int r = write(write_arg, prof__sink_fd, &fd);
     if (close(fd) < 0 && r == 0)
