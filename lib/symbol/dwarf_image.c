@@ -94,11 +94,12 @@ static void fill_head(struct prof__dwarf_image *im)
     h->elf.e_shnum = (Elf64_Half)(n + 1);
 }
 
-static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i, bool compressed)
+static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i,
+                enum prof__packing packing)
 {
     struct prof__dwarf_part *p = &im->part[i];
 
-    if (compressed)
+    if (packing != PROF__PLAIN)
         return prof__elf_section_inflate(im->elf, a, p->header, p->data, p->size);
     if (!parts[i].by_need)
         return prof__elf_read(im->elf, p->header->sh_offset, p->data, p->size) ? 0 : -EINVAL;
@@ -114,7 +115,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
                            const struct prof__elf *e)
 {
     uint64_t total = PAGE, whole = 0, at = PAGE;
-    bool compressed[PROF__DWARF_SECTIONS] = { false };
+    enum prof__packing packing[PROF__DWARF_SECTIONS] = { PROF__PLAIN };
     int r = 0;
 
     memset(im, 0, sizeof(*im));
@@ -124,14 +125,14 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
         const Elf64_Shdr *s = prof__elf_section(e, parts[i].name);
         uint64_t size;
 
-        if (!s || prof__elf_section_size(e, s, &size, &compressed[i]) < 0 || size == 0)
+        if (!s || prof__elf_section_size(e, s, &size, &packing[i]) < 0 || size == 0)
             continue;
-        if (compressed[i] && size > COMPRESSED_MAX)
+        if (packing[i] != PROF__PLAIN && size > COMPRESSED_MAX)
             return -ENOENT;
         p->header = s;
         p->size = size;
         total += pages(size) + PAGE;
-        if (compressed[i] || !parts[i].by_need)
+        if (packing[i] != PROF__PLAIN || !parts[i].by_need)
             whole += size;
         if (total > IMAGE_MAX || whole > WHOLE_MAX)
             return -ENOENT;
@@ -149,7 +150,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
             continue;
         p->data = im->base + at;
         at += pages(p->size) + PAGE;
-        r = load(im, a, i, compressed[i]);
+        r = load(im, a, i, packing[i]);
         if (r < 0) {
             prof__dwarf_image_close(im);
             return r == -ENOMEM ? r : -ENOENT;

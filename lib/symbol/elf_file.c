@@ -16,15 +16,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#define ZLIB_CONST
-#include <zlib.h>
+#include "symbol/elf_unpack.h"
 
 enum {
     SECTIONS_MAX = 1 << 16,
     SEGMENTS_MAX = 4096,
     NAMES_MAX = 1 << 24,
     NOTES_MAX = 1 << 16,
-    INFLATE_CHUNK = 1 << 16,
 };
 
 _Atomic uint64_t prof__elf_troubles;
@@ -44,6 +42,12 @@ bool prof__elf_read(const struct prof__elf *e, uint64_t offset, void *buf, size_
 
     if (offset > INT64_MAX)
         return false;
+    if (e->memory) {
+        if (offset > e->size || n > e->size - offset)
+            return false;
+        memcpy(buf, e->memory + offset, n);
+        return true;
+    }
     while (n > 0) {
         ssize_t got = pread(e->fd, to, PROF_MIN(n, (size_t)1 << 30), (off_t)offset);
 
@@ -178,32 +182,19 @@ static int read_sections(struct prof__elf *e, struct prof__arena *a, const Elf64
     return 0;
 }
 
-int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path)
+bool prof__elf_is_ours(const Elf64_Ehdr *h)
 {
-    struct stat st;
+    return memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 &&
+           h->e_ident[EI_DATA] == ELFDATA2LSB && h->e_machine == EM_X86_64;
+}
+
+/* Of a file whose bytes can be read: the tables. */
+static int read_tables(struct prof__elf *e, struct prof__arena *a)
+{
     Elf64_Ehdr h;
 
-    memset(e, 0, sizeof(*e));
-    e->fd = -1;
-    if (stat(path, &st) < 0) /* to open a device may do something */
-        return trouble(-errno);
-    if (!S_ISREG(st.st_mode))
+    if (!prof__elf_read(e, 0, &h, sizeof(h)) || !prof__elf_is_ours(&h))
         return -ENOEXEC;
-    e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
-    if (e->fd < 0)
-        return trouble(-errno);
-    if (fstat(e->fd, &st) < 0)
-        return trouble(-errno);
-    if (!S_ISREG(st.st_mode))
-        return -ENOEXEC;
-    e->size = (uint64_t)st.st_size;
-    e->device = st.st_dev;
-    e->inode = st.st_ino;
-    if (!prof__elf_read(e, 0, &h, sizeof(h)) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 ||
-        h.e_ident[EI_CLASS] != ELFCLASS64 || h.e_ident[EI_DATA] != ELFDATA2LSB ||
-        h.e_machine != EM_X86_64)
-        return -ENOEXEC;
-
     if (h.e_phnum && h.e_phnum <= SEGMENTS_MAX && h.e_phentsize == sizeof(Elf64_Phdr)) {
         const void *table;
         int r = read_table(e, a, h.e_phoff, h.e_phnum, sizeof(Elf64_Phdr), &table);
@@ -222,11 +213,57 @@ int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path)
     return 0;
 }
 
+int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path)
+{
+    struct stat st;
+
+    memset(e, 0, sizeof(*e));
+    e->fd = -1;
+    if (stat(path, &st) < 0) /* to open a device may do something */
+        return trouble(-errno);
+    if (!S_ISREG(st.st_mode))
+        return -ENOEXEC;
+    e->fd = open(path, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
+    if (e->fd < 0)
+        return trouble(-errno);
+    if (fstat(e->fd, &st) < 0)
+        return trouble(-errno);
+    if (!S_ISREG(st.st_mode))
+        return -ENOEXEC;
+    e->size = (uint64_t)st.st_size;
+    e->device = st.st_dev;
+    e->inode = st.st_ino;
+    e->path = prof__arena_strdup(a, path);
+    return e->path ? read_tables(e, a) : -ENOMEM;
+}
+
+int prof__elf_open_embedded(struct prof__elf *ret_elf, struct prof__arena *a,
+                            const struct prof__elf *e)
+{
+    struct prof__elf inner = { .fd = -1 };
+    int r =
+        prof__elf_unpack(e, a, prof__elf_section(e, ".gnu_debugdata"), &inner.memory, &inner.size);
+
+    if (r == 0)
+        r = read_tables(&inner, a);
+    *ret_elf = inner;
+    return r;
+}
+
 void prof__elf_close(struct prof__elf *e)
 {
     if (e->fd >= 0)
         close(e->fd);
     e->fd = -1;
+}
+
+static bool is_named(const struct prof__elf *e, const Elf64_Shdr *s, const char *name)
+{
+    const char *have = e->names + s->sh_name;
+
+    if (strncmp(name, ".debug_", 7) == 0 && strncmp(have, ".zdebug_", 8) == 0)
+        return strcmp(name + 7, have + 8) == 0;
+    return strcmp(have, name) == 0;
 }
 
 const Elf64_Shdr *prof__elf_section(const struct prof__elf *e, const char *name)
@@ -235,72 +272,8 @@ const Elf64_Shdr *prof__elf_section(const struct prof__elf *e, const char *name)
         const Elf64_Shdr *s = &e->section[i];
 
         if (s->sh_type != SHT_NOBITS && s->sh_name < e->names_size && s->sh_size > 0 &&
-            strcmp(e->names + s->sh_name, name) == 0 && inside(e, s->sh_offset, s->sh_size))
+            is_named(e, s, name) && inside(e, s->sh_offset, s->sh_size))
             return s;
     }
     return NULL;
-}
-
-int prof__elf_section_size(const struct prof__elf *e, const Elf64_Shdr *s, uint64_t *ret_size,
-                           bool *ret_compressed)
-{
-    Elf64_Chdr c;
-
-    if (!(s->sh_flags & SHF_COMPRESSED)) {
-        *ret_size = s->sh_size;
-        *ret_compressed = false;
-        return 0;
-    }
-    if (s->sh_size <= sizeof(c) || !prof__elf_read(e, s->sh_offset, &c, sizeof(c)))
-        return -EINVAL;
-    if (c.ch_type != ELFCOMPRESS_ZLIB)
-        return -ENOTSUP; /* zstd; libdw of elfutils 0.188 has none either */
-    /* Deflate cannot do better than 1032:1, so a larger claim is a lie. */
-    if (c.ch_size / 1032 > s->sh_size)
-        return -EINVAL;
-    *ret_size = c.ch_size;
-    *ret_compressed = true;
-    return 0;
-}
-
-static void *inflate_alloc(void *arena, unsigned n, unsigned size)
-{
-    return prof__arena_array(arena, n, size);
-}
-
-static void inflate_free(void *arena, void *p)
-{
-    (void)arena, (void)p; /* goes with the arena */
-}
-
-int prof__elf_section_inflate(const struct prof__elf *e, struct prof__arena *a, const Elf64_Shdr *s,
-                              void *dst, uint64_t size)
-{
-    uint64_t at = s->sh_offset + sizeof(Elf64_Chdr), end = s->sh_offset + s->sh_size;
-    z_stream z = { .zalloc = inflate_alloc, .zfree = inflate_free, .opaque = a };
-    char *chunk = prof__arena_alloc(a, INFLATE_CHUNK);
-    uint64_t done = 0;
-    int r = Z_OK;
-
-    if (!chunk || inflateInit(&z) != Z_OK)
-        return -ENOMEM;
-    while (r == Z_OK && at < end && done < size) {
-        size_t n = PROF_MIN((uint64_t)INFLATE_CHUNK, end - at);
-
-        if (!prof__elf_read(e, at, chunk, n))
-            break;
-        at += n;
-        z.next_in = (const Bytef *)chunk;
-        z.avail_in = (uInt)n;
-        while (r == Z_OK && z.avail_in > 0 && done < size) {
-            uInt room = (uInt)PROF_MIN(size - done, (uint64_t)1 << 30);
-
-            z.next_out = (Bytef *)dst + done;
-            z.avail_out = room;
-            r = inflate(&z, Z_NO_FLUSH);
-            done += room - z.avail_out;
-        }
-    }
-    inflateEnd(&z);
-    return done == size ? 0 : -EINVAL;
 }

@@ -8,6 +8,8 @@
  *   a library      its path; /proc/self/map_files, which needs privileges
  *   debug files    /usr/lib/debug/.build-id; then .gnu_debuglink beside the file, in .debug/ below
  *                  it, and under /usr/lib/debug
+ *   what dwz       by its build id; then .gnu_debugaltlink, which is relative to the file that has
+ *   shares         it, and where links lead: a debug file is often one into a package's folder
  *
  * Only absolute paths are tried: the working directory may belong to anybody. Nothing is ever
  * fetched from a network.
@@ -15,13 +17,18 @@
 #include "symbol/elf_find.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <zlib.h>
+
+#include "base/random.h"
 
 #define DEBUG_ROOT "/usr/lib/debug"
 
-enum { PATH_BYTES = 4096, CRC_CHUNK = 1 << 16, CRC_FILE_MAX = 1 << 30, LINK_MAX = 4096 };
+enum { CRC_CHUNK = 1 << 16, CRC_FILE_MAX = 1 << 30, LINK_MAX = 4096 };
 
 static bool same_build_id(const struct prof__elf *e, const uint8_t *id, size_t size)
 {
@@ -70,20 +77,23 @@ int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct p
 
 /* --- debug files ----------------------------------------------------------------------------- */
 
-static int open_by_build_id(const uint8_t *id, size_t size, struct prof__arena *a,
-                            struct prof__elf *ret_elf)
+static const char *build_id_path(struct prof__arena *a, const uint8_t *id, size_t size)
 {
     char path[sizeof(DEBUG_ROOT "/.build-id/") + 2 * PROF__BUILD_ID_MAX + sizeof("/.debug")];
-    struct prof__elf e;
-
-    if (size < 2)
-        return -ENOENT;
     int n = snprintf(path, sizeof(path), DEBUG_ROOT "/.build-id/%02x/", id[0]);
+
     for (size_t i = 1; i < size; i++)
         n += snprintf(path + n, sizeof(path) - (size_t)n, "%02x", id[i]);
     snprintf(path + n, sizeof(path) - (size_t)n, ".debug");
+    return prof__arena_strdup(a, path);
+}
 
+static int open_with_build_id(struct prof__arena *a, const char *path, const uint8_t *id,
+                              size_t size, struct prof__elf *ret_elf)
+{
+    struct prof__elf e;
     int r = prof__elf_open(&e, a, path);
+
     if (r == 0 && same_build_id(&e, id, size)) {
         *ret_elf = e;
         return 0;
@@ -142,48 +152,81 @@ static const char *read_link(const struct prof__elf *e, struct prof__arena *a, c
     return text;
 }
 
-static int open_by_debuglink(const char *file, const struct prof__elf *e, struct prof__arena *a,
-                             struct prof__elf *ret_debug)
+int prof__elf_debug_paths(const struct prof__module *m, const struct prof__elf *e,
+                          struct prof__arena *a, struct prof__debug_paths *ret_paths)
 {
     static const char *const format[] = { "%.*s/%s", "%.*s/.debug/%s", DEBUG_ROOT "%.*s/%s" };
-    const char *slash = strrchr(file, '/');
-    char path[PATH_BYTES];
-    uint32_t crc;
+    const char *name = NULL, *slash = strrchr(m->file, '/');
     size_t size;
-    const char *name = read_link(e, a, ".gnu_debuglink", &size);
 
-    if (!name || !*name || file[0] != '/' || strchr(name, '/'))
-        return -ENOENT;
+    /* By no build id is a path too, so that the others keep their places. */
+    *ret_paths = (struct prof__debug_paths) { .path = { "" }, .n = 1 };
+    if (m->build_id_size >= 2)
+        ret_paths->path[0] = build_id_path(a, m->build_id, m->build_id_size);
+    if (!ret_paths->path[0])
+        return -ENOMEM;
+    if (e)
+        name = read_link(e, a, ".gnu_debuglink", &size);
+    if (!name || !*name || m->file[0] != '/' || strchr(name, '/'))
+        return 0;
     size_t at = (strlen(name) + 1 + 3) & ~(size_t)3;
-    if (at + sizeof(crc) > size)
-        return -ENOENT;
-    memcpy(&crc, name + at, sizeof(crc));
+    if (at + sizeof(ret_paths->crc) > size)
+        return 0;
+    memcpy(&ret_paths->crc, name + at, sizeof(ret_paths->crc));
     for (size_t i = 0; i < ARRAY_LEN(format); i++) {
-        int n = snprintf(path, sizeof(path), format[i], (int)(slash - file), file, name);
-        int r = -ENOENT;
+        const char *path = prof__arena_printf(a, format[i], (int)(slash - m->file), m->file, name);
 
-        if (n > 0 && (size_t)n < sizeof(path))
-            r = open_linked(e, a, path, crc, ret_debug);
-        if (r != -ENOENT)
-            return r;
+        if (!path)
+            return -ENOMEM;
+        ret_paths->path[ret_paths->n++] = path;
     }
-    return -ENOENT;
+    return 0;
+}
+
+uint64_t prof__elf_debug_stamp(const char *const *path, size_t n)
+{
+    uint64_t stamp = 0;
+
+    for (size_t i = 0; i < n; i++) {
+        struct stat st;
+        uint64_t file = 0;
+
+        if (*path[i] && stat(path[i], &st) == 0)
+            file = st.st_ino ^ prof__mix64((uint64_t)st.st_mtim.tv_sec) ^
+                   (uint64_t)st.st_mtim.tv_nsec << 20 ^ (uint64_t)st.st_size << 32;
+        stamp = prof__mix64(stamp ^ file) + i;
+    }
+    return stamp;
 }
 
 int prof__elf_find_debug(const struct prof__module *m, const struct prof__elf *e,
-                         struct prof__arena *a, struct prof__elf *ret_debug)
+                         const struct prof__debug_paths *paths, struct prof__arena *a,
+                         struct prof__elf *ret_debug)
 {
-    int r = open_by_build_id(m->build_id, m->build_id_size, a, ret_debug);
+    int r = -ENOENT;
 
-    if (r == -ENOENT && e)
-        r = open_by_debuglink(m->file, e, a, ret_debug);
+    if (*paths->path[0])
+        r = open_with_build_id(a, paths->path[0], m->build_id, m->build_id_size, ret_debug);
+    for (size_t i = 1; i < paths->n && r == -ENOENT; i++)
+        r = open_linked(e, a, paths->path[i], paths->crc, ret_debug);
     return r;
+}
+
+/* `name` as seen from the folder of `file`; NULL: nowhere, or it does not fit. */
+static const char *beside(struct prof__arena *a, const char *file, const char *name)
+{
+    const char *slash = strrchr(file, '/');
+
+    if (name[0] == '/')
+        return name;
+    return file[0] == '/' ? prof__arena_printf(a, "%.*s/%s", (int)(slash - file), file, name)
+                          : NULL;
 }
 
 int prof__elf_find_alternate(const struct prof__module *m, const struct prof__elf *e,
                              struct prof__arena *a, struct prof__elf *ret_alternate)
 {
-    char path[PATH_BYTES];
+    char real[PATH_MAX];
     size_t size;
     const char *name = read_link(e, a, ".gnu_debugaltlink", &size);
 
@@ -194,22 +237,16 @@ int prof__elf_find_alternate(const struct prof__module *m, const struct prof__el
         return -ENOENT;
     const uint8_t *id = (const uint8_t *)name + length + 1;
     size_t id_size = size - length - 1;
-
-    int r = open_by_build_id(id, id_size, a, ret_alternate);
-    if (r != -ENOENT)
-        return r;
-    const char *slash = strrchr(m->file, '/');
-    int n = name[0] == '/' || m->file[0] != '/'
-                ? snprintf(path, sizeof(path), "%s", name)
-                : snprintf(path, sizeof(path), "%.*s/%s", (int)(slash - m->file), m->file, name);
-    if (n < 0 || (size_t)n >= sizeof(path) || path[0] != '/')
+    if (id_size < 2 || id_size > PROF__BUILD_ID_MAX)
         return -ENOENT;
-    struct prof__elf other;
-    r = prof__elf_open(&other, a, path);
-    if (r == 0 && same_build_id(&other, id, id_size)) {
-        *ret_alternate = other;
-        return 0;
-    }
-    prof__elf_close(&other);
-    return r == -ENOMEM ? r : -ENOENT;
+
+    const char *file = strncmp(e->path, "/proc/", 6) == 0 ? m->file : e->path;
+    const char *path[3] = { build_id_path(a, id, id_size) };
+    path[1] = beside(a, realpath(file, real) ? real : file, name);
+    path[2] = beside(a, file, name);
+    int r = -ENOENT;
+    for (size_t i = 0; i < ARRAY_LEN(path) && r == -ENOENT; i++)
+        if (path[i])
+            r = open_with_build_id(a, path[i], id, id_size, ret_alternate);
+    return r;
 }

@@ -10,10 +10,25 @@
 /* Open the module's file, certain to be the one that was mapped. -ENOENT: there is none. */
 int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct prof__elf *ret_elf);
 
-/* Open the separate debug file of module `m`, whose own file is `e`; e is NULL when that could not
- * be had. -ENOENT. */
+/* Where a separate debug file of a module may be, in the order they are tried. */
+struct prof__debug_paths {
+    const char *path[4];
+    size_t n;
+    uint32_t crc; /* that .gnu_debuglink asks for; it goes with path[1] and later */
+};
+
+/* The places for module `m`, whose own file is `e`; e is NULL when that could not be had. Strings
+ * live in `a`. -ENOMEM. */
+int prof__elf_debug_paths(const struct prof__module *m, const struct prof__elf *e,
+                          struct prof__arena *a, struct prof__debug_paths *ret_paths);
+
+/* What is at these paths now, as a number that changes when a file comes, goes or is replaced. */
+uint64_t prof__elf_debug_stamp(const char *const *path, size_t n);
+
+/* Open the debug file of module `m` at one of `paths`. -ENOENT. */
 int prof__elf_find_debug(const struct prof__module *m, const struct prof__elf *e,
-                         struct prof__arena *a, struct prof__elf *ret_debug);
+                         const struct prof__debug_paths *paths, struct prof__arena *a,
+                         struct prof__elf *ret_debug);
 
 /* Open the file that the debug information in `e` has parts of itself in (.gnu_debugaltlink, as
  * dwz -m makes). -ENOENT. */

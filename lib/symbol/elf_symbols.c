@@ -1,10 +1,14 @@
 /*
  * elf_symbols.c - the symbol table read past the sorted addresses, a chunk at a time.
  *
- * Only a function whose size covers the address counts: with nothing but exported symbols to go
- * by, the nearest one below names whatever static function follows it, and a wrong name is worse
- * than none. Of several that cover, the one that starts last is meant, then the smaller. Aliases
- * have both in common: global goes before local before weak, then the first in the table.
+ * A function whose size covers the address counts: with nothing but exported symbols to go by, the
+ * nearest one below names whatever static function follows it, and a wrong name is worse than none.
+ * Of several that cover, the one that starts last is meant, then the smaller. Hand-written
+ * assembler often leaves sizes out; where all symbols are there, such a one lasts until the next of
+ * its section.
+ *
+ * Aliases have both start and size in common. Of them the name that people call is shown: `malloc`
+ * rather than `__libc_malloc` or `__GI___libc_malloc`, `fopen` rather than `fopen64`.
  */
 #include "symbol/elf_symbols.h"
 
@@ -54,6 +58,25 @@ static bool read_source(const struct source *s, uint64_t at, void *buf, size_t n
     return s->elf ? prof__elf_read(s->elf, at, buf, n) : read_memory(s->is_vdso, at, buf, n);
 }
 
+/* What stands between a name and those who call it: the reserved prefixes, more with each. The
+ * vDSO's are the better ones: libc calls them from functions of the short names. */
+static unsigned strangeness(const char *name)
+{
+    if (strncmp(name, "__vdso_", 7) == 0)
+        return 0;
+    if (strncmp(name, "__GI_", 5) == 0)
+        return 4;
+    if (strncmp(name, "_IO_", 4) == 0 || strncmp(name, "__", 2) == 0)
+        return 3;
+    /* Mangled names start so too, and are as good as any. */
+    return name[0] == '_' && name[1] != 'Z' && name[1] != 'R' && name[1] != 'D' ? 2 : 1;
+}
+
+bool prof__symbol_is_plainer(const char *a, const char *b)
+{
+    return strangeness(a) < strangeness(b);
+}
+
 static uint8_t rank_of(const Elf64_Sym *sym)
 {
     switch (ELF64_ST_BIND(sym->st_info)) {
@@ -67,37 +90,7 @@ static uint8_t rank_of(const Elf64_Sym *sym)
     }
 }
 
-static bool is_better(const Elf64_Sym *sym, const struct prof__query *q)
-{
-    if (q->symbol_rank == 0)
-        return true;
-    if (sym->st_value != q->symbol_start)
-        return sym->st_value > q->symbol_start;
-    if (sym->st_size != q->symbol_size)
-        return sym->st_size < q->symbol_size;
-    return rank_of(sym) > q->symbol_rank;
-}
-
-/* Returns how many addresses it covers. */
-static size_t offer(const Elf64_Sym *sym, struct prof__query *q, size_t n)
-{
-    unsigned type = ELF64_ST_TYPE(sym->st_info);
-
-    if ((type != STT_FUNC && type != STT_GNU_IFUNC) || sym->st_shndx == SHN_UNDEF ||
-        sym->st_size == 0 || sym->st_name == 0)
-        return 0;
-    size_t first = prof__query_from(q, n, sym->st_value), i = first;
-    for (; i < n && q[i].address - sym->st_value < sym->st_size; i++) {
-        if (!is_better(sym, &q[i]))
-            continue;
-        q[i].symbol_start = sym->st_value;
-        q[i].symbol_size = sym->st_size;
-        q[i].symbol_name = sym->st_name;
-        q[i].symbol_rank = rank_of(sym);
-    }
-    return i - first;
-}
-
+/* The text without a version: .symtab has some as "memcpy@@GLIBC_2.14". */
 static char *read_name(const struct source *s, const struct table *t, struct prof__arena *a,
                        uint32_t name)
 {
@@ -114,9 +107,7 @@ static char *read_name(const struct source *s, const struct table *t, struct pro
         if (!read_source(s, t->strings + name + length, buf, n))
             return NULL;
         size_t part = strnlen(buf, n);
-        if (!text && part < n) /* by far the most */
-            return part ? prof__arena_strndup(a, buf, part) : NULL;
-        if (!text && !(text = prof__arena_alloc(a, left + 1)))
+        if (!text && !(text = prof__arena_alloc(a, part < n ? part + 1 : left + 1)))
             return NULL;
         memcpy(text + length, buf, part);
         length += part;
@@ -124,45 +115,196 @@ static char *read_name(const struct source *s, const struct table *t, struct pro
         if (part < n)
             break;
     }
-    return text;
+    char *version = length ? memchr(text + 1, '@', length - 1) : NULL;
+    if (version)
+        *version = '\0';
+    return length ? text : NULL;
 }
 
-static int search(const struct source *s, const struct table *t, struct prof__arena *a,
-                  struct prof__query *q, size_t n)
+/* --- one table past the queries -------------------------------------------------------------- */
+
+/* A symbol without a size, and of all others what ends it. */
+struct mark {
+    uint64_t start;
+    uint32_t name;
+    uint16_t section;
+    bool is_open; /* it has no size */
+};
+
+/* One pass. */
+struct search {
+    const struct source *source;
+    const struct table *table;
+    struct prof__arena *arena;
+    struct prof__query *query;
+    size_t n;
+    struct mark
+        *mark; /* by query: the last that starts before it and after the one before; or NULL */
+    struct {   /* two aliases and which is nicer: the next query will ask the same */
+        uint32_t name, other;
+        bool answer;
+    } compared;
+};
+
+static bool is_nicer_name(const char *a, const char *b)
 {
+    unsigned x = strangeness(a), y = strangeness(b);
+
+    return x != y ? x < y : strlen(a) < strlen(b);
+}
+
+static bool is_nicer(struct search *s, uint32_t name, uint32_t other)
+{
+    if (s->compared.name != name || s->compared.other != other) {
+        const char *a = read_name(s->source, s->table, s->arena, name);
+        const char *b = read_name(s->source, s->table, s->arena, other);
+
+        s->compared.name = name;
+        s->compared.other = other;
+        s->compared.answer = a && b && is_nicer_name(a, b);
+    }
+    return s->compared.answer;
+}
+
+static bool is_better(struct search *s, const Elf64_Sym *sym, const struct prof__query *q)
+{
+    if (q->symbol_rank == 0)
+        return true;
+    if (sym->st_value != q->symbol_start)
+        return sym->st_value > q->symbol_start;
+    if (sym->st_size != q->symbol_size)
+        return sym->st_size < q->symbol_size;
+    if (q->symbol || sym->st_name == q->symbol_name) /* of an earlier table, or listed twice */
+        return false;
+    if (is_nicer(s, sym->st_name, q->symbol_name))
+        return true;
+    return rank_of(sym) > q->symbol_rank && !is_nicer(s, q->symbol_name, sym->st_name);
+}
+
+/* Returns how many addresses it covers. */
+static size_t offer(struct search *s, const Elf64_Sym *sym)
+{
+    struct prof__query *q = s->query;
+    size_t first = prof__query_from(q, s->n, sym->st_value), i = first;
+
+    for (; i < s->n && q[i].address - sym->st_value < sym->st_size; i++) {
+        if (!is_better(s, sym, &q[i]))
+            continue;
+        q[i].symbol_start = sym->st_value;
+        q[i].symbol_size = sym->st_size;
+        q[i].symbol_name = sym->st_name;
+        q[i].symbol_rank = rank_of(sym);
+        q[i].symbol = NULL;
+    }
+    return i - first;
+}
+
+/* Leave it with the first query behind it. */
+static void put_mark(struct search *s, const Elf64_Sym *sym)
+{
+    size_t i = prof__query_from(s->query, s->n, sym->st_value);
+    struct mark mark = { sym->st_value, sym->st_name, sym->st_shndx, sym->st_size == 0 };
+
+    /* Of several at one place, one with a size is better known. */
+    if (i < s->n && (!s->mark[i].name || mark.start > s->mark[i].start ||
+                     (mark.start == s->mark[i].start && s->mark[i].is_open && !mark.is_open)))
+        s->mark[i] = mark;
+}
+
+/* A label that tools made, not people. */
+static bool is_label(const char *name)
+{
+    return name[0] == '$' || (name[0] == '.' && name[1] == 'L');
+}
+
+/* The queries that no function covers, by the marks before them. */
+static void use_marks(struct search *s)
+{
+    const struct prof__elf *e = s->source->elf;
+    struct mark last = { 0 };
+    const char *name = NULL;
+    uint32_t name_of = 0;
+
+    for (size_t i = 0; i < s->n; i++) {
+        struct prof__query *q = &s->query[i];
+
+        if (s->mark[i].name)
+            last = s->mark[i];
+        if (q->symbol_rank || !last.name || !last.is_open)
+            continue;
+        const Elf64_Shdr *section = &e->section[last.section];
+        if (q->address < section->sh_addr || q->address - section->sh_addr >= section->sh_size)
+            continue;
+        if (name_of != last.name) {
+            name = read_name(s->source, s->table, s->arena, last.name);
+            name = name && is_label(name) ? NULL : name;
+            name_of = last.name;
+        }
+        q->symbol = name;
+        q->symbol_start = last.start;
+    }
+}
+
+static bool is_code(const struct prof__elf *e, uint16_t section)
+{
+    return section < e->n_sections && e->section[section].sh_flags & SHF_EXECINSTR;
+}
+
+static void look_at(struct search *s, const Elf64_Sym *sym, size_t *visits)
+{
+    unsigned type = ELF64_ST_TYPE(sym->st_info);
+
+    if (sym->st_shndx == SHN_UNDEF || sym->st_name == 0)
+        return;
+    if ((type == STT_FUNC || type == STT_GNU_IFUNC) && sym->st_size)
+        *visits += offer(s, sym);
+    if (s->mark && (type == STT_FUNC || type == STT_GNU_IFUNC || type == STT_NOTYPE) &&
+        is_code(s->source->elf, sym->st_shndx))
+        put_mark(s, sym);
+}
+
+/* With `is_complete`, the table has all symbols there are, so that one ends where the next begins.
+ */
+static int search(const struct source *source, const struct table *t, struct prof__arena *a,
+                  struct prof__query *q, size_t n, bool is_complete)
+{
+    struct search s = { .source = source, .table = t, .arena = a, .query = q, .n = n };
     Elf64_Sym *chunk = prof__arena_array(a, CHUNK, sizeof(*chunk));
     size_t visits = 0;
 
-    if (!chunk)
+    if (is_complete)
+        s.mark = prof__arena_array(a, n, sizeof(*s.mark));
+    if (!chunk || (is_complete && !s.mark))
         return -ENOMEM;
     for (uint64_t at = 0; at < t->n && visits < VISITS_MAX;) {
         size_t count = PROF_MIN((uint64_t)CHUNK, t->n - at);
 
-        if (!read_source(s, t->symbols + at * sizeof(*chunk), chunk, count * sizeof(*chunk)))
+        if (!read_source(source, t->symbols + at * sizeof(*chunk), chunk, count * sizeof(*chunk)))
             break; /* cut short: the names so far are right */
         for (size_t i = 0; i < count; i++)
-            visits += offer(&chunk[i], q, n);
+            look_at(&s, &chunk[i], &visits);
         at += count;
     }
     for (size_t i = 0; i < n; i++) {
-        if (q[i].symbol_rank == 0)
+        if (q[i].symbol_rank == 0 || q[i].symbol)
             continue;
-        if (i > 0 && q[i - 1].symbol && q[i - 1].symbol_name == q[i].symbol_name)
+        if (i > 0 && q[i - 1].symbol && q[i - 1].symbol_start == q[i].symbol_start &&
+            q[i - 1].symbol_name == q[i].symbol_name)
             q[i].symbol = q[i - 1].symbol;
         else
-            q[i].symbol = read_name(s, t, a, q[i].symbol_name);
+            q[i].symbol = read_name(source, t, a, q[i].symbol_name);
     }
+    if (s.mark)
+        use_marks(&s);
     return 0;
 }
 
-int prof__elf_symbols(const struct prof__elf *e, struct prof__arena *a, struct prof__query *q,
-                      size_t n)
+static int search_section(const struct prof__elf *e, struct prof__arena *a, const char *name,
+                          struct prof__query *q, size_t n, bool is_complete)
 {
-    const Elf64_Shdr *symbols = prof__elf_section(e, ".symtab");
+    const Elf64_Shdr *symbols = prof__elf_section(e, name);
     struct source source = { .elf = e };
 
-    if (!symbols)
-        symbols = prof__elf_section(e, ".dynsym");
     if (!symbols || symbols->sh_link >= e->n_sections || symbols->sh_entsize != sizeof(Elf64_Sym) ||
         symbols->sh_flags & SHF_COMPRESSED)
         return -ENOENT;
@@ -174,7 +316,21 @@ int prof__elf_symbols(const struct prof__elf *e, struct prof__arena *a, struct p
 
     if (strings->sh_type != SHT_STRTAB)
         return -ENOENT;
-    return search(&source, &table, a, q, n);
+    return search(&source, &table, a, q, n, is_complete);
+}
+
+int prof__elf_symbols(const struct prof__elf *e, struct prof__arena *a, struct prof__query *q,
+                      size_t n)
+{
+    int r = search_section(e, a, ".symtab", q, n, true);
+
+    return r == -ENOENT ? search_section(e, a, ".dynsym", q, n, false) : r;
+}
+
+int prof__elf_more_symbols(const struct prof__elf *e, struct prof__arena *a, struct prof__query *q,
+                           size_t n)
+{
+    return search_section(e, a, ".symtab", q, n, false);
 }
 
 /* --- from memory ----------------------------------------------------------------------------- */
@@ -220,7 +376,7 @@ static bool find_dynamic(const struct source *s, uint64_t bias, uint64_t *ret_dy
     Elf64_Ehdr h;
     Elf64_Phdr p;
 
-    if (!read_source(s, bias, &h, sizeof(h)) || memcmp(h.e_ident, ELFMAG, SELFMAG) != 0 ||
+    if (!read_source(s, bias, &h, sizeof(h)) || !prof__elf_is_ours(&h) ||
         h.e_phentsize != sizeof(p))
         return false;
     for (unsigned i = 0; i < PROF_MIN(h.e_phnum, SEGMENTS_MAX); i++) {
@@ -268,5 +424,5 @@ int prof__loaded_symbols(uint64_t bias, struct prof__arena *a, struct prof__quer
         table.n = gnu_hash_count(&source, gnu_hash);
     if (!table.symbols || !table.strings || table.n == 0 || table.n > LOADED_SYMBOLS_MAX)
         return -ENOENT;
-    return search(&source, &table, a, q, n);
+    return search(&source, &table, a, q, n, false);
 }

@@ -9,10 +9,11 @@
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
  * file is opened. Results are all that is kept; files, handles and what libdw allocates go at the
  * end of each request. Objects are forgotten, longest unused first, when together they pass
- * CACHE_MAX. Answers found without the object's file, or while files or memory could not be had,
- * are not kept: it may go better next time. Nor are those cut short by the deadline, unless it
- * leaves no time for any: so a huge program's names come over some requests, and no request takes
- * long.
+ * CACHE_MAX; and one without debug information as soon as a file of that comes, so the places where
+ * it would be are looked at in each request. Answers found without the object's file, or while
+ * files or memory could not be had, are not kept: it may go better next time. Nor are those cut
+ * short by the deadline, unless it leaves no time for any: so a huge program's names come over some
+ * requests, and no request takes long.
  *
  * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
  * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
@@ -68,8 +69,14 @@ struct object {
     uint8_t build_id_size;
     uint64_t inode; /* with the path, where there is no build id */
     const char *path;
-    uint64_t request; /* the last one that used it */
-    bool forget;      /* at the end of this request */
+    uint64_t request;  /* the last one that used it */
+    bool forget;       /* at the end of this request */
+    bool is_noted;     /* while notes are taken */
+    bool is_described; /* what follows is known */
+    const char *unread;
+    const char *wanted[4]; /* where its debug information would be: no file of it was there */
+    size_t n_wanted;
+    uint64_t stamp; /* of what was there instead */
     struct answer *answer;
     size_t n_answers, n_slots; /* slots: a power of two */
     struct text *head[TEXT_HEADS];
@@ -91,6 +98,7 @@ struct request {
     struct prof__symbols *symbols;
     const struct prof__module *last_module;
     struct object *last_object;
+    struct prof__symbol_notes *notes; /* NULL: not asked for */
 };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_SYMBOLIZE);
@@ -151,6 +159,12 @@ static struct object *object_new(const struct prof__module *m)
     return o;
 }
 
+/* Has a file come to where debug information was missed? */
+static bool is_outdated(const struct object *o)
+{
+    return o->n_wanted && prof__elf_debug_stamp(o->wanted, o->n_wanted) != o->stamp;
+}
+
 /* The object of a module, moved to the front. */
 static struct object *object_get(struct request *rq, const struct prof__module *m)
 {
@@ -163,7 +177,11 @@ static struct object *object_get(struct request *rq, const struct prof__module *
             break;
     if (o)
         *at = o->next;
-    else
+    if (o && o->request != rq->number && is_outdated(o)) {
+        object_free(o);
+        o = NULL;
+    }
+    if (!o)
         o = object_new(m);
     if (!o)
         return NULL;
@@ -263,7 +281,8 @@ static int answer_keep(struct object *o, struct prof__arena *a, const struct pro
     for (size_t i = 0; i < n; i++) {
         const char *function = line[i].function;
 
-        if (i + 1 == n && q->symbol && (q->prefer_symbol || !function))
+        if (i + 1 == n && q->symbol &&
+            (q->prefer_symbol || !function || prof__symbol_is_plainer(q->symbol, function)))
             function = q->symbol;
         if (!intern(o, a, function, &kept[i].function) ||
             !intern(o, a, line[i].file, &kept[i].file))
@@ -317,51 +336,141 @@ static int answer_copy(struct request *rq, const struct answer *answer, size_t i
 
 /* --- one object's missing addresses ---------------------------------------------------------- */
 
-/* Look n sorted queries up in the module's files. *ret_found: all that there is was read, so that
- * the answers are the best that can be had. */
-static int read_files(const struct prof__module *m, struct prof__arena *a, int64_t deadline_ns,
-                      struct prof__query *q, size_t n, bool *ret_found)
+/* The files of one object, while they are read. */
+struct files {
+    const struct prof__module *module;
+    struct prof__arena *arena;
+    struct prof__elf own, debug, alternate, embedded;
+    bool has_own, has_debug, has_embedded;
+    const struct prof__elf *dwarf; /* of own and debug; NULL: neither has any that can be read */
+    struct prof__debug_paths paths;
+    const char *unread;
+};
+
+static const char *base_name(const char *path)
 {
-    struct prof__elf own = { .fd = -1 }, debug = { .fd = -1 }, alternate = { .fd = -1 };
-    const struct prof__elf *dwarf = NULL;
-    uint64_t troubles = atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed);
-    int r = prof__elf_find(m, a, &own), s = 0;
-    bool has_own = r == 0, has_debug = false;
+    const char *slash = strrchr(path, '/');
 
+    return slash ? slash + 1 : path;
+}
+
+/* Does `e` have debug information, and of a kind that can be read? */
+static bool has_dwarf(struct files *f, const struct prof__elf *e, const char *path)
+{
+    const Elf64_Shdr *s = prof__elf_section(e, ".debug_info");
+    enum prof__packing packing;
+    uint64_t size;
+
+    if (!s)
+        return false;
+    int r = prof__elf_section_size(e, s, &size, &packing);
+    if (r == -ENOTSUP)
+        f->unread = prof__arena_printf(
+            f->arena, "debug information of %s is %s and not read: this libprof is built without",
+            base_name(path), packing == PROF__ZSTD ? "zstd" : "compressed in an unknown way");
+    return r == 0;
+}
+
+static int files_open(struct files *f)
+{
+    const struct prof__module *m = f->module;
+    int r = prof__elf_find(m, f->arena, &f->own);
+
+    f->has_own = r == 0;
     if (r == -ENOMEM)
-        goto out;
-    if (has_own && prof__elf_section(&own, ".debug_info")) {
-        dwarf = &own;
-    } else {
-        r = prof__elf_find_debug(m, has_own ? &own : NULL, a, &debug);
-        if (r == -ENOMEM)
-            goto out;
-        has_debug = r == 0;
-        if (has_debug && prof__elf_section(&debug, ".debug_info"))
-            dwarf = &debug;
+        return r;
+    if (f->has_own && has_dwarf(f, &f->own, m->path))
+        f->dwarf = &f->own;
+    r = prof__elf_debug_paths(m, f->has_own ? &f->own : NULL, f->arena, &f->paths);
+    if (r == 0 && !f->dwarf)
+        r = prof__elf_find_debug(m, f->has_own ? &f->own : NULL, &f->paths, f->arena, &f->debug);
+    if (r == -ENOMEM)
+        return r;
+    f->has_debug = r == 0 && !f->dwarf;
+    if (f->has_debug && has_dwarf(f, &f->debug, f->debug.path))
+        f->dwarf = &f->debug;
+    if (f->has_own && !f->has_debug && !prof__elf_section(&f->own, ".symtab")) {
+        r = prof__elf_open_embedded(&f->embedded, f->arena, &f->own);
+        f->has_embedded = r == 0;
+        if (r == -ENOTSUP && !f->unread)
+            f->unread = prof__arena_printf(
+                f->arena,
+                "symbols of %s are in .gnu_debugdata (xz) and not read: this libprof is "
+                "built without liblzma",
+                base_name(m->path));
     }
+    return r == -ENOMEM ? r : 0;
+}
 
-    s = -ENOENT;
-    if (has_debug && prof__elf_section(&debug, ".symtab"))
-        s = prof__elf_symbols(&debug, a, q, n);
-    if (s == -ENOENT && has_own)
-        s = prof__elf_symbols(&own, a, q, n);
-    if (s == -ENOENT && !has_own && m->last_epoch == UINT32_MAX)
-        s = prof__loaded_symbols(m->bias, a, q, n);
-    r = s == -ENOMEM ? s : 0;
-    if (r < 0 || !dwarf)
-        goto out;
+static void files_close(struct files *f)
+{
+    prof__elf_close(&f->own);
+    prof__elf_close(&f->debug);
+    prof__elf_close(&f->alternate);
+}
 
-    bool has_alternate = prof__elf_find_alternate(m, dwarf, a, &alternate) == 0;
-    /* Too little memory for the debug information leaves the names of symbols. */
-    s = prof__dwarf_lookup(dwarf, has_alternate ? &alternate : NULL, a, deadline_ns, q, n);
-out:
-    prof__elf_close(&own);
-    prof__elf_close(&debug);
-    prof__elf_close(&alternate);
-    *ret_found = (has_own || has_debug || strcmp(m->path, "[vdso]") == 0) && s != -ENOMEM &&
+static int find_symbols(struct files *f, struct prof__query *q, size_t n)
+{
+    const struct prof__module *m = f->module;
+    int r = -ENOENT;
+
+    if (f->has_debug && prof__elf_section(&f->debug, ".symtab"))
+        r = prof__elf_symbols(&f->debug, f->arena, q, n);
+    if (r == -ENOENT && f->has_own)
+        r = prof__elf_symbols(&f->own, f->arena, q, n);
+    if (r == -ENOENT && !f->has_own && m->last_epoch == UINT32_MAX)
+        r = prof__loaded_symbols(m->bias, f->arena, q, n);
+    if (r != -ENOMEM && f->has_embedded)
+        r = prof__elf_more_symbols(&f->embedded, f->arena, q, n);
+    if (r != -ENOMEM && f->has_own)
+        r = prof__elf_plt_symbols(&f->own, f->arena, q, n);
+    return r == -ENOMEM ? r : 0;
+}
+
+/* Look n sorted queries up in the object's files. *ret_found: all that there is was read, so that
+ * the answers are the best that can be had. */
+static int read_files(struct files *f, int64_t deadline_ns, struct prof__query *q, size_t n,
+                      bool *ret_found)
+{
+    uint64_t troubles = atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed);
+    int r = files_open(f), s = 0;
+
+    if (r == 0)
+        r = find_symbols(f, q, n);
+    if (r == 0 && f->dwarf) {
+        bool has_alternate =
+            prof__elf_find_alternate(f->module, f->dwarf, f->arena, &f->alternate) == 0;
+        /* Too little memory for the debug information leaves the names of symbols. */
+        s = prof__dwarf_lookup(f->dwarf, has_alternate ? &f->alternate : NULL, f->arena,
+                               deadline_ns, q, n);
+    }
+    *ret_found = (f->has_own || f->has_debug || strcmp(f->module->path, "[vdso]") == 0) && r == 0 &&
+                 s != -ENOMEM &&
                  atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed) == troubles;
     return r;
+}
+
+static const char *keep_string(struct object *o, const char *text)
+{
+    char *copy = text ? object_alloc(o, strlen(text) + 1) : NULL;
+
+    return copy ? strcpy(copy, text) : NULL;
+}
+
+/* What is to be told of the files, and where a better one would be. */
+static void keep_notes(struct object *o, const struct files *f)
+{
+    if (o->is_described)
+        return;
+    o->is_described = true;
+    o->unread = keep_string(o, f->unread);
+    for (size_t i = 0; i < f->paths.n && !f->dwarf; i++) {
+        o->wanted[i] = keep_string(o, f->paths.path[i]);
+        if (!o->wanted[i])
+            return; /* then it is not noticed */
+        o->n_wanted = i + 1;
+    }
+    o->stamp = prof__elf_debug_stamp(o->wanted, o->n_wanted);
 }
 
 /* missing[0..n): of one object, sorted by address. */
@@ -370,20 +479,23 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     const struct prof__module *m = rq->lookup[missing[0].index].module;
     struct object *o = missing[0].object;
     struct prof__arena a = { 0 };
+    struct files f = { .module = m, .arena = &a };
     struct prof__query *q = prof__arena_array(&a, n, sizeof(*q));
     size_t n_queries = 0, n_unfinished = 0;
     bool found = false;
     int r = q ? 0 : -ENOMEM;
 
+    f.own.fd = f.debug.fd = f.alternate.fd = f.embedded.fd = -1;
     if (r < 0)
         goto out;
     for (size_t i = 0; i < n; i++)
         if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
             q[n_queries++].address = missing[i].address;
     int64_t start_ns = prof__monotonic_ns();
-    r = read_files(m, &a, rq->deadline_ns, q, n_queries, &found);
+    r = read_files(&f, rq->deadline_ns, q, n_queries, &found);
     if (!found)
         o->forget = true;
+    keep_notes(o, &f);
     for (size_t i = 0; i < n_queries; i++)
         n_unfinished += q[i].unfinished;
     /* It will not go better next time, unless another object took most of the time. */
@@ -397,6 +509,7 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
             r = answer_copy(rq, answer, missing[j].index);
     }
 out:
+    files_close(&f);
     prof__arena_free(&a);
     return r;
 }
@@ -446,15 +559,61 @@ static int answer_all(struct request *rq, size_t n)
     return r;
 }
 
+/* --- notes ----------------------------------------------------------------------------------- */
+
+static int copy_string(struct prof__arena *a, const char *text, const char **ret_copy)
+{
+    *ret_copy = text ? prof__arena_strdup(a, text) : NULL;
+    return text && !*ret_copy ? -ENOMEM : 0;
+}
+
+/* Of each object that was used now. */
+static int note_all(struct request *rq, size_t n)
+{
+    const struct prof__module *last = NULL;
+    size_t n_objects = 0;
+
+    for (const struct object *o = objects; o; o = o->next)
+        n_objects += o->request == rq->number;
+    rq->notes->n = 0;
+    rq->notes->note = prof__arena_array(rq->out, n_objects, sizeof(*rq->notes->note));
+    if (!rq->notes->note)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        const struct prof__module *m = rq->lookup[i].module;
+        struct object *o = m && m != last && m->is_elf ? object_get(rq, m) : NULL;
+
+        last = m;
+        if (!o || o->is_noted || (!o->unread && !o->n_wanted))
+            continue;
+        struct prof__symbol_note *note = &rq->notes->note[rq->notes->n];
+        const char *wanted = NULL;
+        for (size_t k = 0; k < o->n_wanted && !wanted; k++)
+            wanted = *o->wanted[k] ? o->wanted[k] : NULL;
+        if (copy_string(rq->out, o->unread, &note->unread) < 0 ||
+            copy_string(rq->out, wanted, &note->wanted) < 0)
+            return -ENOMEM;
+        note->module = m;
+        o->is_noted = true;
+        rq->notes->n++;
+    }
+    for (struct object *o = objects; o; o = o->next)
+        o->is_noted = false;
+    return 0;
+}
+
 /* --- entry ----------------------------------------------------------------------------------- */
 
-int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
-                    struct prof__symbols *ret_symbols)
+int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                               struct prof__symbols *ret_symbols,
+                               struct prof__symbol_notes *ret_notes)
 {
-    struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols };
+    struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols, .notes = ret_notes };
     bool entered;
     int cancel, r;
 
+    if (ret_notes)
+        ret_notes->n = 0;
     if (n == 0)
         return 0;
     entered = prof__enter(&prof__self); /* not when it was in the profiler already */
@@ -464,12 +623,20 @@ int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, si
     rq.number = ++requests;
     rq.deadline_ns = prof__monotonic_ns() + DEADLINE_NS;
     r = answer_all(&rq, n);
+    if (r == 0 && rq.notes)
+        r = note_all(&rq, n);
     objects_trim();
     prof__unlock(&lock);
     pthread_setcancelstate(cancel, NULL);
     if (entered)
         prof__leave(&prof__self);
     return r;
+}
+
+int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                    struct prof__symbols *ret_symbols)
+{
+    return prof__symbolize_with_notes(a, lookup, n, ret_symbols, NULL);
 }
 
 size_t prof__symbolize_cached(void)

@@ -36,6 +36,25 @@ struct prof__lookup {
 int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
                     struct prof__symbols *ret_symbols);
 
+/* What stood in the way of better names for a module that was looked up. */
+struct prof__symbol_note {
+    const struct prof__module *module;
+    const char *unread; /* debug information that is there and was not read, and why, in a sentence;
+                           NULL: nothing was passed over */
+    const char
+        *wanted; /* where a debug file would be found, there being none; NULL: it needs none */
+};
+
+struct prof__symbol_notes {
+    struct prof__symbol_note *note;
+    size_t n;
+};
+
+/* The same, with a note for each module of which something is to be told. */
+int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                               struct prof__symbols *ret_symbols,
+                               struct prof__symbol_notes *ret_notes);
+
 /* Bytes kept between calls, for the report of libprof's own memory. */
 size_t prof__symbolize_cached(void);
 

@@ -11,7 +11,6 @@ word.
 import os
 import re
 import shutil
-import struct
 import subprocess
 import sys
 import tempfile
@@ -267,22 +266,6 @@ def test_stripped():
                 if len(line.split()) == 3}
     check(all(got[a][0][0] == "??" for a in addresses if want[a][0][0] not in exported),
           "stripped: no exported name for what is not exported")
-
-
-def test_compression_that_is_not_understood():
-    run("gcc", "-O2", "-g", "-gz=zlib", "-shared", "-fPIC", "-o", "zstd.so", C_SOURCE)
-    with open("zstd.so", "r+b") as f:
-        data = f.read()
-        table, size, n = struct.unpack_from("<Q", data, 0x28)[0], 64, struct.unpack_from(
-            "<H", data, 0x3c)[0]
-        for i in range(n):
-            flags, _, offset = struct.unpack_from("<QQQ", data, table + i * size + 8)
-            if flags & 0x800:
-                f.seek(offset)
-                f.write(struct.pack("<I", 2))  # ELFCOMPRESS_ZSTD
-    got = ours("zstd.so", addresses_of("zstd.so", like="sample_"))
-    check(got and all(len(f) == 1 and f[0][0].startswith("sample_") and f[0][1] == "??:?"
-                      for f in got.values()), f"zstd: {list(got.items())[:1]}")
 
 
 def test_split_dwarf_has_symbols_and_lines():

@@ -1,11 +1,13 @@
 /*
  * symbolize_tool.c - `addr2line -i -f` with libprof's symbolizer, for symbolize.py to compare.
  *
- *     symbolize_tool FILE < addresses      addresses in the file, in hexadecimal, one a line
+ *     symbolize_tool [-n] FILE < addresses      addresses in the file, in hexadecimal, one a line
  *
- * For each: "0xADDRESS", then two lines a frame, FUNCTION and FILE:LINE, innermost first.
+ * An empty line asks for answers at once. With -n notes follow the answers. For each: "0xADDRESS",
+ * then two lines a frame, FUNCTION and FILE:LINE, innermost first.
  */
 #include <inttypes.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,26 +40,27 @@ static int open_module(const char *file, struct prof__arena *a, struct prof__mod
     return r;
 }
 
-int main(int argc, char **argv)
+/* Addresses up to an empty line or the end; false: there are no more. */
+static bool read_addresses(const struct prof__module *m, size_t *ret_n)
 {
-    struct prof__arena a = { 0 };
-    struct prof__module m;
+    char line[64];
     size_t n = 0;
 
-    char *file = argc == 2 ? realpath(argv[1], NULL) : NULL;
-
-    if (!file || open_module(file, &a, &m) < 0) {
-        fprintf(stderr, "usage: symbolize_tool ELF-FILE < addresses\n");
-        return 2;
-    }
-    while (n < ADDRESSES_MAX && scanf("%" SCNx64, &address[n]) == 1) {
-        lookup[n] = (struct prof__lookup) { .module = &m, .address = address[n] };
+    while (n < ADDRESSES_MAX && fgets(line, sizeof(line), stdin)) {
+        if (line[0] == '\n') {
+            *ret_n = n;
+            return true;
+        }
+        address[n] = strtoull(line, NULL, 16);
+        lookup[n] = (struct prof__lookup) { .module = m, .address = address[n] };
         n++;
     }
-    if (prof__symbolize(&a, lookup, n, symbols) < 0) {
-        fprintf(stderr, "out of memory\n");
-        return 1;
-    }
+    *ret_n = n;
+    return n > 0;
+}
+
+static void print(size_t n)
+{
     for (size_t i = 0; i < n; i++) {
         const struct prof__line *line = symbols[i].line;
 
@@ -73,6 +76,41 @@ int main(int argc, char **argv)
         if (symbols[i].n == 0)
             printf("??\n??:?\n");
     }
+}
+
+int main(int argc, char **argv)
+{
+    struct prof__arena a = { 0 };
+    struct prof__symbol_notes notes;
+    struct prof__module m;
+    bool with_notes = argc == 3 && strcmp(argv[1], "-n") == 0;
+    size_t n;
+    char *file = argc == 2 + with_notes ? realpath(argv[1 + with_notes], NULL) : NULL;
+
+    if (!file || open_module(file, &a, &m) < 0) {
+        fprintf(stderr, "usage: symbolize_tool [-n] ELF-FILE < addresses\n");
+        return 2;
+    }
+    while (read_addresses(&m, &n)) {
+        struct prof__arena answers = { 0 };
+
+        if (prof__symbolize_with_notes(&answers, lookup, n, symbols, &notes) < 0) {
+            fprintf(stderr, "out of memory\n");
+            return 1;
+        }
+        print(n);
+        for (size_t i = 0; i < notes.n && with_notes; i++) {
+            if (notes.note[i].unread)
+                printf("unread: %s\n", notes.note[i].unread);
+            if (notes.note[i].wanted)
+                printf("wanted: %s\n", notes.note[i].wanted);
+        }
+        if (!feof(stdin))
+            printf("\n");
+        fflush(stdout);
+        prof__arena_free(&answers);
+    }
     prof__arena_free(&a);
+    free(file);
     return 0;
 }
