@@ -15,6 +15,7 @@ enum prof__rank {
     PROF__RANK_SERVER = 1, /* start and stop of what runs threads */
     PROF__RANK_REGISTRY,   /* name -> profile */
     PROF__RANK_THREADS,    /* one dump of all threads at a time */
+    PROF__RANK_ASK,        /* the timers of its questions; taken with signals masked */
     PROF__RANK_CPU,       /* readers of the CPU profile and its timers; taken with signals masked */
     PROF__RANK_CUSTOM,    /* the sets behind the program's own profiles */
     PROF__RANK_SYMBOLIZE, /* libelf and libdw, which are not thread-safe */

@@ -3,16 +3,17 @@
  *
  *   waiting    /proc/self/task/TID/syscall tells its pc and sp; its stack is copied out and the
  *              copy walked
- *   running    it is asked by a signal (ask.h)
+ *   running    it is asked (ask.h), and looked at again meanwhile, as it may go to sleep
  *   neither    a pseudo frame says so
  *
- * A signal would end many system calls with EINTR, and the threads that wait in one are just those
- * whose stack can be had otherwise; so none is ever sent to them, even if their stack comes out
- * incomplete. A copy counts only if the thread has not moved meanwhile, which its place and how
- * often it has run tell.
+ * A copy counts only if the thread has not moved meanwhile, which its place and how often it has
+ * run tell. The stacks of a thousand threads are mostly shallow, so little is copied at first and
+ * more only when the walk comes to the end of it.
  *
- * The stacks of a thousand threads are mostly shallow, so little is copied at first and more only
- * when the walk comes to the end of it.
+ * A running thread answers when it has been on a processor at a tick of the kernel's clock. One
+ * that has had the time and has not answered blocks the signal, or is at work inside the kernel,
+ * and is given up after 100 ms. One that has not had a processor yet, since there are more threads
+ * than processors, is waited for a second: its own clock tells the two apart.
  */
 #include "profile/thread_stacks.h"
 
@@ -27,9 +28,18 @@
 #include "base/task.h"
 #include "base/thread.h"
 #include "record/ask.h"
+#include "record/thread_timer.h"
 #include "unwind/stack.h"
 
-enum { TRIES = 8, ANSWER_NS = 100 * 1000 * 1000 };
+enum {
+    TRIES = 8,
+    LOOK_NS = 5 * 1000 * 1000,       /* from one look at those that run to the next */
+    ANSWER_NS = 100 * 1000 * 1000,   /* for an answer */
+    PATIENCE_NS = 1000 * 1000 * 1000 /* for a processor, and an answer */
+};
+
+/* Of its own time, in which a thread has met a tick: the longest there are take 10 ms. */
+#define TICK_NS ((uint64_t)20 * 1000 * 1000)
 
 static const size_t copy_sizes[] = { 16 << 10, 256 << 10, 8 << 20 };
 
@@ -159,9 +169,23 @@ static bool is_running(pid_t tid)
 
 /* --- all ------------------------------------------------------------------------------------- */
 
-/* Fill in what can be had without a question; those to ask go to `answer`, with their indexes. */
-static size_t take_all_waiting(struct list *list, char *buf, struct prof__answer *answer,
-                               size_t *index)
+/* A thread that runs. */
+struct running {
+    struct prof__thread_stack *thread;
+    int question;     /* negative: it has not been asked, and why not */
+    uint64_t used_ns; /* its own time when it was found running */
+};
+
+static void take_own(struct prof__thread_stack *t)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+    size_t depth = prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
+
+    t->stack = prof__stack_table_add(pcs, depth);
+}
+
+/* Fill in what can be had without a question; those to ask go to `running`. */
+static size_t take_all_waiting(struct list *list, char *buf, struct running *running)
 {
     pid_t self = prof__gettid();
     size_t n = 0;
@@ -172,10 +196,7 @@ static size_t take_all_waiting(struct list *list, char *buf, struct prof__answer
         int error = 0;
 
         if (t->tid == self) {
-            uintptr_t pcs[PROF__STACK_MAX];
-            size_t depth = prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
-
-            t->stack = prof__stack_table_add(pcs, depth);
+            take_own(t);
             continue;
         }
         outcome = take_waiting(t, buf, &error);
@@ -186,14 +207,89 @@ static size_t take_all_waiting(struct list *list, char *buf, struct prof__answer
             else
                 missing.unreadable++;
         }
-        if (outcome == RUNNING) {
-            index[n] = i;
-            answer[n++] = (struct prof__answer) { .tid = t->tid };
-        } else if (outcome == UNREADABLE) {
+        if (outcome == RUNNING)
+            running[n++] = (struct running) { t, -EAGAIN, prof__thread_time(t->tid) };
+        else if (outcome == UNREADABLE)
             t->stack = pseudo(PROF__PC_UNREADABLE);
-        } /* a thread that is gone keeps stack 0 */
+        /* a thread that is gone keeps stack 0 */
     }
     return n;
+}
+
+static bool has_answered(struct running *r)
+{
+    struct prof__answer answer;
+
+    if (r->question < 0 || !prof__ask_answered(r->question, &answer))
+        return false;
+    r->thread->stack = answer.stack;
+    r->thread->labels = answer.labels;
+    r->thread->asked = true;
+    return true;
+}
+
+/* It has gone to sleep, or is no more. */
+static bool has_stopped(struct running *r, char *buf)
+{
+    int error;
+    enum outcome outcome = take_waiting(r->thread, buf, &error);
+
+    return outcome == TAKEN || outcome == GONE;
+}
+
+/* Has it had its time, so that no answer will come? */
+static bool is_given_up(const struct running *r, int64_t waited_ns)
+{
+    return waited_ns >= PATIENCE_NS ||
+           (waited_ns >= ANSWER_NS &&
+            (r->question < 0 || prof__thread_time(r->thread->tid) - r->used_ns >= TICK_NS));
+}
+
+static void give_up(struct running *r)
+{
+    r->thread->stack = pseudo(PROF__PC_NO_ANSWER);
+    missing.no_answer++;
+    if (r->question < 0 && r->question != -EBUSY)
+        missing.ask_error = r->question;
+}
+
+/* Ask all that run, until each has answered, or stopped, or is given up. */
+static void take_all_running(struct running *running, size_t n, char *buf)
+{
+    int refused = n > 0 ? prof__ask_prepare() : 0;
+    int64_t start = prof__monotonic_ns(), look = start;
+
+    while (n > 0) {
+        uint32_t seen = prof__ask_count();
+        int64_t now = prof__monotonic_ns();
+        bool looking = now >= look;
+        size_t left = 0;
+
+        for (size_t i = 0; i < n; i++) {
+            struct running *r = &running[i];
+            bool over = has_answered(r);
+
+            if (!over && looking && r->question < 0)
+                r->question = refused ? refused : prof__ask(r->thread->tid);
+            if (!over && looking && now > start) {
+                over = has_stopped(r, buf);
+                if (!over && is_given_up(r, now - start)) {
+                    give_up(r);
+                    over = true;
+                }
+                if (over && r->question >= 0)
+                    prof__ask_withdraw(r->question);
+            }
+            if (!over)
+                running[left++] = *r;
+        }
+        n = left;
+        if (looking)
+            look = prof__monotonic_ns() + LOOK_NS;
+        if (n > 0)
+            prof__ask_wait(seen, look - prof__monotonic_ns());
+    }
+    missing.waited_ns = prof__monotonic_ns() - start;
 }
 
 static void drop_gone(struct list *list)
@@ -212,30 +308,15 @@ static int take(struct list *list)
 
     if (r < 0)
         return r;
-    struct prof__answer *answer = prof__arena_array(list->arena, list->n + 1, sizeof(*answer));
-    size_t *index = prof__arena_array(list->arena, list->n + 1, sizeof(*index));
+    struct running *running = prof__arena_array(list->arena, list->n + 1, sizeof(*running));
     char *buf = prof__pages_map(COPY_MAX);
-    if (!answer || !index || !buf) {
+    if (!running || !buf) {
         prof__pages_unmap(buf, COPY_MAX);
         return -ENOMEM;
     }
 
     missing = (struct prof__threads_missing) { 0 };
-    size_t n = take_all_waiting(list, buf, answer, index);
-    prof__ask(answer, n, prof__monotonic_ns() + ANSWER_NS);
-    for (size_t i = 0; i < n; i++) {
-        struct prof__thread_stack *t = &list->thread[index[i]];
-        int error;
-
-        t->asked = answer[i].stack != 0;
-        if (t->asked) {
-            t->stack = answer[i].stack;
-            t->labels = answer[i].labels;
-        } else if (take_waiting(t, buf, &error) != TAKEN && prof__task_switches(t->tid) != 0) {
-            t->stack = pseudo(PROF__PC_NO_ANSWER);
-            missing.no_answer++;
-        }
-    }
+    take_all_running(running, take_all_waiting(list, buf, running), buf);
     prof__pages_unmap(buf, COPY_MAX);
     drop_gone(list);
     return 0;

@@ -13,24 +13,27 @@ struct prof__thread_stack {
     pid_t tid;
     prof__stack_id stack; /* where there is none, a pseudo frame that says why */
     uint32_t labels;
-    bool asked; /* by a signal: it was running */
+    bool asked; /* it was running */
 };
 
 /*
  * All threads but the hidden ones, in the order of the kernel's list. Threads that wait are not
- * disturbed; those that run are asked, and have 100 ms for the answer, all together. -ENOENT and
- * the like without /proc, the sentence set; -ENOMEM.
+ * disturbed; those that run are asked, and have 100 ms for the answer, all together, or a second if
+ * there are too few processors for them. -ENOENT and the like without /proc, the sentence set;
+ * -ENOMEM.
  */
 int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n);
 
 /* How many there are, or a negative errno. */
 int64_t prof__threads_count(void);
 
-/* Of the last time: threads that did not answer, and threads at whose waiting place nothing may
- * look, with the errno. */
+/* Of the last time. */
 struct prof__threads_missing {
-    unsigned no_answer, unreadable;
-    int error;
+    unsigned no_answer;  /* running threads that did not answer */
+    int ask_error;       /* they could not be asked; 0: they could, or block the signal */
+    unsigned unreadable; /* waiting threads at whose place nothing may look */
+    int error;           /* why not */
+    int64_t waited_ns;   /* for all that were running */
 };
 void prof__threads_missing(struct prof__threads_missing *ret);
 

@@ -17,6 +17,9 @@
 
 #include "base/clock.h"
 
+/* What running threads have for an answer, as a rule. */
+#define LONG_NS ((int64_t)150 * 1000 * 1000)
+
 /* Index of the sample with that row, or where it belongs. */
 static size_t position(const struct prof__snapshot *s, uint32_t row)
 {
@@ -80,11 +83,22 @@ static int status(char *buf, size_t size)
     int length = 0;
 
     prof__threads_missing(&missing);
-    if (missing.no_answer)
+    if (missing.no_answer && missing.ask_error)
         prof__append(buf, size, &length,
-                     "%u running threads did not answer in 100 ms and are under [no answer]; they "
-                     "block signals, or did not get a processor\n",
+                     "%u running threads did not answer and are under [no answer]: they cannot be "
+                     "asked: %s%s\n",
+                     missing.no_answer, strerror(-missing.ask_error),
+                     missing.ask_error == -EAGAIN ? " (RLIMIT_SIGPENDING is used up)" : "");
+    else if (missing.no_answer)
+        prof__append(buf, size, &length,
+                     "%u running threads did not answer and are under [no answer]; they block "
+                     "signals, or did not get a processor\n",
                      missing.no_answer);
+    if (missing.waited_ns > LONG_NS)
+        prof__append(buf, size, &length,
+                     "it took %d ms until the running threads had answered: there are more of them "
+                     "than processors\n",
+                     (int)(missing.waited_ns / 1000000));
     if (missing.unreadable)
         prof__append(buf, size, &length,
                      "the stacks of %u waiting threads cannot be read: /proc/self/task/*/syscall: "

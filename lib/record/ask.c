@@ -1,16 +1,16 @@
 /*
  * ask.c - a question slot for each thread asked, and a handler that answers into it.
  *
- * The signal carries the number of a slot and the slot's generation. The handler claims the slot by
- * compare-and-swap, walks its stack into it and marks it done. When the time is up the asker
- * withdraws the question in the same way, so that whoever comes second finds the slot taken: a
- * handler that runs late, maybe minutes later, sees another generation and does nothing. Slots are
- * never freed.
+ * The signal carries the address of a slot and the slot's generation. The handler claims the slot
+ * by compare-and-swap, walks its stack into it and marks it done. The asker withdraws a question in
+ * the same way, so that whoever comes second finds the slot taken: a handler that runs late, maybe
+ * minutes later in a thread that had blocked the signal, sees another generation and does nothing.
+ * Slots are never freed.
  *
- * The signal is a real-time one, chosen when it is first needed: the highest that nobody handles.
- * A program that waits for signals with sigwait() or a signalfd blocks them, so threads that block
- * ours are not asked. The handler stays installed, since without it a late signal would end the
- * process.
+ * The signal is SIGURG, which is ignored unless somebody handles it, so that a question could not
+ * do harm even where it does not belong. Where the program handles that itself it is a real-time
+ * one, the highest that nobody handles. A program that waits for signals with sigwait() or a
+ * signalfd blocks them, so threads that block ours are not asked.
  */
 #include "record/ask.h"
 
@@ -18,33 +18,41 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
-#include <string.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
+#include "base/lock.h"
 #include "base/task.h"
 #include "base/thread.h"
 #include "record/own_signal.h"
-#include "record/resume.h"
+#include "record/thread_timer.h"
 #include "unwind/bounds.h"
 #include "unwind/stack.h"
 
-enum { SLOTS = 256 };
-enum { FREE, ASKED, ANSWERING, DONE }; /* the two low bits of a slot's state */
+enum { SLOTS = 256, GENERATION_SHIFT = 48 };   /* in what a signal carries */
+enum { FREE, ASKED, ANSWERING, DONE, PHASES }; /* the low bits of a slot's state */
 
 struct slot {
-    _Atomic uint64_t state; /* generation * 4 + one of the above */
+    _Atomic uint64_t state; /* generation * PHASES + one of the above */
+    _Atomic uint32_t tid;   /* who is asked */
+    int timer;              /* guarded by the lock */
+    bool open;              /* the asker's: it has not been told the end */
     uint32_t n, labels;
     uintptr_t pcs[PROF__STACK_MAX];
 };
 
-static struct slot *slots;
-static _Atomic(struct slot *) shared_slots; /* the same, for the handler */
-static int question;                        /* the signal; 0: none chosen yet */
-static _Atomic uint32_t answers;            /* counts them; the asker sleeps on it */
+static _Atomic(struct slot *) slots;
+static int question;             /* the signal; 0: none chosen yet */
+static _Atomic uint32_t answers; /* counts them; the asker sleeps on it */
+
+/* Guards the timers, since the program may take the signal for itself at any moment. Signals are
+ * blocked meanwhile. */
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_ASK);
+static bool taken_over; /* it has, since prof__ask_prepare(); guarded by the lock */
+static pid_t asker;     /* the process; guarded by the lock */
 
 /* --- the thread that is asked ---------------------------------------------------------------- */
 
@@ -63,197 +71,221 @@ static void answer_into(struct slot *s, const void *ucontext)
     t->busy = before;
 }
 
-bool prof__ask_is_ours(int number, const siginfo_t *info)
+static void *value_of(struct slot *s, uint64_t generation)
 {
-    uint64_t asked = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
-    struct slot *s = atomic_load_explicit(&shared_slots, memory_order_acquire);
+    return (void *)((uintptr_t)s | (uintptr_t)generation << GENERATION_SHIFT);
+}
 
-    /* No later than the slot's present generation: a number that nobody else would hit upon. */
-    return s && number == question && info->si_code == SI_QUEUE && info->si_pid == getpid() &&
-           asked % 4 == ASKED &&
-           asked >> 2 <=
-               atomic_load_explicit(&s[(asked >> 2) % SLOTS].state, memory_order_relaxed) >> 2;
+/* The slot that a signal is about, if it is one of ours: nobody else would hit upon that number. */
+static struct slot *slot_of(const siginfo_t *info)
+{
+    uintptr_t value = (uintptr_t)info->si_value.sival_ptr;
+    struct slot *first = atomic_load_explicit(&slots, memory_order_acquire);
+    uintptr_t at = (value & (((uintptr_t)1 << GENERATION_SHIFT) - 1)) - (uintptr_t)first;
+
+    return first && info->si_code == SI_TIMER && at < SLOTS * sizeof(*first) &&
+                   at % sizeof(*first) == 0
+               ? &first[at / sizeof(*first)]
+               : NULL;
+}
+
+static bool is_sent(const siginfo_t *info)
+{
+    return slot_of(info) != NULL;
 }
 
 /* Not inlined, as in collect_cpu.c. */
-__attribute__((noinline)) static void answer(int signal, siginfo_t *info, void *ucontext)
+__attribute__((noinline)) static void answer(const siginfo_t *info, void *ucontext)
 {
     int saved = errno;
-    uint64_t asked = (uint64_t)(uintptr_t)info->si_value.sival_ptr;
-    struct slot *s = atomic_load_explicit(&shared_slots, memory_order_acquire);
+    struct slot *s = slot_of(info);
+    uint64_t state = s ? atomic_load_explicit(&s->state, memory_order_relaxed) : 0;
 
-    if (prof__ask_is_ours(signal, info)) {
-        s += (asked >> 2) % SLOTS;
-        /* Acquire: our writes come after the claim. */
-        if (atomic_compare_exchange_strong_explicit(&s->state, &(uint64_t) { asked },
-                                                    asked - ASKED + ANSWERING, memory_order_acquire,
-                                                    memory_order_relaxed)) {
-            answer_into(s, ucontext);
-            /* Release: the stack is there for who sees DONE. */
-            atomic_store_explicit(&s->state, asked - ASKED + DONE, memory_order_release);
-            atomic_fetch_add_explicit(&answers, 1, memory_order_release);
-            syscall(SYS_futex, &answers, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
-        }
+    /* Acquire: our writes come after the claim. */
+    if (s && state % PHASES == ASKED && info->si_value.sival_ptr == value_of(s, state / PHASES) &&
+        atomic_load_explicit(&s->tid, memory_order_relaxed) == (uint32_t)prof__gettid() &&
+        atomic_compare_exchange_strong_explicit(&s->state, &state, state - ASKED + ANSWERING,
+                                                memory_order_acquire, memory_order_relaxed)) {
+        answer_into(s, ucontext);
+        /* Release: the stack is there for who sees DONE. */
+        atomic_store_explicit(&s->state, state - ASKED + DONE, memory_order_release);
+        atomic_fetch_add_explicit(&answers, 1, memory_order_release);
+        syscall(SYS_futex, &answers, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     }
-    prof__resume_system_call(ucontext, signal);
     if (errno != saved) /* as in collect_cpu.c */
         errno = saved;
 }
 
 static void on_question(int signal, siginfo_t *info, void *ucontext)
 {
+    (void)signal;
     if (prof__thread_is_libcs())
-        answer(signal, info, ucontext);
+        answer(info, ucontext);
 }
 
-/* --- the asker ------------------------------------------------------------------------------- */
+/* --- whose signal it is ---------------------------------------------------------------------- */
+
+static void take_over(void)
+{
+    int saved = errno;
+    uint64_t mask = prof__lock_masked(&lock);
+    struct slot *s = atomic_load_explicit(&slots, memory_order_relaxed);
+
+    /* A child made by vfork() shares our memory, but neither the timers nor the actions. */
+    if (asker == getpid()) {
+        taken_over = true;
+        for (size_t i = 0; s && i < SLOTS; i++)
+            prof__thread_timer_delete(&s[i].timer);
+    }
+    prof__unlock_masked(&lock, mask);
+    errno = saved;
+}
+
+static const struct prof__own_signal own = { on_question, is_sent, take_over };
 
 static int choose_signal(void)
 {
     if (question && prof__own_signal_kept(question))
         return 0;
-    for (int s = SIGRTMAX - 1; s >= SIGRTMIN; s--)
-        if (prof__own_signal_claim(s, on_question, true) == 0) {
-            question = s;
+    question = SIGURG;
+    if (prof__own_signal_claim(question, &own, false) == 0)
+        return 0;
+    for (question = SIGRTMAX - 1; question >= SIGRTMIN; question--)
+        if (prof__own_signal_claim(question, &own, true) == 0)
             return 0;
-        }
+    question = 0;
     return -EBUSY;
 }
 
-static int prepare(void)
+/* --- the asker ------------------------------------------------------------------------------- */
+
+int prof__ask_prepare(void)
 {
+    struct slot *s = atomic_load_explicit(&slots, memory_order_relaxed);
     int r = choose_signal();
 
     if (r < 0)
         return r;
-    if (!slots) {
-        slots = prof__pages_map(SLOTS * sizeof(*slots));
-        /* The low bits of a question name its slot. */
-        for (uint64_t i = 0; slots && i < SLOTS; i++)
-            atomic_store_explicit(&slots[i].state, i << 2, memory_order_relaxed);
-        atomic_store_explicit(&shared_slots, slots, memory_order_release);
+    if (!s) {
+        if (!(s = prof__pages_map(SLOTS * sizeof(*s))))
+            return -ENOMEM;
+        for (size_t i = 0; i < SLOTS; i++)
+            s[i].timer = PROF__NO_TIMER;
+        /* Release: the handler finds them so. */
+        atomic_store_explicit(&slots, s, memory_order_release);
     }
-    prof__resume_look(question);
-    return slots ? 0 : -ENOMEM;
+    uint64_t mask = prof__lock_masked(&lock);
+    asker = getpid();
+    taken_over = false;
+    prof__unlock_masked(&lock, mask);
+    return 0;
 }
 
-static bool blocks_question(pid_t tid)
+/* Nobody writes into it any more. */
+static bool is_free(const struct slot *s)
 {
-    return prof__task_blocks(tid, question) != 0; /* not known: then it must not be asked */
+    uint64_t phase = atomic_load_explicit(&s->state, memory_order_acquire) % PHASES;
+
+    return !s->open && (phase == FREE || phase == DONE);
 }
 
-static bool send(pid_t tid, uint64_t value)
+static int set_timer(struct slot *s, pid_t tid, void *value)
 {
-    siginfo_t info;
+    uint64_t mask = prof__lock_masked(&lock);
+    int r = taken_over ? -EBUSY : prof__thread_timer_make(tid, question, value);
 
-    memset(&info, 0, sizeof(info));
-    info.si_signo = question;
-    info.si_code = SI_QUEUE;
-    info.si_pid = getpid();
-    info.si_uid = getuid();
-    info.si_value.sival_ptr = (void *)(uintptr_t)value;
-    return syscall(SYS_rt_tgsigqueueinfo, info.si_pid, tid, question, &info) == 0;
-}
-
-/* Ask one thread by a slot that is free. False: it cannot be asked. */
-static bool ask_one(struct slot *s, pid_t tid)
-{
-    uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
-    uint64_t asked = (state & ~(uint64_t)3) + ((uint64_t)SLOTS << 2) + ASKED; /* next generation */
-
-    if (blocks_question(tid))
-        return false;
-    atomic_store_explicit(&s->state, asked, memory_order_release);
-    if (send(tid, asked))
-        return true;
-    atomic_store_explicit(&s->state, asked - ASKED + FREE, memory_order_relaxed);
-    return false;
-}
-
-/* Take the answer, or withdraw the question. A thread that is answering at this very moment is too
- * late, and its slot is left alone until it is done. */
-static void settle(struct slot *s, struct prof__answer *a)
-{
-    uint64_t state = atomic_load_explicit(&s->state, memory_order_acquire);
-
-    if (state % 4 == ASKED &&
-        atomic_compare_exchange_strong_explicit(&s->state, &state, state - ASKED + FREE,
-                                                memory_order_acquire, memory_order_acquire))
-        return;
-    if (state % 4 != DONE)
-        return;
-    a->stack = prof__stack_table_add(s->pcs, s->n);
-    a->labels = s->labels;
-    atomic_store_explicit(&s->state, state - DONE + FREE, memory_order_relaxed);
-}
-
-static bool is_pending(const struct slot *s)
-{
-    uint64_t phase = atomic_load_explicit(&s->state, memory_order_acquire) % 4;
-
-    return phase == ASKED || phase == ANSWERING;
-}
-
-static void wait_for(struct slot *const *used, size_t n, int64_t deadline_ns)
-{
-    for (size_t i = 0; i < n;) {
-        uint32_t seen = atomic_load_explicit(&answers, memory_order_acquire);
-        int64_t left = deadline_ns - prof__monotonic_ns();
-
-        if (!is_pending(used[i])) {
-            i++;
-            continue;
-        }
-        if (left <= 0)
-            return;
-        struct timespec wait = { left / 1000000000, left % 1000000000 };
-        syscall(SYS_futex, &answers, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+    if (r >= 0) {
+        s->timer = r;
+        r = prof__thread_timer_set(s->timer, 1, 0);
+        if (r < 0)
+            prof__thread_timer_delete(&s->timer);
     }
-}
-
-/* Ask as many from `next` on as there are free slots. */
-struct round {
-    struct slot *slot[SLOTS];
-    struct prof__answer *answer[SLOTS];
-    size_t n;
-};
-
-static size_t ask_round(struct round *round, struct prof__answer *answer, size_t next, size_t n)
-{
-    round->n = 0;
-    for (size_t at = 0; next < n && at < SLOTS; at++) {
-        if (is_pending(&slots[at]))
-            continue;
-        while (next < n && !ask_one(&slots[at], answer[next].tid))
-            next++;
-        if (next < n) {
-            round->slot[round->n] = &slots[at];
-            round->answer[round->n++] = &answer[next++];
-        }
-    }
-    return next;
-}
-
-int prof__ask(struct prof__answer *answer, size_t n, int64_t deadline_ns)
-{
-    int r = n > 0 ? prepare() : 0;
-    struct round round = { .n = 1 };
-
-    for (size_t next = 0;
-         r == 0 && next < n && round.n > 0 && prof__monotonic_ns() < deadline_ns;) {
-        next = ask_round(&round, answer, next, n);
-        wait_for(round.slot, round.n, deadline_ns);
-        for (size_t i = 0; i < round.n; i++)
-            settle(round.slot[i], round.answer[i]);
-    }
+    prof__unlock_masked(&lock, mask);
     return r;
+}
+
+static void clear_timer(struct slot *s)
+{
+    uint64_t mask = prof__lock_masked(&lock);
+
+    prof__thread_timer_delete(&s->timer);
+    prof__unlock_masked(&lock, mask);
+}
+
+int prof__ask(pid_t tid)
+{
+    struct slot *first = atomic_load_explicit(&slots, memory_order_relaxed), *s = first;
+
+    if (prof__task_blocks(tid, question) != 0) /* not known: then it must not be asked */
+        return -EBUSY;
+    while (s < first + SLOTS && !is_free(s))
+        s++;
+    if (s == first + SLOTS)
+        return -ENOBUFS;
+    uint64_t generation = atomic_load_explicit(&s->state, memory_order_relaxed) / PHASES + 1;
+    atomic_store_explicit(&s->tid, (uint32_t)tid, memory_order_relaxed);
+    /* Release: it is about that thread. */
+    atomic_store_explicit(&s->state, generation * PHASES + ASKED, memory_order_release);
+    s->open = true;
+    int r = set_timer(s, tid, value_of(s, generation));
+    if (r < 0) {
+        prof__ask_withdraw((int)(s - first));
+        return r;
+    }
+    return (int)(s - first);
+}
+
+bool prof__ask_answered(int number, struct prof__answer *ret)
+{
+    struct slot *s = &atomic_load_explicit(&slots, memory_order_relaxed)[number];
+
+    /* Acquire: what the thread has written. */
+    if (atomic_load_explicit(&s->state, memory_order_acquire) % PHASES != DONE)
+        return false;
+    ret->stack = prof__stack_table_add(s->pcs, s->n);
+    ret->labels = s->labels;
+    clear_timer(s);
+    s->open = false;
+    return true;
+}
+
+/* A thread that is answering at this very moment is too late, and its slot is left alone until it
+ * is done. */
+void prof__ask_withdraw(int number)
+{
+    struct slot *s = &atomic_load_explicit(&slots, memory_order_relaxed)[number];
+    uint64_t state = atomic_load_explicit(&s->state, memory_order_relaxed);
+
+    clear_timer(s);
+    if (state % PHASES == ASKED)
+        atomic_compare_exchange_strong_explicit(&s->state, &state, state - ASKED + FREE,
+                                                memory_order_relaxed, memory_order_relaxed);
+    s->open = false;
+}
+
+uint32_t prof__ask_count(void)
+{
+    return atomic_load_explicit(&answers, memory_order_acquire);
+}
+
+void prof__ask_wait(uint32_t seen, int64_t ns)
+{
+    struct timespec wait = { ns / 1000000000, ns % 1000000000 };
+
+    if (ns > 0)
+        syscall(SYS_futex, &answers, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }
 
 void prof__ask_fork_child(void)
 {
-    for (uint64_t i = 0; slots && i < SLOTS; i++)
-        atomic_store_explicit(
-            &slots[i].state,
-            (atomic_load_explicit(&slots[i].state, memory_order_relaxed) & ~(uint64_t)3),
-            memory_order_relaxed);
+    struct slot *s = atomic_load_explicit(&slots, memory_order_relaxed);
+
+    prof__lock_reset(&lock);
+    for (size_t i = 0; s && i < SLOTS; i++) {
+        uint64_t state = atomic_load_explicit(&s[i].state, memory_order_relaxed);
+
+        atomic_store_explicit(&s[i].state, state - state % PHASES, memory_order_relaxed);
+        s[i].timer = PROF__NO_TIMER;
+        s[i].open = false;
+    }
 }

@@ -40,7 +40,6 @@
 #include "base/task.h"
 #include "record/cpu_timers.h"
 #include "record/own_signal.h"
-#include "record/resume.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
 #include "unwind/bounds.h"
@@ -125,37 +124,26 @@ static void count_foreign(int64_t samples)
 }
 
 /* Not inlined, or where errno is might be asked too early. */
-__attribute__((noinline)) static void handle(int signal, siginfo_t *info, void *ucontext)
+__attribute__((noinline)) static void handle(const siginfo_t *info, void *ucontext)
 {
     int saved = errno;
 
-    if (prof__cpu_timer_is_ours(info)) {
+    if (prof__cpu_timer_is_ours(info))
         sample(ucontext, prof__cpu_timer_deliver(info));
-        prof__resume_system_call(ucontext, signal);
-    }
     if (errno != saved) /* a thread made by raw clone() may share it with another */
         errno = saved;
 }
 
 static void on_signal(int signal, siginfo_t *info, void *ucontext)
 {
+    (void)signal;
     if (prof__thread_is_libcs())
-        handle(signal, info, ucontext);
+        handle(info, ucontext);
     else if (prof__cpu_timer_is_ours(info))
         count_foreign(prof__cpu_timer_deliver(info));
 }
 
 /* --- whose signal it is ---------------------------------------------------------------------- */
-
-static int claim_signal(void)
-{
-    int r = prof__own_signal_claim(SIGPROF, on_signal, false);
-
-    if (r == -EBUSY)
-        return prof_set_last_error(r, "the program has a handler of its own for SIGPROF, which a "
-                                      "CPU profile needs");
-    return r < 0 ? prof_set_last_error(r, "SIGPROF cannot be handled: %s", strerror(-r)) : 0;
-}
 
 static void hand_over(void)
 {
@@ -164,18 +152,28 @@ static void hand_over(void)
     atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
 }
 
-void prof__signal_before(int signal)
+static void before_program(void)
 {
     int saved = errno;
-
-    if (signal != SIGPROF)
-        return;
     uint64_t mask = prof__lock_masked(&lock);
+
     /* A child made by vfork() shares our memory, but neither the timers nor the actions. */
     if (readers > 0 && session_pid == getpid())
         hand_over();
     prof__unlock_masked(&lock, mask);
     errno = saved;
+}
+
+static int claim_signal(void)
+{
+    static const struct prof__own_signal own = { on_signal, prof__cpu_timer_is_ours,
+                                                 before_program };
+    int r = prof__own_signal_claim(SIGPROF, &own, false);
+
+    if (r == -EBUSY)
+        return prof_set_last_error(r, "the program has a handler of its own for SIGPROF, which a "
+                                      "CPU profile needs");
+    return r < 0 ? prof_set_last_error(r, "SIGPROF cannot be handled: %s", strerror(-r)) : 0;
 }
 
 /* --- the controller -------------------------------------------------------------------------- */
@@ -188,7 +186,6 @@ static void look_for_owner(void)
 
 static void scan(uint64_t mask)
 {
-    prof__resume_look(SIGPROF);
     no_proc = prof__cpu_timers_scan(mask) < 0;
 }
 

@@ -12,12 +12,11 @@
 #include <string.h>
 
 #include "base/thread.h"
-#include "record/ask.h"
 #include "record/collect.h"
-#include "record/cpu_timers.h"
 
-/* By number: our handler, and what there was before, SIG_DFL or SIG_IGN. Only ever set once. */
-static _Atomic uintptr_t ours[_NSIG], before[_NSIG];
+/* By number: who handles it, and what there was before, SIG_DFL or SIG_IGN. Only ever set. */
+static _Atomic(const struct prof__own_signal *) owners[_NSIG];
+static _Atomic uintptr_t before[_NSIG];
 
 static int set_action(int signal, const struct sigaction *action, struct sigaction *ret_old)
 {
@@ -29,12 +28,22 @@ static int set_action(int signal, const struct sigaction *action, struct sigacti
     return r;
 }
 
-static bool is_ours(int signal, uintptr_t handler)
+/* NULL: nobody here. */
+static const struct prof__own_signal *owner_of(int signal)
 {
-    return handler == atomic_load_explicit(&ours[signal], memory_order_relaxed) && handler != 0;
+    return signal < 1 || signal >= _NSIG
+               ? NULL
+               : atomic_load_explicit(&owners[signal], memory_order_relaxed);
 }
 
-int prof__own_signal_claim(int signal, prof__handler *handler, bool only_default)
+static bool is_ours(int signal, uintptr_t handler)
+{
+    const struct prof__own_signal *own = owner_of(signal);
+
+    return own && handler == (uintptr_t)own->handler;
+}
+
+int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool only_default)
 {
     struct sigaction now, mine;
     int r = set_action(signal, NULL, &now);
@@ -44,9 +53,9 @@ int prof__own_signal_claim(int signal, prof__handler *handler, bool only_default
     if (now.sa_handler != SIG_DFL && (only_default || now.sa_handler != SIG_IGN))
         return -EBUSY;
     atomic_store_explicit(&before[signal], (uintptr_t)now.sa_handler, memory_order_relaxed);
-    atomic_store_explicit(&ours[signal], (uintptr_t)handler, memory_order_relaxed);
+    atomic_store_explicit(&owners[signal], own, memory_order_relaxed);
     memset(&mine, 0, sizeof(mine));
-    mine.sa_sigaction = handler;
+    mine.sa_sigaction = own->handler;
     mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
     return set_action(signal, &mine, NULL);
@@ -59,27 +68,23 @@ bool prof__own_signal_kept(int signal)
     return set_action(signal, NULL, &now) == 0 && is_ours(signal, (uintptr_t)now.sa_handler);
 }
 
-bool prof__own_signal_is_masked(int signal)
+void prof__signal_before(int signal)
 {
-    for (int other = 1; other < _NSIG; other++) {
-        struct sigaction a;
+    const struct prof__own_signal *own = owner_of(signal);
 
-        if (set_action(other, NULL, &a) == 0 && a.sa_handler != SIG_DFL &&
-            a.sa_handler != SIG_IGN && !is_ours(other, (uintptr_t)a.sa_handler) &&
-            sigismember(&a.sa_mask, signal) == 1)
-            return true;
-    }
-    return false;
+    if (own)
+        own->before();
 }
 
 bool prof__signal_is_ours(int number, const siginfo_t *info)
 {
-    return (number == SIGPROF && prof__cpu_timer_is_ours(info)) || prof__ask_is_ours(number, info);
+    const struct prof__own_signal *own = owner_of(number);
+
+    return own && own->sent(info);
 }
 
 uintptr_t prof__signal_seen(int signal, uintptr_t handler)
 {
-    if (signal < 1 || signal >= _NSIG || !is_ours(signal, handler))
-        return handler;
-    return atomic_load_explicit(&before[signal], memory_order_relaxed);
+    return is_ours(signal, handler) ? atomic_load_explicit(&before[signal], memory_order_relaxed)
+                                    : handler;
 }

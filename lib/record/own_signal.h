@@ -8,20 +8,27 @@
 
 #include "base/compiler.h"
 
-typedef void prof__handler(int signal, siginfo_t *info, void *ucontext);
+/* Who handles one. Constant. */
+struct prof__own_signal {
+    void (*handler)(int signal, siginfo_t *info, void *ucontext);
+
+    /* Have we sent this one? Context: signal. */
+    bool (*sent)(const siginfo_t *info);
+
+    /* The program is about to set an action for it: stop sending it. errno is kept. Context:
+     * signal. */
+    void (*before)(void);
+};
 
 /*
- * Have `handler` called for the signal, with all signals blocked, on an alternate stack if there is
- * one. 0, also when it is so already; -EBUSY when the program has a handler of its own, or, with
- * `only_default`, even just ignores the signal. The handler stays for good: a signal of ours may
- * always be under way, and by default would end the process.
+ * Have the handler called for the signal, with all signals blocked, on an alternate stack if there
+ * is one. 0, also when it is so already; -EBUSY when the program has a handler of its own, or, with
+ * `only_default`, even just ignores the signal. The handler stays for good: a thread may block the
+ * signal, and be handed one of ours much later.
  */
-int prof__own_signal_claim(int signal, prof__handler *handler, bool only_default);
+int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool only_default);
 
 /* Is it still ours? */
 bool prof__own_signal_kept(int signal);
-
-/* Has the program a handler that blocks `signal`? */
-bool prof__own_signal_is_masked(int signal);
 
 #endif

@@ -5,7 +5,7 @@
  * SA_RESTART, while threads are dumped, the CPU is profiled and every wait recorded. First they
  * wait long: the idle program. Then they wait for a moment, again and again, and work in between,
  * so that timers go off within the calls. And a signal of the program's own still ends a call, as
- * ever.
+ * ever, however near to one of libprof's it comes.
  */
 #include <dirent.h>
 #include <errno.h>
@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 #include "text_profile.h"
 
 static int wait_ms; /* how long each call waits */
@@ -504,6 +505,124 @@ static void test_own_signals_still_interrupt(void)
     pthread_join(t, NULL);
 }
 
+/*
+ * A program that lets its signal in only where it waits, as POSIX has it: once the handler has run,
+ * the wait must be over, or the program sleeps for ever. A profiler that cannot tell its own signal
+ * from that one, and makes the call again, takes the EINTR away. Of each kind of wait, and with the
+ * signal blocked before it or not.
+ */
+static atomic_uint wanted_sent, wanted_seen;
+static atomic_int wanted_runs;
+static int (*wanted_wait)(const sigset_t *none);
+
+static int by_sigsuspend(const sigset_t *none)
+{
+    return sigsuspend(none);
+}
+
+static int by_ppoll(const sigset_t *none)
+{
+    return ppoll(NULL, 0, NULL, none);
+}
+
+static int by_pselect(const sigset_t *none)
+{
+    return pselect(0, NULL, NULL, NULL, NULL, none);
+}
+
+static int by_epoll_pwait(const sigset_t *none)
+{
+    struct epoll_event e;
+
+    return epoll_pwait(epoll_fd, &e, 1, -1, none);
+}
+
+static void on_wanted(int sig)
+{
+    atomic_fetch_add(&wanted_runs, 1);
+}
+
+static void *wait_for_eintr(void *arg)
+{
+    sigset_t none;
+
+    sigemptyset(&none);
+    while (!atomic_load(&own_stop))
+        if (wanted_wait(&none) == -1 && errno == EINTR)
+            atomic_store(&wanted_seen, atomic_load(&wanted_sent));
+    return NULL;
+}
+
+static double seconds_now(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Send signals until one's handler has run, and 5 seconds later its wait has not ended. How many
+ * came through. */
+static long send_wanted(pthread_t t, double seconds)
+{
+    double end = seconds_now() + seconds;
+    long sent = 0;
+
+    for (; seconds_now() < end; sent++) {
+        int runs = atomic_load(&wanted_runs);
+        double since = seconds_now();
+
+        atomic_fetch_add(&wanted_sent, 1);
+        pthread_kill(t, SIGUSR1);
+        while (atomic_load(&wanted_seen) != atomic_load(&wanted_sent))
+            if (seconds_now() - since > 5) {
+                CHECK(0, "signal %ld: the handler has %srun, and the wait goes on", sent + 1,
+                      atomic_load(&wanted_runs) == runs ? "not " : "");
+                return sent;
+            }
+    }
+    CHECK(sent > 0, "signals");
+    return sent;
+}
+
+static void test_a_wanted_eintr_arrives(void)
+{
+    static const struct {
+        const char *name;
+        int (*wait)(const sigset_t *none);
+    } waits[] = {
+        { "sigsuspend", by_sigsuspend },
+        { "ppoll", by_ppoll },
+        { "pselect", by_pselect },
+        { "epoll_pwait", by_epoll_pwait },
+    };
+    struct sigaction wanted = { .sa_handler = on_wanted }, before;
+    struct prof_window *w = NULL;
+    double seconds = (double)long_run(2, 10);
+    sigset_t usr1;
+
+    sigemptyset(&usr1);
+    sigaddset(&usr1, SIGUSR1);
+    pthread_sigmask(SIG_BLOCK, &usr1, NULL); /* in the threads made here, too */
+    sigaction(SIGUSR1, &wanted, &before);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (size_t i = 0; i < sizeof(waits) / sizeof(waits[0]); i++) {
+        pthread_t t;
+
+        wanted_wait = waits[i].wait;
+        atomic_store(&own_stop, 0);
+        pthread_create(&t, NULL, wait_for_eintr, NULL);
+        long sent = send_wanted(t, seconds);
+        MEASURED("%s: %ld signals of the program's ended its wait", waits[i].name, sent);
+        atomic_store(&own_stop, 1);
+        pthread_kill(t, SIGUSR1);
+        pthread_join(t, NULL);
+    }
+    prof_window_close(w);
+    pthread_sigmask(SIG_UNBLOCK, &usr1, NULL);
+    sigaction(SIGUSR1, &before, NULL);
+}
+
 int main(void)
 {
     struct sigaction own = { .sa_handler = on_own_signal };
@@ -512,7 +631,7 @@ int main(void)
     struct epoll_event e = { .events = EPOLLIN };
     sigset_t usr2;
 
-    alarm(150);
+    alarm(200);
     prof_set_block_rate(1);
     sigaction(SIGUSR1, &own, NULL);
     sigemptyset(&usr2);
@@ -540,6 +659,7 @@ int main(void)
     test_idle_program();
     test_busy_program();
     test_own_signals_still_interrupt();
+    test_a_wanted_eintr_arrives();
 
     msgctl(queue, IPC_RMID, NULL);
     semctl(semaphores, 0, IPC_RMID);
