@@ -15,6 +15,8 @@ void prof__shield_raise(struct prof__shield *ret)
     sigset_t all;
 
     sigfillset(&all);
+    sigdelset(&all,
+              SIGSYS); /* a sandbox answers our calls by it, and by death where it is blocked */
     pthread_sigmask(SIG_SETMASK, &all, &ret->mask);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret->cancel_state);
 }
@@ -64,19 +66,6 @@ bool prof__guard_wait(uint64_t end_ns)
 void prof__guard_changed(void)
 {
     pthread_cond_broadcast(&guard.changed);
-}
-
-int prof__guard_thread(pthread_t *ret, size_t stack_bytes, void *(*run)(void *), void *arg)
-{
-    pthread_attr_t attr;
-    int r = pthread_attr_init(&attr);
-
-    if (r != 0)
-        return -r;
-    pthread_attr_setstacksize(&attr, stack_bytes);
-    r = pthread_create(ret, &attr, run, arg);
-    pthread_attr_destroy(&attr);
-    return -r;
 }
 
 /* --- fork ------------------------------------------------------------------------------------- */

@@ -3,9 +3,9 @@
  * both live through a fork.
  *
  * A handler of the program's may fork, and a thread of its may be cancelled, in the middle of a
- * call of ours. So whoever takes the lock has raised its shield before: no signal comes through,
- * and no cancellation. A thread of our own is born with signals blocked, and first of all puts
- * cancellation off.
+ * call of ours. So whoever takes the lock has raised its shield before: no signal comes through
+ * but SIGSYS, by which sandboxes answer system calls, and no cancellation. A thread of our own is
+ * born with signals blocked, and first of all puts cancellation off.
  *
  * The lock is held for moments. Nothing is allocated under it, and nobody else's function called:
  * who forks takes it while an allocator's locks, or the program's, may be taken already.
@@ -45,9 +45,5 @@ void prof__guard_changed(void);
 
 /* `forked` is called in every forked child, with the lock free and one thread. For constructors. */
 void prof__guard_in_child(void (*forked)(void));
-
-/* Start a thread of ours. With the shield raised, so that every signal is blocked there from its
- * first moment, and without the lock, since this allocates. Returns: 0 or a negative errno. */
-int prof__guard_thread(pthread_t *ret, size_t stack_bytes, void *(*run)(void *), void *arg);
 
 #endif

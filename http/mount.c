@@ -177,8 +177,6 @@ static void *end_waits(void *unused)
 
     (void)unused;
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    pthread_setname_np(pthread_self(), "prof-mount");
-    prof_thread_helper();
     prof__guard_lock();
     for (;;) {
         if (end_one(&next_ns))
@@ -205,9 +203,14 @@ static int need_thread(void)
     if (is_stopping())
         return -ECANCELED;
     if (mounted.thread_state == NO_THREAD) {
+        struct prof_helper helper = PROF_HELPER_INIT;
+
+        helper.name = "prof-mount";
+        helper.stack_bytes = STACK_BYTES;
+        helper.run = end_waits;
         mounted.thread_state = STARTING;
-        prof__guard_unlock();
-        r = prof__guard_thread(&mounted.thread, STACK_BYTES, end_waits, NULL);
+        prof__guard_unlock(); /* starting a thread allocates */
+        r = prof_helper_start(&helper, &mounted.thread);
         prof__guard_lock();
         mounted.thread_state = r == 0 ? RUNNING : NO_THREAD;
         prof__guard_changed();

@@ -3,7 +3,8 @@
  *
  * The thread is a guest in somebody else's process, so it takes as little of it as can be:
  *
- *   signals       all blocked: none of the program's handlers ever runs here
+ *   signals       blocked, but for those by which a fault of its own shows (prof_helper_start()):
+ *                 no other handler of the program's ever runs here
  *   descriptors   a table of its own, made by close_range(CLOSE_RANGE_UNSHARE), which keeps
  *                 nothing of the program's. A program that closes every descriptor does not hit
  *                 ours, nor do we keep its pipes open; children inherit nothing of us, by fork or
@@ -203,8 +204,6 @@ static void *serve(void *arg)
     struct prof__loop *loop;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    pthread_setname_np(pthread_self(), "prof-http");
-    prof_thread_helper();
     int r = open_loop(arg, &loop);
     report(arg, r, loop);
     if (r < 0)
@@ -223,7 +222,12 @@ static int create_thread(struct order *order)
      * This loads it too, and only says so. */
     if (backtrace(&frame, 1) < 1)
         return -ENOMEM;
-    return prof__guard_thread(&control.thread, STACK_BYTES, serve, order);
+    struct prof_helper helper = PROF_HELPER_INIT;
+    helper.name = "prof-http";
+    helper.stack_bytes = STACK_BYTES;
+    helper.run = serve;
+    helper.arg = order;
+    return prof_helper_start(&helper, &control.thread);
 }
 
 /* --- the program's side ----------------------------------------------------------------------- */

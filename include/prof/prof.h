@@ -20,6 +20,7 @@
 #ifndef PROF_PROF_H
 #define PROF_PROF_H
 
+#include <pthread.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -391,6 +392,31 @@ PROF_API void prof_thread_hide(void);
  * those of libprof itself. Calls exit(0) from a thread of its own when all others have ended.
  */
 PROF_API void prof_thread_helper(void);
+
+/** A thread to be started by prof_helper_start(). */
+struct prof_helper {
+    size_t size;        /* sizeof(struct prof_helper); PROF_HELPER_INIT sets it */
+    const char *name;   /* at most 15 bytes count, as ps shows it */
+    size_t stack_bytes; /* what `run` needs; 0: as much as the program's threads have */
+    void *(*run)(void *arg);
+    void *arg;
+    int detached; /* not to be joined */
+};
+#define PROF_HELPER_INIT                                   \
+    {                                                      \
+        sizeof(struct prof_helper), NULL, 0, NULL, NULL, 0 \
+    }
+
+/**
+ * Start a thread that watches a program from inside, such as one that serves or sends profiles: a
+ * guest, of which the program is to notice nothing. From its first instruction on it is as
+ * prof_thread_helper() makes it; it takes none of the program's signals, but for those by which a
+ * fault of its own shows; and its stack has what it needs whatever the program's thread-local data
+ * takes of it.
+ *
+ * Returns: 0, -EINVAL, -EAGAIN, -ENOMEM. `ret_thread` may be NULL if it is detached.
+ */
+PROF_API int prof_helper_start(const struct prof_helper *helper, pthread_t *ret_thread);
 
 #ifdef __cplusplus
 }

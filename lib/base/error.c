@@ -6,6 +6,7 @@
 
 #include <stdarg.h>
 #include <stdio.h>
+#include <string.h>
 
 #include "base/compiler.h"
 
@@ -29,4 +30,17 @@ int prof_set_last_error(int error, const char *format, ...)
 int prof__error_memory(const char *what)
 {
     return prof_set_last_error(-ENOMEM, "out of memory for %s", what);
+}
+
+int prof__struct_read(const void *from, size_t least, void *ret, size_t size)
+{
+    size_t given = *(const size_t *)from;
+
+    if (!prof__struct_size(given, least))
+        return -EINVAL;
+    for (size_t i = size; i < given; i++)
+        if (((const char *)from)[i] != 0)
+            return -E2BIG;
+    memcpy(ret, from, PROF_MIN(given, size));
+    return 0;
 }

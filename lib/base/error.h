@@ -23,4 +23,12 @@ static inline bool prof__struct_size(size_t size, size_t least)
     return size >= least && size <= 4096 && size % sizeof(size_t) == 0;
 }
 
+/*
+ * What a caller of any version has filled in, as this version knows it: its struct begins with its
+ * size, may be shorter, or longer if it has nothing there. `ret` begins as what is the default; at
+ * least `least` bytes are needed. 0, -EINVAL: it was not initialized; -E2BIG: it asks for something
+ * that this version does not know.
+ */
+int prof__struct_read(const void *from, size_t least, void *ret, size_t size);
+
 #endif

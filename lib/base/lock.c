@@ -5,12 +5,9 @@
 
 #include <errno.h>
 #include <linux/futex.h>
-#include <signal.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
 #include <unistd.h>
-
-enum { SIGNAL_SETXID = 33 }; /* glibc's own number for it */
 
 #ifdef PROF__DEBUG_LOCKS
 static _Thread_local uint32_t held __attribute__((tls_model("initial-exec"))); /* bit per rank */
@@ -73,19 +70,6 @@ void prof__unlock(struct prof__lock *l)
         syscall(SYS_futex, &l->state, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
         errno = saved;
     }
-}
-
-uint64_t prof__signals_block(void)
-{
-    uint64_t most = ~((uint64_t)1 << (SIGNAL_SETXID - 1)), before = 0;
-
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &most, &before, sizeof(most));
-    return before;
-}
-
-void prof__signals_restore(uint64_t mask)
-{
-    syscall(SYS_rt_sigprocmask, SIG_SETMASK, &mask, NULL, sizeof(mask));
 }
 
 uint64_t prof__lock_masked(struct prof__lock *l)

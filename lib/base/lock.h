@@ -7,7 +7,7 @@
 #ifndef PROF_BASE_LOCK_H
 #define PROF_BASE_LOCK_H
 
-#include "base/compiler.h"
+#include "base/signals.h"
 
 /* Outermost first: a thread takes locks in increasing rank. Debug builds abort on a slip. None is
  * held while calling a sink or a real function of libc that may wait. */
@@ -44,15 +44,10 @@ bool prof__trylock(struct prof__lock *l);
 /*
  * The same with signals blocked for as long as it is held: for a lock that fork() takes too, since
  * a handler of the program's may fork, or that threads take when they end. Returns what was blocked
- * before. One signal gets through: who calls setuid() waits until every thread has taken glibc's
- * signal for it, and meanwhile has a lock that pthread_create() needs.
+ * before (signals.h says what that is).
  */
 uint64_t prof__lock_masked(struct prof__lock *l);
 void prof__unlock_masked(struct prof__lock *l, uint64_t mask);
-
-/* Only the blocking, and its end. */
-uint64_t prof__signals_block(void);
-void prof__signals_restore(uint64_t mask);
 
 /* In a forked child, where the holder may be gone: make it free. */
 void prof__lock_reset(struct prof__lock *l);

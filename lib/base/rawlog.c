@@ -1,6 +1,6 @@
 /*
  * rawlog.c - the log. Lines are at most 511 bytes and written in one go, so that those of several
- * processes do not mix.
+ * processes do not mix. Nobody waits for who reads them.
  */
 #include "base/rawlog.h"
 
@@ -11,6 +11,8 @@
 #include <stdlib.h>
 #include <string.h>
 #include <unistd.h>
+
+#include "base/signals.h"
 
 void prof__log(const char *format, ...)
 {
@@ -28,12 +30,11 @@ void prof__log(const char *format, ...)
     size_t size = PROF_MIN((size_t)n + (size_t)PROF_MAX(m, 0), sizeof(line) - 1);
     line[size++] = '\n'; /* over the final NUL at most */
 
+    int flags = O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY | O_NONBLOCK;
     bool is_stderr = strcmp(where, "stderr") == 0;
-    int fd = is_stderr ? STDERR_FILENO
-                       : open(where, O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC | O_NOCTTY, 0600);
+    int fd = is_stderr ? STDERR_FILENO : open(where, flags, 0600);
     if (fd >= 0) {
-        ssize_t done = write(fd, line, size);
-        (void)done; /* a log that cannot be written has nowhere to say so */
+        prof__write_line(fd, line, size); /* what cannot be written has nowhere to say so */
         if (!is_stderr)
             close(fd);
     }

@@ -1,5 +1,5 @@
 /*
- * sink.c - write(2) to the end, and files that appear whole or not at all.
+ * sink.c - writing to the end, and files that appear whole or not at all.
  */
 #include "encode/sink.h"
 
@@ -13,6 +13,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "base/signals.h"
 
 enum { TRIES_MAX = 1000 }; /* of names left behind by processes that died */
 
@@ -22,7 +23,7 @@ int prof__sink_fd(void *arg, const void *data, size_t size)
     int fd = *(int *)arg;
 
     while (size > 0) {
-        ssize_t n = write(fd, p, size);
+        ssize_t n = prof__write(fd, p, size);
 
         if (n < 0 && errno == EINTR)
             continue;

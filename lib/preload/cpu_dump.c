@@ -2,7 +2,7 @@
  * cpu_dump.c - profiling the CPU without anybody asking over HTTP.
  *
  * A window is opened before main() and written once: at exit(), or by a thread of ours when the
- * seconds are over, whichever comes first. That thread blocks all signals and is in no profile. The
+ * seconds are over, whichever comes first. The
  * window belongs to the process that opened it; a forked child has none until it is given its own.
  */
 #include "preload/cpu_dump.h"
@@ -11,10 +11,8 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <pthread.h>
-#include <signal.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -59,8 +57,6 @@ static void *write_later(void *arg)
 {
     struct timespec left = { length_s, 0 };
 
-    prof_thread_helper();
-    prctl(PR_SET_NAME, "prof-dump");
     while (nanosleep(&left, &left) != 0 && errno == EINTR)
         ;
     write_once();
@@ -69,18 +65,13 @@ static void *write_later(void *arg)
 
 static int start_thread(void)
 {
-    sigset_t all, before;
-    pthread_attr_t attr;
-    pthread_t thread;
+    struct prof_helper helper = PROF_HELPER_INIT;
 
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before);
-    int r = pthread_create(&thread, &attr, write_later, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    return r;
+    helper.name = "prof-dump";
+    helper.stack_bytes = PROF__PRELOAD_STACK;
+    helper.run = write_later;
+    helper.detached = true;
+    return prof_helper_start(&helper, NULL);
 }
 
 static void start(void)

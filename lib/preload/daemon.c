@@ -16,7 +16,6 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
-#include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -40,7 +39,6 @@ static void *serve_soon(void *arg)
     const struct timespec wait = { 0, WAIT_MS * 1000000L };
     int r = -EADDRINUSE;
 
-    prof_thread_helper();
     for (int i = 0; i < TRIES && r == -EADDRINUSE; i++) {
         nanosleep(&wait, NULL);
         r = prof__preload_serve(i == TRIES - 1);
@@ -51,22 +49,17 @@ static void *serve_soon(void *arg)
 
 static void want(void)
 {
-    pthread_attr_t attr;
-    pthread_t thread;
-    sigset_t all, before;
+    struct prof_helper helper = PROF_HELPER_INIT;
 
     if (atomic_exchange_explicit(&wanted, true, memory_order_relaxed))
         return;
     int saved = errno;
-    sigfillset(&all);
-    pthread_attr_init(&attr);
-    pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-    pthread_sigmask(SIG_SETMASK, &all, &before); /* the program's signals are not for our thread */
-    int r = pthread_create(&thread, &attr, serve_soon, NULL);
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attr);
-    if (r != 0)
-        prof__log("process %d cannot serve: no thread: error %d", (int)getpid(), r);
+    helper.name = "prof-serve";
+    helper.stack_bytes = PROF__PRELOAD_STACK;
+    helper.run = serve_soon;
+    helper.detached = true;
+    if (prof_helper_start(&helper, NULL) < 0)
+        prof__log("process %d cannot serve: %s", (int)getpid(), prof_last_error());
     errno = saved;
 }
 

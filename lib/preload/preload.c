@@ -28,6 +28,7 @@
 
 #include "base/pattern.h"
 #include "base/rawlog.h"
+#include "base/signals.h"
 #include "base/thread.h"
 #include "preload/cpu_dump.h"
 
@@ -74,8 +75,7 @@ static void announce(const char *format, ...)
     va_end(args);
     n = strlen(line);
     line[n++] = '\n';
-    ssize_t done = write(STDERR_FILENO, line, n);
-    (void)done; /* stderr may be closed; nobody is listening then */
+    prof__write_line(STDERR_FILENO, line, n);
 }
 
 /* --- serving ---------------------------------------------------------------------------------- */

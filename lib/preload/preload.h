@@ -6,6 +6,9 @@
 
 #include "base/compiler.h"
 
+/* Of a thread that loads libraries, or looks names up in debug information. */
+enum { PROF__PRELOAD_STACK = 1024 * 1024 };
+
 /* Start serving where LIBPROF_HTTP says; on the last try, where that port is taken, on a socket of
  * this process's own. 0, or a negative errno that is already in the log. */
 int prof__preload_serve(bool last_try);

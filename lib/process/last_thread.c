@@ -15,7 +15,6 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
-#include <sys/prctl.h>
 #include <time.h>
 #include <unistd.h>
 
@@ -60,8 +59,6 @@ static void *watch(void *arg)
     pid_t tid;
     int r;
 
-    prof_thread_helper();
-    prctl(PR_SET_NAME, "prof-last");
     while ((r = prof__tasks_each(find_program, &tid)) > 0)
         wait_for_end(tid);
     if (r < 0) /* there is no telling */
@@ -73,23 +70,15 @@ static void *watch(void *arg)
 /* With a stack of the size that the program's threads have, for its atexit() functions. */
 static void start_watch(void)
 {
-    struct prof__thread *t = &prof__self;
-    bool entered = prof__enter(t); /* so that our hook takes it for ours */
-    sigset_t all, before;
-    pthread_attr_t attr;
-    pthread_t thread;
+    struct prof_helper helper = PROF_HELPER_INIT;
 
-    if (!atomic_exchange(&watching, true) && pthread_attr_init(&attr) == 0) {
-        sigfillset(&all);
-        pthread_attr_setdetachstate(&attr, PTHREAD_CREATE_DETACHED);
-        pthread_sigmask(SIG_SETMASK, &all, &before);
-        if (pthread_create(&thread, &attr, watch, NULL) != 0)
-            atomic_store(&watching, false);
-        pthread_sigmask(SIG_SETMASK, &before, NULL);
-        pthread_attr_destroy(&attr);
-    }
-    if (entered)
-        prof__leave(t);
+    if (atomic_exchange(&watching, true))
+        return;
+    helper.name = "prof-last";
+    helper.run = watch;
+    helper.detached = true;
+    if (prof_helper_start(&helper, NULL) < 0)
+        atomic_store(&watching, false);
 }
 
 static void leave_main(void *arg)

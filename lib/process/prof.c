@@ -101,17 +101,14 @@ static int options_read(const struct prof_write_options *from, struct prof_write
     *ret = (struct prof_write_options)PROF_WRITE_OPTIONS_INIT;
     if (!from)
         return 0;
-    if (!prof__struct_size(from->size, offsetof(struct prof_write_options, debug) + sizeof(int)))
+    int r = prof__struct_read(from, offsetof(struct prof_write_options, debug) + sizeof(int), ret,
+                              sizeof(*ret));
+    if (r == -EINVAL)
         return prof_set_last_error(
-            -EINVAL, "prof_write_options.size is %zu: start from PROF_WRITE_OPTIONS_INIT",
-            from->size);
-    for (size_t i = sizeof(*ret); i < from->size; i++)
-        if (((const char *)from)[i] != 0)
-            return prof_set_last_error(-E2BIG,
-                                       "prof_write_options has an option that libprof %s "
-                                       "does not know",
-                                       prof_version());
-    memcpy(ret, from, PROF_MIN(from->size, sizeof(*ret)));
+            r, "prof_write_options.size is %zu: start from PROF_WRITE_OPTIONS_INIT", from->size);
+    if (r < 0)
+        return prof_set_last_error(
+            r, "prof_write_options has an option that libprof %s does not know", prof_version());
     return 0;
 }
 

@@ -28,7 +28,6 @@
 #include <sched.h>
 #include <signal.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <ucontext.h>
 #include <unistd.h>
@@ -51,6 +50,7 @@ enum {
     LOOKS_PER_SCAN = 10,
     LOOK_NS = 100 * 1000 * 1000,
     JOIN_YIELDS = 10000,
+    CONTROLLER_STACK = 128 * 1024,
     FIRST_LOOK_NS = 5 * 1000 * 1000
 };
 
@@ -205,8 +205,6 @@ static void *control(void *arg)
     uint32_t mine = (uint32_t)(uintptr_t)arg;
     struct timespec look = { 0, FIRST_LOOK_NS };
 
-    prof_thread_helper();
-    prctl(PR_SET_NAME, "prof-cpu");
     atomic_store_explicit(&controller_tid, (uint32_t)prof__gettid(), memory_order_release);
     syscall(SYS_futex, &controller_tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
     for (unsigned i = 1; atomic_load_explicit(&session, memory_order_relaxed) == mine; i++) {
@@ -227,27 +225,19 @@ static void *control(void *arg)
     return NULL;
 }
 
-/* Its signals are blocked from its first instruction on, since the caller's are; and it is hidden
- * before anybody can ask for all threads. */
+/* It is hidden before anybody can ask for all threads. */
 static bool start_controller(uint32_t mine)
 {
-    struct prof__thread *t = &prof__self;
-    bool entered = prof__enter(t); /* so that our hook takes it for ours */
-    pthread_attr_t attr;
-    int r = pthread_attr_init(&attr);
+    struct prof_helper helper = PROF_HELPER_INIT;
 
+    helper.name = "prof-cpu";
+    helper.stack_bytes = CONTROLLER_STACK;
+    helper.run = control;
+    helper.arg = (void *)(uintptr_t)mine;
     atomic_store_explicit(&controller_tid, 0, memory_order_relaxed);
-    if (r == 0) {
-        pthread_attr_setstacksize(&attr, 128 * 1024);
-        r = pthread_create(&controller, &attr, control, (void *)(uintptr_t)mine);
-        if (r != 0) /* too small for the thread-local data of some programs */
-            r = pthread_create(&controller, NULL, control, (void *)(uintptr_t)mine);
-        pthread_attr_destroy(&attr);
-    }
+    int r = prof_helper_start(&helper, &controller);
     while (r == 0 && atomic_load_explicit(&controller_tid, memory_order_acquire) == 0)
         syscall(SYS_futex, &controller_tid, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
-    if (entered)
-        prof__leave(t);
     return r == 0;
 }
 

@@ -4,7 +4,7 @@
  * libc's function is asked, not the kernel: under ThreadSanitizer the kernel knows only its
  * handler. That function may be hooked by ourselves, which lets calls from inside libprof through
  * as they are. More is blocked than sigfillset() would, which leaves out the two signals by which
- * libc cancels threads and changes their ids.
+ * libc cancels threads and changes their ids; but not the one that answers a system call.
  */
 #include "record/own_signal.h"
 
@@ -58,6 +58,7 @@ int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool 
     mine.sa_sigaction = own->handler;
     mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
     memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
+    sigdelset(&mine.sa_mask, SIGSYS); /* base/signals.h */
     return set_action(signal, &mine, NULL);
 }
 

@@ -215,8 +215,8 @@ static char *try_directory(const char *directory, const char *inner)
 }
 
 /*
- * Beside profrun, as in the build tree; or where it was installed, wherever that tree is now; or
- * where it was to be installed.
+ * Where the build tree has it; or beside profrun; or where it was installed, wherever that tree is
+ * now; or where it was to be installed.
  */
 static char *find_preload(void)
 {
@@ -235,7 +235,9 @@ static char *find_preload(void)
     if (n > 0) {
         self[n] = '\0';
         *strrchr(self, '/') = '\0';
-        found = try_directory(self, ".");
+        found = try_directory(self, "../preload");
+        if (!found)
+            found = try_directory(self, ".");
         if (!found)
             found = try_directory(self, PROFRUN_PRELOAD_RELATIVE);
     }
