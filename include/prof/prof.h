@@ -377,6 +377,16 @@ typedef int prof_symbol_fn(void *arg, uint64_t address, const char *name);
 PROF_API int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg);
 
 /**
+ * The same until `until_ns` of CLOCK_MONOTONIC, in nanoseconds; 0: for the five seconds that
+ * prof_symbols() takes at most. Names whose turn has not come by then are passed over. What was
+ * looked up is kept, so another call gets further.
+ *
+ * Returns: 1 when time was up, else as prof_symbols().
+ */
+PROF_API int prof_symbols_until(const uint64_t *address, size_t n, int64_t until_ns,
+                                prof_symbol_fn *each, void *arg);
+
+/**
  * The source file of the function at a code address, as its debug information names it; where
  * functions were inlined there, depth 0 is the innermost. Copies at most size - 1 bytes and a NUL.
  * Returns its whole length, or -ENOENT when none is known, -EINVAL. Blocks as prof_symbols().

@@ -7,6 +7,7 @@
 #include <linux/futex.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #ifdef PROF__DEBUG_LOCKS
@@ -49,16 +50,34 @@ bool prof__trylock(struct prof__lock *l)
     return true;
 }
 
+/* `until`: of CLOCK_MONOTONIC; NULL: for ever. */
+static bool lock_slowly(struct prof__lock *l, const struct timespec *until)
+{
+    int saved = errno;
+    bool in_time = true;
+
+    /* From here on we may not be the only waiter, so the state we leave behind is 2. */
+    while (in_time && atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
+        in_time = syscall(SYS_futex, &l->state, FUTEX_WAIT_BITSET_PRIVATE, 2, until, NULL,
+                          FUTEX_BITSET_MATCH_ANY) == 0 ||
+                  errno != ETIMEDOUT;
+    errno = saved;
+    if (in_time)
+        note_taken(l);
+    return in_time;
+}
+
 void prof__lock(struct prof__lock *l)
 {
-    if (prof__trylock(l))
-        return;
-    int saved = errno;
-    /* From here on we may not be the only waiter, so the state we leave behind is 2. */
-    while (atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
-        syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, 2, NULL, NULL, 0);
-    errno = saved;
-    note_taken(l);
+    if (!prof__trylock(l))
+        lock_slowly(l, NULL);
+}
+
+bool prof__lock_until(struct prof__lock *l, int64_t until_ns)
+{
+    struct timespec until = { until_ns / 1000000000, until_ns % 1000000000 };
+
+    return prof__trylock(l) || lock_slowly(l, &until);
 }
 
 void prof__unlock(struct prof__lock *l)

@@ -36,6 +36,9 @@ struct prof__lock {
     }
 
 void prof__lock(struct prof__lock *l);
+
+/* False: it could not be had until `until_ns` of prof__monotonic_ns(). */
+bool prof__lock_until(struct prof__lock *l, int64_t until_ns);
 void prof__unlock(struct prof__lock *l);
 
 /* Context: signal, if every holder masks signals. */

@@ -409,8 +409,15 @@ static int make_locations(struct builder *b)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
-    if (!b->options->no_symbols && (r = prof__symbolize(b->arena, lookup, n, symbols)) < 0)
-        return r;
+    if (!b->options->no_symbols) {
+        r = prof__symbolize_until(b->arena, lookup, n, 0, symbols, NULL);
+        if (r < 0)
+            return r;
+        if (r > 0)
+            b->comment[b->report->n_comments++] =
+                "names or lines are missing, since looking them up took too long; the next profile "
+                "has more of them";
+    }
 
     /* The same address at two epochs is one location if it is in the same module. */
     uint32_t made = 0;
@@ -583,7 +590,8 @@ static int make_comments(struct builder *b)
         return -ENOMEM;
     b->report->comment = b->comment;
     prof_profile_status(b->profile, status, sizeof(status));
-    for (char *line = status, *end; *line && b->report->n_comments < COMMENTS_MAX - 1;
+    for (char *line = status, *end;
+         *line && b->report->n_comments < COMMENTS_MAX - 2; /* the others are made later */
          line = end + 1) {
         end = strchr(line, '\n');
         if (!end)

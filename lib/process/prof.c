@@ -344,8 +344,9 @@ void prof_window_close(struct prof_window *w)
 
 /* --- odds and ends ---------------------------------------------------------------------------- */
 
-/* Look n addresses up in what is loaded now; the results live in `a`. 0 or -ENOMEM. */
-static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n,
+/* Look n addresses up in what is loaded now, until then; 0: as long as it takes at most. The
+ * results live in `a`. 0, 1: time was up, or -ENOMEM. */
+static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n, int64_t until_ns,
                         const struct prof__symbols **ret_symbols)
 {
     struct prof__modules modules;
@@ -359,12 +360,13 @@ static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n
     for (size_t i = 0; i < n; i++)
         lookup[i] =
             (struct prof__lookup) { prof__modules_find(&modules, address[i], epoch), address[i] };
-    r = prof__symbolize(a, lookup, n, symbols);
+    r = prof__symbolize_until(a, lookup, n, until_ns, symbols, NULL);
     *ret_symbols = symbols;
     return r;
 }
 
-int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg)
+int prof_symbols_until(const uint64_t *address, size_t n, int64_t until_ns, prof_symbol_fn *each,
+                       void *arg)
 {
     struct prof__arena arena = { 0 };
     const struct prof__symbols *symbols = NULL;
@@ -372,7 +374,8 @@ int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *
     if ((n && !address) || !each)
         return prof_set_last_error(-EINVAL, "no %s given to prof_symbols()",
                                    each ? "addresses" : "function");
-    int r = n ? find_symbols(&arena, address, n, &symbols) : 0;
+    int r = n ? find_symbols(&arena, address, n, until_ns, &symbols) : 0;
+    bool late = r > 0;
     if (r < 0)
         prof__error_memory("symbols");
     for (size_t i = 0; i < n && r >= 0; i++) {
@@ -383,7 +386,14 @@ int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *
             r = each(arg, address[i], symbols[i].line[last].function);
     }
     prof__arena_free(&arena);
-    return r < 0 ? r : 0;
+    return r < 0 ? r : late;
+}
+
+int prof_symbols(const uint64_t *address, size_t n, prof_symbol_fn *each, void *arg)
+{
+    int r = prof_symbols_until(address, n, 0, each, arg);
+
+    return PROF_MIN(r, 0);
 }
 
 int prof_source_file(uint64_t address, unsigned depth, char *buf, size_t size)
@@ -393,7 +403,7 @@ int prof_source_file(uint64_t address, unsigned depth, char *buf, size_t size)
 
     if (size && !buf)
         return prof_set_last_error(-EINVAL, "no buffer given to prof_source_file()");
-    int r = find_symbols(&arena, &address, 1, &symbols);
+    int r = find_symbols(&arena, &address, 1, 0, &symbols);
     if (r < 0)
         prof__error_memory("symbols");
     else if (depth >= symbols->n || !symbols->line[depth].file)

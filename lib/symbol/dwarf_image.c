@@ -153,7 +153,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
         r = load(im, a, i, packing[i]);
         if (r < 0) {
             prof__dwarf_image_close(im);
-            return r == -ENOMEM ? r : -ENOENT;
+            return r == -ENOMEM || r == -ETIME ? r : -ENOENT;
         }
     }
     fill_head(im);

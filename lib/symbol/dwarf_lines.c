@@ -10,6 +10,7 @@
 #include <dwarf.h>
 #include <errno.h>
 
+#include "symbol/deadline.h"
 #include "symbol/dwarf_reader.h"
 
 struct prof__dwarf_file {
@@ -129,7 +130,7 @@ static int read_files_5(struct prof__dwarf_lines *l, struct prof__reader *r)
     for (; l->n_dirs < entries; l->n_dirs++) {
         struct prof__dwarf_file dir = { 0 };
 
-        if (!read_entry(l, r, format, n, &dir))
+        if (prof__late() || !read_entry(l, r, format, n, &dir))
             return -EINVAL;
         l->dir[l->n_dirs] = dir.name;
     }
@@ -139,7 +140,7 @@ static int read_files_5(struct prof__dwarf_lines *l, struct prof__reader *r)
     if (!l->file)
         return -ENOMEM;
     for (; l->n_files < entries; l->n_files++)
-        if (!read_entry(l, r, format, n, &l->file[l->n_files]))
+        if (prof__late() || !read_entry(l, r, format, n, &l->file[l->n_files]))
             return -EINVAL;
     return 0;
 }
@@ -156,7 +157,7 @@ static int read_files_4(struct prof__dwarf_lines *l, struct prof__reader *r)
     for (; *prof__read_string(&count); files++)
         for (int i = 0; i < 3; i++)
             prof__read_uleb(&count);
-    if (count.bad)
+    if (count.bad || prof__late_after(dirs + files))
         return -EINVAL;
     l->dir = prof__arena_array(l->arena, dirs, sizeof(*l->dir));
     l->file = prof__arena_array(l->arena, files, sizeof(*l->file));
@@ -290,18 +291,23 @@ static size_t first_from(const struct prof__dwarf_pc *pc, size_t n, uint64_t add
 
 /* A row says: [low, high) is this line. Rows come in rising order, most of them beside anything
  * that is looked for. */
-static void row(struct run *run, uint64_t low, uint64_t high, uint64_t file, uint64_t line)
+static void take_row(struct run *run, uint64_t low, uint64_t high, uint64_t file, uint64_t line)
 {
     if (high <= low)
         return;
     if (low < run->low)
-        run->next = first_from(run->pc, run->n, low);
+        run->next = 0;
     run->low = low;
-    while (run->next < run->n && run->pc[run->next].address < low)
+    /* The next one or two are what it is about, but in a program that jumps. */
+    for (int i = 0; i < 2 && run->next < run->n && run->pc[run->next].address < low; i++)
         run->next++;
-    for (size_t i = run->next; i < run->n && run->pc[i].address < high; i++, run->visits++) {
+    if (run->next < run->n && run->pc[run->next].address < low)
+        run->next += first_from(run->pc + run->next, run->n - run->next, low);
+    for (size_t i = run->next; i < run->n && run->pc[i].address < high; i++) {
         struct prof__dwarf_pc *pc = &run->pc[i];
 
+        if (++run->visits > VISITS_MAX || prof__late())
+            return;
         if (pc->has_row)
             continue;
         pc->has_row = true;
@@ -325,7 +331,7 @@ void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf
         special[i].address = (uint16_t)(step / l->line_range * l->min_advance);
         special[i].line = (int16_t)(l->line_base + (int)(step % l->line_range));
     }
-    while (r.at < r.end && !r.bad && run.visits < VISITS_MAX) {
+    while (r.at < r.end && !r.bad && run.visits <= VISITS_MAX && !prof__late()) {
         unsigned opcode = *r.at++;
         bool emit = false, end = false;
 
@@ -376,7 +382,7 @@ void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf
         if (!emit)
             continue;
         if (from)
-            row(&run, from, address, from_file, from_line);
+            take_row(&run, from, address, from_file, from_line);
         from = address;
         from_file = file;
         from_line = line;

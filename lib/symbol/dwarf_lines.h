@@ -34,12 +34,12 @@ struct prof__dwarf_lines {
     int8_t line_base;
 };
 
-/* Read the header at `offset` of .debug_line into `a`. -EINVAL: damaged; -ENOMEM. */
+/* Read the header at `offset` of .debug_line into `a`. -EINVAL: damaged, or late; -ENOMEM. */
 int prof__dwarf_lines_open(struct prof__dwarf_lines *l, struct prof__arena *a,
                            struct prof__arena *paths, struct prof__dwarf_image *im, uint64_t offset,
                            const char *comp_dir);
 
-/* Find rows for n addresses. */
+/* Find rows for n addresses; not all when late (deadline.h). */
 void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf_pc *pc, size_t n);
 
 /* The path of a file by its number in this table, as absolute as the compiler made it; NULL when

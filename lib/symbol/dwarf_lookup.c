@@ -23,7 +23,7 @@
 #include <setjmp.h>
 #include <stdlib.h>
 
-#include "base/clock.h"
+#include "symbol/deadline.h"
 #include "symbol/dwarf_image.h"
 #include "symbol/dwarf_lines.h"
 #include "symbol/dwarf_scan.h"
@@ -39,7 +39,6 @@ enum {
     UNITS_A_LOOK = 64,     /* whose heads it reads between two looks */
     LOADED_MAX = 48 << 20, /* then the image is emptied between two units */
     UNITS_MAX = 1 << 20,
-    CLOCK_STEPS = 4096, /* entries, ranges or addresses between two looks at the clock */
 };
 
 /* A function or an inlined one, with at least one of the addresses in it. */
@@ -70,20 +69,12 @@ struct lookup {
     struct prof__arena *arena; /* for results */
     struct prof__arena work;   /* for one unit */
     struct debug main, alternate;
-    int64_t deadline_ns;
-    uint64_t steps; /* a measure of the work done */
     struct prof__query *query;
     size_t n;
     uint32_t *unit_of; /* by query: index in unit + 1 */
     struct touched_unit *unit;
     size_t n_units, room;
 };
-
-/* Nothing that a file says may keep us beyond the deadline. */
-static bool is_late(struct lookup *l)
-{
-    return ++l->steps % CLOCK_STEPS == 0 && prof__monotonic_ns() > l->deadline_ns;
-}
 
 /* --- libdw ----------------------------------------------------------------------------------- */
 
@@ -113,8 +104,11 @@ static int debug_open(struct debug *d, struct prof__arena *a, const struct prof_
         return r;
     /* libdw reads the start of every unit on its way to any. */
     uint64_t at = 0;
-    for (int i = 0; i < UNITS_MAX && prof__dwarf_unit_at(&d->image, at, &unit) == 0; i++)
+    for (int i = 0; i < UNITS_MAX && prof__dwarf_unit_at(&d->image, at, &unit) == 0; i++) {
         at += unit.size;
+        if (prof__late())
+            return -ETIME;
+    }
     if (!has_headroom())
         return -ENOMEM;
     elf_version(EV_CURRENT);
@@ -240,7 +234,7 @@ static int touch_range(struct lookup *l, uint64_t offset, uint64_t low, uint64_t
         return 0;
     for (size_t i = prof__query_from(l->query, l->n, low); i < l->n && l->query[i].address < high;
          i++) {
-        if (is_late(l))
+        if (prof__late())
             return -ETIME;
         if (l->unit_of[i])
             continue;
@@ -267,12 +261,12 @@ static int touch_units(struct lookup *l)
         if (type != DW_UT_compile && type != DW_UT_skeleton)
             continue;
         while ((at = dwarf_ranges(&die, at, &base, &low, &high)) > 0) {
-            int r = is_late(l) ? -ETIME : touch_range(l, dwarf_dieoffset(&die), low, high);
+            int r = prof__late() ? -ETIME : touch_range(l, dwarf_dieoffset(&die), low, high);
 
             if (r < 0)
                 return r;
         }
-        if (is_late(l))
+        if (prof__late())
             return -ETIME;
     }
     return 0;
@@ -313,7 +307,7 @@ static int hang_range(struct unit_work *w, const struct prof__dwarf_entry *e, ui
     for (size_t i = first_from(w, low); i < w->n && w->pc[i].address < high; i++) {
         struct prof__dwarf_pc *pc = &w->pc[i];
 
-        if (is_late(w->lookup))
+        if (prof__late())
             return -ETIME;
         if (outer ? pc->function != outer : pc->function && pc->function_size <= high - low)
             continue;
@@ -343,7 +337,7 @@ static int hang(struct unit_work *w, const struct prof__dwarf_entry *e,
         r = hang_range(w, e, e->low, e->high, outer, &f);
     else if (e->has_code && dwarf_offdie(w->lookup->main.dwarf, e->offset, &die))
         while (r == 0 && (at = dwarf_ranges(&die, at, &base, &low, &high)) > 0)
-            r = is_late(w->lookup) ? -ETIME : hang_range(w, e, low, high, outer, &f);
+            r = prof__late() ? -ETIME : hang_range(w, e, low, high, outer, &f);
     *ret_function = f;
     return r;
 }
@@ -377,7 +371,7 @@ static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick
             break; /* a unit with nothing in it */
         if (e.has_children && !(quick && !f && prof__dwarf_scan_skip(s, &e)) && ++depth < DEPTH_MAX)
             in[depth] = f;
-        if (is_late(w->lookup))
+        if (prof__late())
             return -ETIME;
     }
     return 0;
@@ -494,7 +488,7 @@ static int work_unit(struct lookup *l, uint64_t offset, struct prof__dwarf_pc *p
         if (r < 0)
             return r;
     }
-    return 0;
+    return prof__late() ? -ETIME : 0; /* something may have been cut short */
 }
 
 /* --- all of it ------------------------------------------------------------------------------- */
@@ -524,7 +518,7 @@ static int work_units(struct lookup *l)
 
         if (!has_headroom())
             return -ENOMEM;
-        if (prof__monotonic_ns() <= l->deadline_ns)
+        if (!prof__late_now())
             r = work_unit(l, u->offset, &pc[u->first], u->n);
         prof__arena_free(&l->work);
         if (r == -ENOMEM)
@@ -556,9 +550,10 @@ static int look_up(struct lookup *l, const struct prof__elf *e, const struct pro
 int prof__dwarf_lookup(const struct prof__elf *e, const struct prof__elf *alternate,
                        struct prof__arena *a, int64_t deadline_ns, struct prof__query *q, size_t n)
 {
-    struct lookup l = { .arena = a, .deadline_ns = deadline_ns, .query = q, .n = n };
+    struct lookup l = { .arena = a, .query = q, .n = n };
     int r;
 
+    prof__deadline_set(deadline_ns);
     if (setjmp(out_of_libdw) == 0) {
         r = look_up(&l, e, alternate);
     } else {

@@ -11,6 +11,8 @@
 #include <dwarf.h>
 #include <errno.h>
 
+#include "symbol/deadline.h"
+
 struct prof__form {
     uint16_t name, form;
 };
@@ -188,7 +190,7 @@ static bool read_abbrevs(struct prof__reader r, const struct prof__dwarf_unit *u
             f.form = (uint16_t)prof__read_uleb(&r);
             if (f.form == DW_FORM_implicit_const)
                 prof__read_sleb(&r);
-            if (r.bad)
+            if (r.bad || prof__late())
                 return false;
             if (f.name == 0 && f.form == 0)
                 break;

@@ -18,6 +18,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "symbol/deadline.h"
+
 enum {
     CHUNK = 2048,             /* symbols read at a time */
     NAME_MAX_BYTES = 1 << 14, /* longer names are cut; templates reach some KiB */
@@ -276,17 +278,22 @@ static int search(const struct source *source, const struct table *t, struct pro
         s.mark = prof__arena_array(a, n, sizeof(*s.mark));
     if (!chunk || (is_complete && !s.mark))
         return -ENOMEM;
-    for (uint64_t at = 0; at < t->n && visits < VISITS_MAX;) {
+    for (uint64_t at = 0; at < t->n && visits < VISITS_MAX && !prof__late_now();) {
         size_t count = PROF_MIN((uint64_t)CHUNK, t->n - at);
 
         if (!read_source(source, t->symbols + at * sizeof(*chunk), chunk, count * sizeof(*chunk)))
             break; /* cut short: the names so far are right */
-        for (size_t i = 0; i < count; i++)
+        for (size_t i = 0; i < count; i++) {
+            size_t before = visits;
+
             look_at(&s, &chunk[i], &visits);
+            if (prof__late_after(visits - before + 1))
+                break;
+        }
         at += count;
     }
     for (size_t i = 0; i < n; i++) {
-        if (q[i].symbol_rank == 0 || q[i].symbol)
+        if (q[i].symbol_rank == 0 || q[i].symbol || prof__late())
             continue;
         if (i > 0 && q[i - 1].symbol && q[i - 1].symbol_start == q[i].symbol_start &&
             q[i - 1].symbol_name == q[i].symbol_name)
@@ -294,7 +301,7 @@ static int search(const struct source *source, const struct table *t, struct pro
         else
             q[i].symbol = read_name(source, t, a, q[i].symbol_name);
     }
-    if (s.mark)
+    if (s.mark && !prof__late()) /* else the next one may be missing */
         use_marks(&s);
     return 0;
 }
@@ -363,7 +370,7 @@ static uint64_t gnu_hash_count(const struct source *s, uint64_t hash)
     if (last < h.first)
         return h.first;
     do {
-        if (last - h.first > LOADED_SYMBOLS_MAX ||
+        if (prof__late() || last - h.first > LOADED_SYMBOLS_MAX ||
             !read_source(s, chains + (uint64_t)(last - h.first) * 4, &word, sizeof(word)))
             return 0;
         last++;

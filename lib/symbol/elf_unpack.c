@@ -3,8 +3,8 @@
  * that starts with ".zdebug" and a head of its own), and whole files within a section (xz).
  *
  * What a section claims to hold decides how much memory is asked for, so claims are bounded by what
- * its bytes can hold at most. Scratch memory is the arena's; only zstd takes its 100 KiB from
- * malloc, its interface for that being no stable one.
+ * its bytes can hold at most. Scratch memory is the arena's; only zstd takes from
+ * malloc, up to 8 MiB, its interface for that being no stable one.
  */
 #include "symbol/elf_unpack.h"
 
@@ -21,8 +21,12 @@
 #include <zstd.h>
 #endif
 
+#include "symbol/deadline.h"
+
 enum {
     CHUNK = 1 << 16,
+    ROUND = 1 << 20,         /* bytes made between two looks at the clock */
+    WINDOW_LOG_MAX = 23,     /* what zstd may look back, 8 MiB: all levels but --ultra */
     PACKED_MAX = 1 << 28,    /* bytes of a section that is taken in whole */
     EMBEDDED_MAX = 64 << 20, /* of a file in a file: symbols, so some MiB at most */
     LZMA_MEMORY = 80 << 20,  /* xz -9 wants 65 MiB, what distributions use 9 */
@@ -114,22 +118,24 @@ static int unpack_zlib(const struct prof__elf *e, struct prof__arena *a, uint64_
     while (r == Z_OK && at < end && done < size) {
         size_t n = PROF_MIN((uint64_t)CHUNK, end - at);
 
-        if (!prof__elf_read(e, at, chunk, n))
+        if (prof__late_now() || !prof__elf_read(e, at, chunk, n))
             break;
         at += n;
         z.next_in = (const Bytef *)chunk;
         z.avail_in = (uInt)n;
         while (r == Z_OK && z.avail_in > 0 && done < size) {
-            uInt room = (uInt)PROF_MIN(size - done, (uint64_t)1 << 30);
+            uInt room = (uInt)PROF_MIN(size - done, (uint64_t)ROUND);
 
             z.next_out = (Bytef *)dst + done;
             z.avail_out = room;
             r = inflate(&z, Z_NO_FLUSH);
             done += room - z.avail_out;
+            if (prof__late_now())
+                break;
         }
     }
     inflateEnd(&z);
-    return done == size ? 0 : -EINVAL;
+    return done == size ? 0 : prof__late_now() ? -ETIME : -EINVAL;
 }
 
 /* Its compressed bytes, whole. */
@@ -149,17 +155,33 @@ static int read_whole(const struct prof__elf *e, struct prof__arena *a, uint64_t
 static int unpack_zstd(const struct prof__elf *e, struct prof__arena *a, uint64_t at, uint64_t end,
                        char *dst, uint64_t size)
 {
-    const void *bytes;
-    int r = read_whole(e, a, at, end - at, &bytes);
-
-    if (r < 0)
-        return r;
     ZSTD_DCtx *z = ZSTD_createDCtx();
-    if (!z)
+    char *chunk = prof__arena_alloc(a, CHUNK);
+    uint64_t done = 0;
+    size_t left = 1; /* in the frame; an error */
+
+    if (!z || !chunk) {
+        ZSTD_freeDCtx(z);
         return -ENOMEM;
-    size_t done = ZSTD_decompressDCtx(z, dst, size, bytes, end - at);
+    }
+    ZSTD_DCtx_setParameter(z, ZSTD_d_windowLogMax, WINDOW_LOG_MAX);
+    while (at < end && done < size && !ZSTD_isError(left)) {
+        ZSTD_inBuffer in = { chunk, PROF_MIN((uint64_t)CHUNK, end - at), 0 };
+
+        if (!prof__elf_read(e, at, chunk, in.size))
+            break;
+        at += in.size;
+        while (in.pos < in.size && done < size && !ZSTD_isError(left) && !prof__late_now()) {
+            ZSTD_outBuffer out = { dst + done, PROF_MIN(size - done, (uint64_t)ROUND), 0 };
+
+            left = ZSTD_decompressStream(z, &out, &in);
+            done += out.pos;
+        }
+        if (prof__late_now())
+            break;
+    }
     ZSTD_freeDCtx(z);
-    return done == size ? 0 : -EINVAL;
+    return done == size ? 0 : prof__late_now() ? -ETIME : -EINVAL;
 }
 #endif
 
@@ -204,23 +226,27 @@ int prof__elf_unpack(const struct prof__elf *e, struct prof__arena *a, const Elf
     z.next_in = packed;
     z.avail_in = s->sh_size;
     z.next_out = (uint8_t *)bytes;
-    z.avail_out = room;
+    z.avail_out = PROF_MIN(room, (size_t)ROUND);
     lzma_ret state;
     while ((state = lzma_code(&z, LZMA_FINISH)) == LZMA_OK && z.avail_out == 0) {
-        char *larger = room * 2 <= EMBEDDED_MAX ? prof__arena_alloc(a, room * 2) : NULL;
-
-        if (!larger)
+        if (prof__late_now())
             break;
-        memcpy(larger, bytes, room);
-        bytes = larger;
-        z.next_out = (uint8_t *)bytes + room;
-        z.avail_out = room;
-        room *= 2;
+        if (z.total_out == room) {
+            char *larger = room * 2 <= EMBEDDED_MAX ? prof__arena_alloc(a, room * 2) : NULL;
+
+            if (!larger)
+                break;
+            memcpy(larger, bytes, room);
+            bytes = larger;
+            z.next_out = (uint8_t *)bytes + room;
+            room *= 2;
+        }
+        z.avail_out = PROF_MIN(room - (size_t)z.total_out, (size_t)ROUND);
     }
     *ret_bytes = bytes;
     *ret_size = z.total_out;
     lzma_end(&z);
-    return state == LZMA_STREAM_END ? 0 : -EINVAL;
+    return state == LZMA_STREAM_END ? 0 : prof__late_now() ? -ETIME : -EINVAL;
 }
 #else
 int prof__elf_unpack(const struct prof__elf *e, struct prof__arena *a, const Elf64_Shdr *s,

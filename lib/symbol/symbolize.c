@@ -24,18 +24,21 @@
 #include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 
 #include "base/clock.h"
 #include "base/lock.h"
 #include "base/random.h"
 #include "base/thread.h"
 #include "base/utf8.h"
+#include "symbol/deadline.h"
 #include "symbol/dwarf_lookup.h"
 #include "symbol/elf_find.h"
 #include "symbol/elf_symbols.h"
 
-#define CACHE_MAX   ((size_t)32 << 20) /* bytes */
-#define DEADLINE_NS 4000000000         /* for DWARF in one request; then symbol tables only */
+#define CACHE_MAX  ((size_t)32 << 20) /* bytes */
+#define DWARF_NS   4000000000         /* for debug information in one request; then ... */
+#define SYMBOLS_NS 1000000000         /* ... so long for symbol tables, and then no more */
 
 /* A string stored once for each object, and where the request at work has its copy. */
 struct text {
@@ -93,13 +96,16 @@ struct missing {
 struct request {
     struct prof__arena *out;
     uint64_t number;
-    int64_t deadline_ns;
+    int64_t until_ns;
+    bool is_late; /* some answers are not as good as they can be */
     const struct prof__lookup *lookup;
     struct prof__symbols *symbols;
     const struct prof__module *last_module;
     struct object *last_object;
     struct prof__symbol_notes *notes; /* NULL: not asked for */
 };
+
+struct prof__deadline prof__deadline; /* guarded by lock, too */
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_SYMBOLIZE);
 static struct object *objects; /* guarded by lock, as is all they hold */
@@ -427,22 +433,36 @@ static int find_symbols(struct files *f, struct prof__query *q, size_t n)
     return r == -ENOMEM ? r : 0;
 }
 
+static void set_unfinished(struct prof__query *q, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        q[i].unfinished = true;
+}
+
 /* Look n sorted queries up in the object's files. *ret_found: all that there is was read, so that
  * the answers are the best that can be had. */
-static int read_files(struct files *f, int64_t deadline_ns, struct prof__query *q, size_t n,
+static int read_files(struct files *f, int64_t until_ns, struct prof__query *q, size_t n,
                       bool *ret_found)
 {
+    prof__deadline_set(until_ns);
+    if (prof__late_now()) {
+        set_unfinished(q, n);
+        *ret_found = true;
+        return 0;
+    }
     uint64_t troubles = atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed);
     int r = files_open(f), s = 0;
 
     if (r == 0)
         r = find_symbols(f, q, n);
+    if (prof__late())
+        set_unfinished(q, n);
     if (r == 0 && f->dwarf) {
         bool has_alternate =
             prof__elf_find_alternate(f->module, f->dwarf, f->arena, &f->alternate) == 0;
         /* Too little memory for the debug information leaves the names of symbols. */
         s = prof__dwarf_lookup(f->dwarf, has_alternate ? &f->alternate : NULL, f->arena,
-                               deadline_ns, q, n);
+                               until_ns - SYMBOLS_NS, q, n);
     }
     *ret_found = (f->has_own || f->has_debug || strcmp(f->module->path, "[vdso]") == 0) && r == 0 &&
                  s != -ENOMEM &&
@@ -473,6 +493,14 @@ static void keep_notes(struct object *o, const struct files *f)
     o->stamp = prof__elf_debug_stamp(o->wanted, o->n_wanted);
 }
 
+static int64_t thread_cpu_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
 /* missing[0..n): of one object, sorted by address. */
 static int resolve(struct request *rq, const struct missing *missing, size_t n)
 {
@@ -491,15 +519,19 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     for (size_t i = 0; i < n; i++)
         if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
             q[n_queries++].address = missing[i].address;
-    int64_t start_ns = prof__monotonic_ns();
-    r = read_files(&f, rq->deadline_ns, q, n_queries, &found);
+    int64_t start_ns = thread_cpu_ns();
+    r = read_files(&f, rq->until_ns, q, n_queries, &found);
     if (!found)
         o->forget = true;
-    keep_notes(o, &f);
     for (size_t i = 0; i < n_queries; i++)
         n_unfinished += q[i].unfinished;
-    /* It will not go better next time, unless another object took most of the time. */
-    bool is_hopeless = n_unfinished == n_queries && rq->deadline_ns - start_ns > DEADLINE_NS / 2;
+    if (n_unfinished == 0)
+        keep_notes(o, &f);
+    else
+        rq->is_late = true;
+    /* Where that took most of the time, it will not go better next time; but where the machine was
+     * too busy for us, or others took the time, it may. */
+    bool is_hopeless = n_unfinished == n_queries && thread_cpu_ns() - start_ns > DWARF_NS / 2;
     for (size_t i = 0; i < n_queries && is_hopeless; i++)
         q[i].unfinished = false;
     for (size_t i = 0, j = 0; i < n_queries && r == 0; i++) {
@@ -604,9 +636,9 @@ static int note_all(struct request *rq, size_t n)
 
 /* --- entry ----------------------------------------------------------------------------------- */
 
-int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
-                               struct prof__symbols *ret_symbols,
-                               struct prof__symbol_notes *ret_notes)
+int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                          int64_t until_ns, struct prof__symbols *ret_symbols,
+                          struct prof__symbol_notes *ret_notes)
 {
     struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols, .notes = ret_notes };
     bool entered;
@@ -619,18 +651,31 @@ int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup 
     entered = prof__enter(&prof__self); /* not when it was in the profiler already */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     memset(ret_symbols, 0, n * sizeof(*ret_symbols));
-    prof__lock(&lock);
-    rq.number = ++requests;
-    rq.deadline_ns = prof__monotonic_ns() + DEADLINE_NS;
-    r = answer_all(&rq, n);
-    if (r == 0 && rq.notes)
-        r = note_all(&rq, n);
-    objects_trim();
-    prof__unlock(&lock);
+    rq.until_ns = until_ns ? until_ns : prof__monotonic_ns() + DWARF_NS + SYMBOLS_NS;
+    if (prof__lock_until(&lock, rq.until_ns)) {
+        rq.number = ++requests;
+        r = answer_all(&rq, n);
+        if (r == 0 && rq.notes)
+            r = note_all(&rq, n);
+        objects_trim();
+        prof__unlock(&lock);
+    } else { /* another thread's look-up took all the time */
+        rq.is_late = true;
+        r = 0;
+    }
     pthread_setcancelstate(cancel, NULL);
     if (entered)
         prof__leave(&prof__self);
-    return r;
+    return r == 0 ? rq.is_late : r;
+}
+
+int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                               struct prof__symbols *ret_symbols,
+                               struct prof__symbol_notes *ret_notes)
+{
+    int r = prof__symbolize_until(a, lookup, n, 0, ret_symbols, ret_notes);
+
+    return PROF_MIN(r, 0);
 }
 
 int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,

@@ -55,6 +55,15 @@ int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup 
                                struct prof__symbols *ret_symbols,
                                struct prof__symbol_notes *ret_notes);
 
+/*
+ * The same until `until_ns` of prof__monotonic_ns(), waiting for others included; 0: for some
+ * seconds. When that is near there are names of symbols only, and then addresses. Returns 1 when
+ * that was so: another time there may be more.
+ */
+int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+                          int64_t until_ns, struct prof__symbols *ret_symbols,
+                          struct prof__symbol_notes *ret_notes);
+
 /* Bytes kept between calls, for the report of libprof's own memory. */
 size_t prof__symbolize_cached(void);
 

@@ -1,0 +1,229 @@
+/*
+ * test_symbol_time.c - looking names up ends when its time is up, whatever a file holds and whoever
+ * else is at it, and gives what it has by then: lines, or names of symbols, or nothing.
+ *
+ *   test_symbol_time LIBRARY LIBRARY-WITH-COMPRESSED-DWARF
+ */
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include "check.h"
+#include "symbol/deadline.h"
+#include "symbol/dwarf_lines.h"
+#include "symbol/elf_file.h"
+#include "symbol/symbol_query.h"
+#include "symbol/symbolize.h"
+
+#define MS INT64_C(1000000)
+
+/* The module of a file that is loaded at its own addresses, and where its function starts. */
+static struct prof__module module_of(const char *path)
+{
+    struct prof__module m = { .path = path, .file = path, .is_elf = true };
+    struct prof__arena a = { 0 };
+    struct prof__elf e;
+
+    m.limit = UINT64_MAX;
+    m.last_epoch = UINT32_MAX;
+    m.bias = 1 << 20;
+    CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
+    m.inode = e.inode;
+    m.build_id_size = e.build_id_size;
+    memcpy(m.build_id, e.build_id, e.build_id_size);
+    prof__elf_close(&e);
+    prof__arena_free(&a);
+    return m;
+}
+
+static uint64_t address_of(const char *path, const char *symbol)
+{
+    struct prof__arena a = { 0 };
+    struct prof__elf e;
+    uint64_t address = 0;
+
+    CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
+    const Elf64_Shdr *table = prof__elf_section(&e, ".dynsym");
+    const Elf64_Shdr *strings = &e.section[table->sh_link];
+    for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
+        char name[64] = "";
+        Elf64_Sym sym;
+
+        prof__elf_read(&e, table->sh_offset + i * sizeof(sym), &sym, sizeof(sym));
+        prof__elf_read(&e, strings->sh_offset + sym.st_name, name,
+                       PROF_MIN(sizeof(name) - 1, strings->sh_size - sym.st_name));
+        if (strcmp(name, symbol) == 0)
+            address = sym.st_value;
+    }
+    prof__elf_close(&e);
+    prof__arena_free(&a);
+    return address;
+}
+
+static void test_what_time_allows(const char *path)
+{
+    struct prof__arena a = { 0 };
+    struct prof__module m = module_of(path);
+    struct prof__lookup lookup = { &m, m.bias + address_of(path, "sample_walk") };
+    struct prof__symbols s;
+
+    CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 1, &s, NULL), 1, "no time");
+    CHECK_INT(s.n, 0, "nothing is known then");
+
+    /* Less than is kept for symbols, so that debug information is not even opened. */
+    int64_t soon = prof__monotonic_ns() + 900 * MS;
+    CHECK_INT(prof__symbolize_until(&a, &lookup, 1, soon, &s, NULL), 1, "little time");
+    CHECK(s.n == 1 && strcmp(s.line[0].function, "sample_walk") == 0 && !s.line[0].file,
+          "names of symbols");
+
+    CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 0, &s, NULL), 0, "time enough");
+    CHECK(s.n >= 1 && s.line[s.n - 1].file && s.line[s.n - 1].line, "lines");
+
+    CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 0, &s, NULL), 0, "again");
+    CHECK(s.n >= 1 && s.line[s.n - 1].file, "and what is known needs no time");
+    prof__arena_free(&a);
+}
+
+/* --- another thread is at it ------------------------------------------------------------------ */
+
+static void *page;
+static int gate[2];
+
+/* Whoever touches the page stops here, until somebody writes to the gate. */
+static void on_fault(int signal)
+{
+    char byte;
+
+    (void)signal;
+    if (read(gate[0], &byte, 1) == 1)
+        mprotect(page, 4096, PROT_READ | PROT_WRITE);
+}
+
+/* Looks up what it cannot read yet, and so stands still in the middle of it. */
+static void *stand_still(void *unused)
+{
+    struct prof__arena a = { 0 };
+    struct prof__symbols s;
+
+    (void)unused;
+    CHECK_INT(prof__symbolize(&a, page, 1, &s), 0, "the one that stood still");
+    prof__arena_free(&a);
+    return NULL;
+}
+
+static int each_name(void *count, uint64_t address, const char *name)
+{
+    (void)address, (void)name;
+    ++*(int *)count;
+    return 0;
+}
+
+static void test_another_thread_takes_all_the_time(void)
+{
+    struct sigaction action = { .sa_handler = on_fault };
+    uint64_t own = (uint64_t)(uintptr_t)each_name;
+    pthread_t thread;
+    int n = 0;
+
+    CHECK_INT(prof_symbols_until(&own, 1, 0, each_name, &n), 0, "a name of our own");
+    CHECK_INT(n, 1, "is found");
+
+    page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    mprotect(page, 4096, PROT_NONE);
+    CHECK_INT(pipe(gate), 0, "pipe");
+    sigaction(SIGSEGV, &action, NULL);
+    pthread_create(&thread, NULL, stand_still, NULL);
+    n = 1;
+    /* Until it is there; then this says that time is up, and does not wait for the thread. */
+    for (int tries = 0; n == 1 && tries < 1000; tries++) {
+        n = 0;
+        prof_symbols_until(&own, 1, prof__monotonic_ns() + 10 * MS, each_name, &n);
+    }
+    CHECK_INT(n, 0, "names while another thread stands still");
+    CHECK_INT(prof_symbols_until(&own, 1, prof__monotonic_ns() + 10 * MS, each_name, &n), 1,
+              "and it says so");
+    CHECK(write(gate[1], "", 1) == 1, "on it goes");
+    pthread_join(thread, NULL);
+    CHECK_INT(prof_symbols_until(&own, 1, 0, each_name, &n), 0, "afterwards");
+    CHECK_INT(n, 1, "it is found again");
+    signal(SIGSEGV, SIG_DFL);
+    munmap(page, 4096);
+}
+
+/* --- what a file may say ---------------------------------------------------------------------- */
+
+enum { PAIRS = 1 << 20, ADDRESSES = 20000 };
+
+static uint8_t *put(uint8_t *p, uint64_t address, uint8_t file)
+{
+    static const uint8_t set_address[] = { 0, 9, 2 };
+
+    memcpy(p, set_address, sizeof(set_address));
+    memcpy(p + 3, &address, sizeof(address));
+    p += 11;
+    *p++ = 4; /* the file */
+    *p++ = file;
+    *p++ = 1; /* a row */
+    *p++ = 2; /* which ends a byte on, */
+    *p++ = 1;
+    *p++ = 0; /* and with it the sequence */
+    *p++ = 1;
+    *p++ = 1;
+    return p;
+}
+
+/* Rows below all addresses and above them in turn: a walk from one to the other each time would
+ * take a minute. */
+static void test_a_line_program_that_goes_to_and_fro(void)
+{
+    static const uint8_t operands[] = { 0, 1, 1, 1, 1, 0, 0, 0, 1, 0, 0, 1 };
+    uint8_t *program = malloc((size_t)PAIRS * 40), *p = program;
+    struct prof__dwarf_pc *pc = calloc(ADDRESSES, sizeof(*pc));
+    struct prof__query *q = calloc(ADDRESSES, sizeof(*q));
+
+    for (size_t i = 0; i < PAIRS; i++) {
+        p = put(p, 0x10, 1);
+        p = put(p, 0x900000000, 1);
+    }
+    for (size_t i = 0; i < ADDRESSES; i++)
+        pc[i] = (struct prof__dwarf_pc) { .address = 0x1000 + 16 * i, .query = &q[i] };
+    p = put(p, 0x1000, 7); /* the last row is about one of them */
+    struct prof__dwarf_lines l = {
+        .program = program,
+        .end = p,
+        .operands = operands,
+        .version = 4,
+        .offset_size = 4,
+        .min_advance = 1,
+        .opcode_base = 13,
+        .line_range = 14,
+        .line_base = -5,
+    };
+    prof__deadline_set(0);
+    alarm(60);
+    prof__dwarf_lines_run(&l, pc, ADDRESSES);
+    alarm(0);
+    CHECK(pc[0].has_row && pc[0].file == 7, "the row behind them all");
+    pc[0].has_row = false;
+    prof__deadline_set(1);
+    prof__dwarf_lines_run(&l, pc, ADDRESSES);
+    CHECK(!pc[0].has_row, "past the deadline it does not get there");
+    prof__deadline_set(0);
+    free(program);
+    free(pc);
+    free(q);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc != 3)
+        return 2;
+    test_what_time_allows(realpath(argv[1], NULL));
+    test_what_time_allows(realpath(argv[2], NULL));
+    test_another_thread_takes_all_the_time();
+    test_a_line_program_that_goes_to_and_fro();
+    return check_report();
+}
