@@ -20,7 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "encode/encode_parts.h"
 #include "encode/gzip.h"
 #include "encode/strtab.h"
@@ -100,7 +100,8 @@ static void *scratch(struct encoder *e, size_t n, size_t size)
 
 static uint32_t function_hash(const struct function *f)
 {
-    return (uint32_t)prof__mix64((uint64_t)f->name << 32 ^ (uint64_t)f->file << 8 ^ f->start_line);
+    return (uint32_t)prof__hash_more(prof__hash((uint64_t)f->name << 32 | f->file),
+                                     (uint64_t)f->start_line);
 }
 
 static uint32_t *function_slot(const struct encoder *e, const struct function *f)

@@ -14,7 +14,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "symbol/modules.h"
 #include "table/labels.h"
 #include "unwind/stack.h"
@@ -77,7 +77,7 @@ struct builder {
 
 static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t *ret_index)
 {
-    uint64_t hash = prof__mix64(pc ^ (uint64_t)epoch << 48);
+    uint64_t hash = prof__hash_more(prof__hash(pc), epoch);
 
     for (size_t i = hash & (b->n_slots - 1);; i = (i + 1) & (b->n_slots - 1)) {
         if (!b->slot[i]) {
@@ -429,7 +429,7 @@ static int make_locations(struct builder *b)
 
         if (p->module)
             address += b->mapping[mapping].start - p->module->start;
-        size_t at = prof__mix64(address) & (b->n_slots - 1);
+        size_t at = prof__hash(address) & (b->n_slots - 1);
         while (b->slot[at] && location[b->slot[at] - 1].address != address)
             at = (at + 1) & (b->n_slots - 1);
         if (b->slot[at]) {
@@ -529,10 +529,10 @@ static int merge_samples(struct builder *b)
     if (!slot)
         return -ENOMEM;
     for (size_t i = 0; i < b->n_samples; i++) {
-        uint64_t hash = b->key[i].size ^ (uint64_t)b->key[i].labels << 40;
+        uint64_t hash = prof__hash_more(prof__hash(b->key[i].size), b->key[i].labels);
 
         for (uint32_t k = 0; k < b->sample[i].n_locations; k++)
-            hash = prof__mix64(hash ^ b->sample[i].location[k]);
+            hash = prof__hash_more(hash, b->sample[i].location[k]);
         size_t at = hash & (n_slots - 1);
         while (slot[at] && !same_sample(b, slot[at] - 1, i))
             at = (at + 1) & (n_slots - 1);

@@ -9,23 +9,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/utf8.h"
-
-static uint32_t hash_bytes(const char *s, size_t size)
-{
-    uint64_t hash = size;
-
-    for (; size >= sizeof(hash); s += sizeof(hash), size -= sizeof(hash)) {
-        uint64_t eight;
-
-        memcpy(&eight, s, sizeof(eight));
-        hash = prof__mix64(hash ^ eight) + 0x9e3779b97f4a7c15u;
-    }
-    uint64_t rest = 0;
-    memcpy(&rest, s, size);
-    return (uint32_t)prof__mix64(hash ^ rest);
-}
 
 static void place(struct prof__strtab *t, uint32_t index)
 {
@@ -78,7 +63,7 @@ uint32_t prof__strtab_add(struct prof__strtab *t, const char *s)
         t->error = -ENOMEM;
         return 0;
     }
-    uint32_t hash = hash_bytes(s, strlen(s));
+    uint32_t hash = (uint32_t)prof__hash_bytes(s, strlen(s));
     for (uint32_t i = hash & (t->slots - 1); t->slot[i]; i = (i + 1) & (t->slots - 1)) {
         uint32_t index = t->slot[i] - 1;
 

@@ -14,8 +14,8 @@
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/hash.h"
 #include "base/lock.h"
-#include "base/random.h"
 #include "profile/registry.h"
 #include "table/rows.h"
 #include "unwind/stack.h"
@@ -131,7 +131,7 @@ int prof_profile_new(const char *name, struct prof_profile **ret_profile)
 
 static size_t home(const struct custom *c, const void *key)
 {
-    return prof__mix64((uintptr_t)key) & (c->slots - 1);
+    return prof__hash((uintptr_t)key) & (c->slots - 1);
 }
 
 /* The slot that holds the key, or the empty one where it would go. */

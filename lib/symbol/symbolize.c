@@ -27,8 +27,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/lock.h"
-#include "base/random.h"
 #include "base/thread.h"
 #include "base/utf8.h"
 #include "symbol/deadline.h"
@@ -220,7 +220,7 @@ static void objects_trim(void)
 
 static struct answer *answer_slot(struct answer *table, size_t n_slots, uint64_t address)
 {
-    size_t i = prof__mix64(address) & (n_slots - 1);
+    size_t i = prof__hash(address) & (n_slots - 1);
 
     while (table[i].address && table[i].address != address)
         i = (i + 1) & (n_slots - 1);
@@ -252,10 +252,7 @@ static bool intern(struct object *o, struct prof__arena *a, const char *text, st
     if (!clean)
         return false;
     size_t size = strlen(clean) + 1;
-    uint64_t hash = size;
-    for (size_t i = 0; i + 1 < size; i++)
-        hash = (hash ^ (unsigned char)clean[i]) * 0x100000001b3u;
-    struct text **head = &o->head[prof__mix64(hash) % TEXT_HEADS];
+    struct text **head = &o->head[prof__hash_bytes(clean, size) % TEXT_HEADS];
     for (struct text *t = *head; t; t = t->next)
         if (strcmp(t->bytes, clean) == 0) {
             *ret = t;

@@ -5,11 +5,10 @@
  *   {worker: A, db: 3}    a set: pairs of references to strings, by key, interned
  *   thread                the current set, and before each push the one to go back to (slot.h)
  *
- * Strings and sets lie in one append-only slab, in chains that are extended at the head by
- * compare-and-swap, as in stack_table.c. They are never freed, since rows name them; so labels are
- * for what there are hundreds of, not for the number of a request. At the memory cap a new value
- * becomes "[other]": totals stay right, and the key still tells what kind of thing it was. A part
- * of the cap is kept for that.
+ * Strings and sets lie in the chains of one slab (base/chain.h). They are never freed, since rows
+ * name them; so labels are for what there are hundreds of, not for the number of a request. At the
+ * memory cap a new value becomes "[other]": totals stay right, and the key still tells what kind of
+ * thing it was. A part of the cap is kept for that.
  *
  * A push that cannot be kept still is a level, and its pop takes back nothing else.
  */
@@ -18,9 +17,9 @@
 #include <prof/prof.h>
 #include <string.h>
 
-#include "base/arena.h"
+#include "base/chain.h"
 #include "base/error.h"
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/slot.h"
 #include "base/thread.h"
 
@@ -43,65 +42,45 @@ struct pair {
 };
 
 static _Atomic uint32_t head[HEADS];
-static struct prof__slab slab = { .limit = LIMIT };
+static struct prof__chains blobs = { head, HEADS, { .limit = LIMIT } };
 static _Atomic uint64_t lost;
 
 static struct blob *blob_at(uint32_t ref)
 {
-    return prof__slab_at(&slab, ref);
+    return prof__slab_at(&blobs.slab, ref);
 }
 
-static uint32_t hash_bytes(const char *bytes, size_t size, uint32_t is_set)
+struct wanted {
+    uint32_t hash, size, is_set;
+    const void *bytes;
+};
+
+static bool is_wanted(const void *entry, const void *arg)
 {
-    uint64_t h = size << 1 | is_set;
+    const struct blob *b = entry;
+    const struct wanted *w = arg;
 
-    for (size_t i = 0; i < size; i++)
-        h = (h ^ (unsigned char)bytes[i]) * 0x100000001b3u;
-    return (uint32_t)(prof__mix64(h) >> 32);
-}
-
-static uint32_t find(uint32_t ref, uint32_t end, const struct blob *want, const void *bytes)
-{
-    while (ref != end) {
-        const struct blob *b = blob_at(ref);
-
-        if (b->hash == want->hash && b->size == want->size && b->is_set == want->is_set &&
-            memcmp(b->bytes, bytes, want->size) == 0)
-            break;
-        ref = b->next;
-    }
-    return ref;
+    return b->hash == w->hash && b->size == w->size && b->is_set == w->is_set &&
+           memcmp(b->bytes, w->bytes, w->size) == 0;
 }
 
 /* Reference of those bytes, added if need be; 0 when `limit` is reached. */
 static uint32_t intern(const void *bytes, size_t size, bool is_set, size_t limit)
 {
-    struct blob want = { 0, hash_bytes(bytes, size, is_set), (uint32_t)size, is_set };
-    _Atomic uint32_t *h = &head[want.hash % HEADS];
-    /* Acquire: what is on the chain is seen whole; pairs with the release below. */
-    uint32_t first = atomic_load_explicit(h, memory_order_acquire);
-    uint32_t ref = find(first, 0, &want, bytes);
+    uint32_t hash = (uint32_t)prof__hash_more(prof__hash_bytes(bytes, size), is_set), first;
+    struct wanted want = { hash, (uint32_t)size, is_set, bytes };
+    uint32_t ref = prof__chain_find(&blobs, hash, is_wanted, &want, &first);
 
     if (ref)
         return ref;
-    if (atomic_load_explicit(&slab.used, memory_order_relaxed) + sizeof(want) + size > limit ||
-        !(ref = prof__slab_alloc(&slab, sizeof(want) + size)))
+    if (atomic_load_explicit(&blobs.slab.used, memory_order_relaxed) + sizeof(struct blob) + size >
+            limit ||
+        !(ref = prof__slab_alloc(&blobs.slab, sizeof(struct blob) + size)))
         return 0;
     struct blob *b = blob_at(ref);
-    *b = want;
+    *b = (struct blob) { .hash = hash, .size = want.size, .is_set = want.is_set };
     memcpy(b->bytes, bytes, size);
-    for (;;) {
-        uint32_t seen = first;
-
-        b->next = first;
-        if (atomic_compare_exchange_strong_explicit(h, &seen, ref, memory_order_release,
-                                                    memory_order_acquire))
-            return ref;
-        uint32_t twin = find(seen, first, &want, bytes);
-        if (twin != first)
-            return twin; /* another thread was faster; our copy stays unused */
-        first = seen;
-    }
+    return prof__chain_add(&blobs, hash, first, ref, is_wanted, &want);
 }
 
 /* At most `max` bytes of a string, cut where a character of UTF-8 begins. */

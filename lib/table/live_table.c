@@ -18,7 +18,7 @@
 #include <errno.h>
 
 #include "base/arena.h"
-#include "base/random.h"
+#include "base/hash.h"
 
 enum {
     WINDOW = 16,
@@ -65,7 +65,7 @@ static void filter_remove(uintptr_t key)
 /* First slot of the window of `key`. */
 static size_t window(const struct segment *s, uintptr_t key)
 {
-    return prof__mix64(key) % (s->slots / WINDOW) * WINDOW;
+    return prof__hash(key) & (s->slots - 1) & ~(size_t)(WINDOW - 1); /* a power of two of slots */
 }
 
 static size_t segment_bytes(size_t slots)

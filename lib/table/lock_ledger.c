@@ -1,7 +1,7 @@
 /*
  * lock_ledger.c - accounts of contended locks, by address.
  *
- *   mix(address) -> a set of 8 entries -> { waited - charged, waiting, fresh }
+ *   hash(address) -> a set of 8 entries -> { waited - charged, waiting, fresh }
  *
  * The account of a lock is one number: the nanoseconds waited so far that nobody has been charged
  * for. With n threads waiting it grows by n a nanosecond, so it is kept as a balance b such that
@@ -21,8 +21,8 @@
  */
 #include "table/lock_ledger.h"
 
+#include "base/hash.h"
 #include "base/pair.h"
-#include "base/random.h"
 
 enum { SETS = 1024, WAYS = 8, ENTRIES = SETS * WAYS };
 
@@ -112,7 +112,7 @@ static_assert(ENTRIES <= UINT16_MAX, "the filter never overflows");
 
 static struct entry *set_of(uintptr_t lock)
 {
-    return &entry[prof__mix64(lock) % SETS * WAYS];
+    return &entry[prof__hash(lock) % SETS * WAYS];
 }
 
 /* What has been waited for and not been charged. Clocks of two threads may be read in one order

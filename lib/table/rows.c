@@ -3,15 +3,15 @@
  *
  *   head[hash mod 2^14] -> row -> row ...   in a slab that holds nothing but rows
  *
- * Chains as in stack_table.c. Since every allocation in the slab has the same size, rows can also
- * be visited in memory order, which is the order of their references: a snapshot comes out sorted
- * and two of them subtract in one pass. Each table has one more row, static, for what does not fit
- * under the cap. Context: signal.
+ * Chains as base/chain.h has them. Since every allocation in the slab has the same size, rows can
+ * also be visited in memory order, which is the order of their references: a snapshot comes out
+ * sorted and two of them subtract in one pass. Each table has one more row, static, for what does
+ * not fit under the cap. Context: signal.
  */
 #include "table/rows.h"
 
-#include "base/arena.h"
-#include "base/random.h"
+#include "base/chain.h"
+#include "base/hash.h"
 #include "table/tables.h"
 
 enum { HEADS = 1 << 14 };
@@ -21,7 +21,7 @@ enum { HEADS = 1 << 14 };
 #define LOST_STACK      UINT32_MAX /* as in stack_table.c */
 
 static _Atomic uint32_t head[HEADS];
-static struct prof__slab slab = { .limit = PROF__TABLES_LIMIT / 4 };
+static struct prof__chains rows = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 } };
 static struct prof__row lost_row[PROF__TABLES];
 static _Atomic uint32_t count[PROF__TABLES];
 static _Atomic uint64_t lost;
@@ -30,21 +30,22 @@ static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size"
 
 struct prof__row *prof__rows_at(uint32_t ref)
 {
-    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)] : prof__slab_at(&slab, ref);
+    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)] : prof__slab_at(&rows.slab, ref);
 }
 
-static uint32_t find(uint32_t ref, uint32_t end, prof__stack_id stack, const struct prof__row *want)
-{
-    while (ref != end) {
-        const struct prof__row *row = prof__slab_at(&slab, ref);
+struct wanted {
+    prof__stack_id stack;
+    uint32_t labels;
+    uint16_t table, size_class;
+};
 
-        if (atomic_load_explicit(&row->stack, memory_order_relaxed) == stack &&
-            row->labels == want->labels && row->size_class == want->size_class &&
-            row->table == want->table)
-            break;
-        ref = row->next;
-    }
-    return ref;
+static bool is_wanted(const void *entry, const void *arg)
+{
+    const struct prof__row *row = entry;
+    const struct wanted *w = arg;
+
+    return atomic_load_explicit(&row->stack, memory_order_relaxed) == w->stack &&
+           row->labels == w->labels && row->size_class == w->size_class && row->table == w->table;
 }
 
 static PROF_COLD uint32_t lost_ref(unsigned table)
@@ -58,59 +59,41 @@ static PROF_COLD uint32_t lost_ref(unsigned table)
 
 uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, uint64_t size)
 {
-    unsigned size_class = prof__size_class(size);
-    struct prof__row want = {
-        .table = (uint16_t)table,
-        .size_class = (uint16_t)size_class,
-        .labels = labels,
-    };
-    uint64_t key = (uint64_t)stack << 32 | labels;
-    uint64_t hash = prof__mix64(key ^ (uint64_t)(size_class << 8 | table) << 48);
-    _Atomic uint32_t *h = &head[hash % HEADS];
-    /* Acquire: the rows on the chain are seen whole; pairs with the release below. */
-    uint32_t first = atomic_load_explicit(h, memory_order_acquire);
-    uint32_t ref = find(first, 0, stack, &want);
+    struct wanted want = { stack, labels, (uint16_t)table, (uint16_t)prof__size_class(size) };
+    uint32_t hash = (uint32_t)prof__hash_more(prof__hash((uint64_t)stack << 32 | labels),
+                                              (uint64_t)want.size_class << 16 | table);
+    uint32_t first, ref = prof__chain_find(&rows, hash, is_wanted, &want, &first);
 
     if (PROF_LIKELY(ref))
         return ref;
-    ref = prof__slab_alloc(&slab, sizeof(struct prof__row));
+    ref = prof__slab_alloc(&rows.slab, sizeof(struct prof__row));
     if (!ref)
         return lost_ref(table);
-    struct prof__row *row = prof__slab_at(&slab, ref);
+    struct prof__row *row = prof__slab_at(&rows.slab, ref);
     row->table = want.table;
     row->size_class = want.size_class;
     row->labels = labels;
     row->size = size;
     /* Release: a row with a stack has its whole key; pairs with prof__rows_each(). */
     atomic_store_explicit(&row->stack, stack, memory_order_release);
-    for (;;) {
-        uint32_t seen = first;
-
-        row->next = first;
-        if (atomic_compare_exchange_strong_explicit(h, &seen, ref, memory_order_release,
-                                                    memory_order_acquire)) {
-            atomic_fetch_add_explicit(&count[table], 1, memory_order_relaxed);
-            return ref;
-        }
-        uint32_t twin = find(seen, first, stack, &want);
-        if (twin != first) { /* another thread was faster; our row is no more */
-            atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
-            return twin;
-        }
-        first = seen;
-    }
+    uint32_t kept = prof__chain_add(&rows, hash, first, ref, is_wanted, &want);
+    if (kept == ref)
+        atomic_fetch_add_explicit(&count[table], 1, memory_order_relaxed);
+    else /* another thread was faster; our row is no more */
+        atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
+    return kept;
 }
 
 int prof__rows_each(unsigned table,
                     int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg)
 {
-    uint64_t end = atomic_load_explicit(&slab.used, memory_order_relaxed);
+    uint64_t end = atomic_load_explicit(&rows.slab.used, memory_order_relaxed);
 
     for (uint64_t at = sizeof(struct prof__row); at < end; at += sizeof(struct prof__row)) {
         uint64_t in_chunk = at % PROF__SLAB_CHUNK;
         /* Acquire: the chunk's zeroed pages; pairs with its publication. */
         char *chunk =
-            atomic_load_explicit(&slab.chunk[at / PROF__SLAB_CHUNK], memory_order_acquire);
+            atomic_load_explicit(&rows.slab.chunk[at / PROF__SLAB_CHUNK], memory_order_acquire);
 
         if (!chunk || in_chunk + sizeof(struct prof__row) > PROF__SLAB_CHUNK)
             continue;
@@ -138,7 +121,7 @@ uint64_t prof__rows_lost(void)
 
 void prof__rows_set_limit(size_t bytes)
 {
-    atomic_store_explicit(&slab.limit, bytes, memory_order_relaxed);
+    atomic_store_explicit(&rows.slab.limit, bytes, memory_order_relaxed);
 }
 
 unsigned prof__size_class(uint64_t size)

@@ -3,25 +3,23 @@
  *
  * A sample carries an id, not 128 addresses, so rows are small and compare as integers.
  *
- *   head[hash mod 2^15] -> struct stack -> struct stack ...   in an append-only slab
- *
- * Chains are extended at the head by compare-and-swap and never shortened: a program has some
- * thousands of stacks, and a snapshot may name one long after its last sample. At the memory cap
- * new ones become PROF__PC_LOST, so totals stay right when detail runs out. Context: signal.
+ * Chains as base/chain.h has them: nothing is taken out, since a program has some thousands of
+ * stacks, and a snapshot may name one long after its last sample. At the memory cap new ones become
+ * PROF__PC_LOST, so totals stay right when detail runs out. Context: signal.
  */
 #include "table/stack_table.h"
 
 #include <string.h>
 
-#include "base/arena.h"
-#include "base/random.h"
+#include "base/chain.h"
+#include "base/hash.h"
 #include "table/tables.h"
 #include "unwind/stack.h"
 
 enum { HEADS = 1 << 15 };
 
 static _Atomic uint32_t head[HEADS];
-static struct prof__slab slab = { .limit = PROF__TABLES_LIMIT / 4 * 3 };
+static struct prof__chains stacks = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 * 3 } };
 static _Atomic uint64_t count, lost;
 static _Atomic uint32_t unload_epoch;
 static _Atomic uintptr_t gone_low, gone_high; /* around all code ever unloaded; 0: none */
@@ -38,15 +36,6 @@ static const union {
 static_assert(offsetof(struct prof__stack, n) == 12 && offsetof(struct prof__stack, pcs) == 16,
               "lost_stack spells out n = 1 and pcs[0]");
 
-static uint32_t hash_pcs(const uintptr_t *pcs, size_t n)
-{
-    uint64_t h = n;
-
-    for (size_t i = 0; i < n; i++)
-        h = (h ^ pcs[i]) * 0x9e3779b97f4a7c15u + (h >> 29);
-    return (uint32_t)(prof__mix64(h) >> 32);
-}
-
 /* Might these addresses have meant other code in an earlier epoch? */
 static bool is_ambiguous(const uintptr_t *pcs, size_t n)
 {
@@ -61,72 +50,59 @@ static bool is_ambiguous(const uintptr_t *pcs, size_t n)
     return false;
 }
 
-/* From `ref` down its chain to `end`, not included. `epoch` is ANY_EPOCH where it does not matter.
- */
-static uint32_t find(uint32_t ref, uint32_t end, uint32_t hash, uint64_t epoch,
-                     const uintptr_t *pcs, size_t n)
-{
-    while (ref != end) {
-        const struct prof__stack *s = prof__slab_at(&slab, ref);
+/* `epoch` is ANY_EPOCH where it does not matter. */
+struct wanted {
+    const uintptr_t *pcs;
+    size_t n;
+    uint64_t epoch;
+    uint32_t hash;
+};
 
-        if (s->hash == hash && s->n == n && (epoch == ANY_EPOCH || epoch == s->epoch) &&
-            memcmp(s->pcs, pcs, n * sizeof(*pcs)) == 0)
-            break;
-        ref = s->next;
-    }
-    return ref;
+static bool is_wanted(const void *entry, const void *arg)
+{
+    const struct prof__stack *s = entry;
+    const struct wanted *w = arg;
+
+    return s->hash == w->hash && s->n == w->n && (w->epoch == ANY_EPOCH || w->epoch == s->epoch) &&
+           memcmp(s->pcs, w->pcs, w->n * sizeof(*w->pcs)) == 0;
 }
 
 prof__stack_id prof__stack_table_add(const uintptr_t *pcs, size_t n)
 {
-    uint32_t hash = hash_pcs(pcs, n);
-    uint64_t epoch = ANY_EPOCH;
+    struct wanted want = { pcs, n, ANY_EPOCH, (uint32_t)prof__hash_words(pcs, n) };
+    uint32_t first;
 
     if (PROF_UNLIKELY(is_ambiguous(pcs, n))) {
-        epoch = prof__unload_epoch();
-        hash ^= (uint32_t)prof__mix64(epoch); /* or one chain would hold them all */
+        want.epoch = prof__unload_epoch();
+        want.hash ^= (uint32_t)prof__hash(want.epoch); /* or one chain would hold them all */
     }
-    _Atomic uint32_t *h = &head[hash % HEADS];
-    /* Acquire: the stacks on the chain are seen whole; pairs with the release below. */
-    uint32_t first = atomic_load_explicit(h, memory_order_acquire);
-    uint32_t ref = find(first, 0, hash, epoch, pcs, n);
-
+    uint32_t ref = prof__chain_find(&stacks, want.hash, is_wanted, &want, &first);
     if (PROF_LIKELY(ref))
         return ref;
-    ref = prof__slab_alloc(&slab, sizeof(struct prof__stack) + n * sizeof(*pcs));
+    ref = prof__slab_alloc(&stacks.slab, sizeof(struct prof__stack) + n * sizeof(*pcs));
     if (!ref) {
         atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
         return LOST_ID;
     }
-    struct prof__stack *s = prof__slab_at(&slab, ref);
-    s->hash = hash;
-    s->epoch = epoch == ANY_EPOCH ? prof__unload_epoch() : (uint32_t)epoch;
+    struct prof__stack *s = prof__slab_at(&stacks.slab, ref);
+    s->hash = want.hash;
+    s->epoch = want.epoch == ANY_EPOCH ? prof__unload_epoch() : (uint32_t)want.epoch;
     s->n = (uint32_t)n;
     memcpy(s->pcs, pcs, n * sizeof(*pcs));
-    for (;;) {
-        uint32_t seen = first;
-
-        s->next = first;
-        if (atomic_compare_exchange_strong_explicit(h, &seen, ref, memory_order_release,
-                                                    memory_order_acquire)) {
-            atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
-            return ref;
-        }
-        uint32_t twin = find(seen, first, hash, epoch, pcs, n);
-        if (twin != first)
-            return twin; /* another thread was faster; our copy stays unused */
-        first = seen;
-    }
+    uint32_t kept = prof__chain_add(&stacks, want.hash, first, ref, is_wanted, &want);
+    if (kept == ref)
+        atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    return kept;
 }
 
 const struct prof__stack *prof__stack_table_get(prof__stack_id id)
 {
-    return id == LOST_ID ? &lost_stack.stack : prof__slab_at(&slab, id);
+    return id == LOST_ID ? &lost_stack.stack : prof__slab_at(&stacks.slab, id);
 }
 
 void prof__stack_table_set_limit(size_t bytes)
 {
-    atomic_store_explicit(&slab.limit, bytes, memory_order_relaxed);
+    atomic_store_explicit(&stacks.slab.limit, bytes, memory_order_relaxed);
 }
 
 uint32_t prof__unload_epoch(void)

@@ -10,7 +10,7 @@
  */
 #include "table/wait_table.h"
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/task.h"
 
 enum { PLACES = 4096, WINDOW = 16 };
@@ -38,7 +38,7 @@ uint32_t prof__tid(void)
 
 static struct place *window_of(uint32_t tid, unsigned i)
 {
-    return &place[(prof__mix64(tid) + i) % PLACES];
+    return &place[(prof__hash(tid) + i) % PLACES];
 }
 
 uint32_t prof__wait_table_add(enum prof__wait_kind kind, bool timed, const void *object,

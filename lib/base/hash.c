@@ -1,0 +1,55 @@
+/*
+ * hash.c - the key, and hashes of many words.
+ *
+ * Threads that meet here for the first time all make the same key, so none has to wait. Where the
+ * kernel has given no random bytes, the addresses that it has chosen for us stand in.
+ */
+#include "base/hash.h"
+
+#include <string.h>
+#include <sys/auxv.h>
+
+#include "base/random.h"
+
+struct prof__hash_key prof__hash_key;
+
+uint64_t prof__hash_make_key(void)
+{
+    const void *random = (const void *)getauxval(AT_RANDOM); /* 16 bytes, at no boundary */
+    uint64_t seed[2] = { (uintptr_t)&prof__hash_key, getauxval(AT_SYSINFO_EHDR) };
+
+    if (random)
+        memcpy(seed, random, sizeof(seed));
+    /* Mixed, since libc guards its stacks and pointers with the same bytes. */
+    uint64_t start = prof__mix64(seed[0] + prof__mix64(seed[1] + 1));
+    uint64_t factor = prof__mix64(start ^ prof__mix64(seed[1] ^ seed[0] << 1));
+
+    factor |= (uint64_t)1 << 63 | 1; /* every bit of a word moves the whole product */
+    atomic_store_explicit(&prof__hash_key.start, start, memory_order_relaxed);
+    /* Release: pairs with prof__hash_factor(). */
+    atomic_store_explicit(&prof__hash_key.factor, factor, memory_order_release);
+    return factor;
+}
+
+uint64_t prof__hash_words(const uintptr_t *words, size_t n)
+{
+    uint64_t hash = prof__hash(n), factor = prof__hash_factor();
+
+    for (size_t i = 0; i < n; i++)
+        hash = prof__hash_fold(hash ^ words[i], factor);
+    return prof__hash_end(hash);
+}
+
+uint64_t prof__hash_bytes(const void *bytes, size_t size)
+{
+    uint64_t hash = prof__hash(size), factor = prof__hash_factor(), word;
+    const char *at = bytes;
+
+    for (; size >= sizeof(word); at += sizeof(word), size -= sizeof(word)) {
+        memcpy(&word, at, sizeof(word));
+        hash = prof__hash_fold(hash ^ word, factor);
+    }
+    word = 0;
+    memcpy(&word, at, size);
+    return prof__hash_end(prof__hash_fold(hash ^ word, factor));
+}
