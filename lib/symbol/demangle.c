@@ -2,9 +2,12 @@
  * demangle.c - borrow __cxa_demangle of the process.
  *
  * libprof is C and does not link a C++ library; a program with C++ names nearly always has one. It
- * is looked for, in turn: linked with libprof (a weak reference), in the global scope, and in a
- * libstdc++ that came with a dlopen()ed plugin. That last reference is kept: libstdc++ defines
- * unique symbols, so the dynamic linker never unloads it anyway.
+ * is looked for, in turn: linked with libprof (a weak reference); in what the process started with,
+ * while we start; and in a libstdc++ that a plugin brought. That one defines unique symbols, so the
+ * dynamic linker never unloads it.
+ *
+ * The linker itself is asked only at the start. Later, somebody may have its lock for as long as a
+ * plugin's constructor runs, or, in a forked child, for ever; libstdc++'s own tables say the same.
  *
  * Its result is malloc()ed and freed here, in normal context and out of sight of our own hooks.
  */
@@ -14,46 +17,65 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "symbol/elf_symbols.h"
+#include "symbol/module_history.h"
+
 /* Demanglers take stack in proportion to the name; GNU's refuses longer ones itself. */
 enum { MANGLED_MAX = 1024 };
+
+static const char name_of_it[] = "__cxa_demangle";
 
 typedef char *demangle_fn(const char *mangled, char *buf, size_t *size, int *status);
 
 extern demangle_fn __cxa_demangle __attribute__((weak));
 
-static _Atomic(void *) found; /* the function, once seen */
+static _Atomic uintptr_t found; /* the function, once seen */
 
-static void *find(void)
+__attribute__((constructor(101))) static void find_at_start(void)
 {
-    void *p = dlsym(RTLD_DEFAULT, "__cxa_demangle");
-    void *open = dlsym(RTLD_DEFAULT, "dlopen"); /* which a static program has no use for */
+    if (__cxa_demangle)
+        return;
+    void *f = dlsym(RTLD_DEFAULT, name_of_it);
+    if (!f)
+        dlerror(); /* the program must not be told of our failures */
+    atomic_store_explicit(&found, (uintptr_t)f, memory_order_relaxed);
+}
 
-    if (!p && open) {
-        __typeof__(dlopen) *call;
+static bool is_libstdcxx(const char *path)
+{
+    const char *slash = strrchr(path, '/');
 
-        memcpy(&call, &open, sizeof(open)); /* ISO C has no cast from object to function */
-        void *library = call("libstdc++.so.6", RTLD_LAZY | RTLD_NOLOAD);
-        p = library ? dlsym(library, "__cxa_demangle") : NULL;
-        if (library && !p)
-            dlclose(library);
-    }
-    return p;
+    return strncmp(slash ? slash + 1 : path, "libstdc++.so.", 13) == 0;
+}
+
+/* In what is loaded, as it was when somebody last looked. */
+static uintptr_t find_in_plugins(void)
+{
+    struct prof__arena a = { 0 };
+    struct prof__history h;
+    uintptr_t f = 0;
+
+    if (prof__history_copy(&a, &h) == 0)
+        for (size_t i = 0; i < h.n_loaded && !f; i++)
+            if (is_libstdcxx(h.loaded[i].path))
+                f = prof__loaded_export(h.loaded[i].bias, name_of_it);
+    prof__arena_free(&a);
+    return f;
 }
 
 void prof__demangler_init(struct prof__demangler *d)
 {
     /* Relaxed: the function was there long before its address was stored. */
-    void *p = atomic_load_explicit(&found, memory_order_relaxed);
+    uintptr_t f = atomic_load_explicit(&found, memory_order_relaxed);
 
-    if (__cxa_demangle) {
-        d->demangle = __cxa_demangle;
+    d->demangle = __cxa_demangle;
+    if (d->demangle)
         return;
+    if (!f) {
+        f = find_in_plugins(); /* every time until there is one */
+        atomic_store_explicit(&found, f, memory_order_relaxed);
     }
-    if (!p) {
-        p = find(); /* every time until there is one: a plugin may bring it later */
-        atomic_store_explicit(&found, p, memory_order_relaxed);
-    }
-    memcpy(&d->demangle, &p, sizeof(p));
+    memcpy(&d->demangle, &f, sizeof(f)); /* ISO C has no cast from number to function */
 }
 
 const char *prof__demangle(const struct prof__demangler *d, struct prof__arena *a, const char *name)
