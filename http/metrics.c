@@ -303,12 +303,11 @@ static void add_own(struct prof__buffer *out, const struct prof_stats *s)
         { "depth_limit", s->cut_too_deep },
         { "no_unwind_info", s->cut_no_info },
         { "unreadable", s->cut_unreadable },
-        { "unwinder_busy", s->cut_busy },
     };
     const struct reason losses[] = {
         { "stack_table_full", s->lost_stacks },     { "row_table_full", s->lost_rows },
         { "live_table_full", s->lost_live_blocks }, { "label_table_full", s->lost_labels },
-        { "lock_table_full", s->lost_waits },
+        { "lock_table_full", s->lost_waits },       { "little_stack", s->lost_little_stack },
     };
     struct timespec t;
 

@@ -327,9 +327,9 @@ struct prof_stats {
     uint64_t lost_waits;       /* waits not in mutex: too many locks contended at a time */
     /* Stacks that end early, by reason, as the pseudo frame at their end tells: */
     uint64_t cut_too_deep;
-    uint64_t cut_no_info;    /* code without unwind information */
-    uint64_t cut_unreadable; /* a frame outside of the stack */
-    uint64_t cut_busy;       /* another thread had the unwinder */
+    uint64_t cut_no_info;       /* code without unwind information */
+    uint64_t cut_unreadable;    /* a frame outside of the stack */
+    uint64_t lost_little_stack; /* samples not taken: too little was left of the thread's stack */
 };
 #define PROF_STATS_INIT                                                                       \
     {                                                                                         \

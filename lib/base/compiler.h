@@ -13,6 +13,7 @@
 #define PROF_LIKELY(x)    __builtin_expect(!!(x), 1)
 #define PROF_UNLIKELY(x)  __builtin_expect(!!(x), 0)
 #define PROF_COLD         __attribute__((cold, noinline))
+#define PROF_APART        __attribute__((noinline)) /* its frame is not always there */
 #define PROF_PRINTF(f, a) __attribute__((format(printf, f, a)))
 
 /* Seen by libprof-hooks (version node LIBPROF_PRIVATE_...), never by programs. */

@@ -12,7 +12,6 @@
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <sys/uio.h>
 #include <unistd.h>
 
 enum { PROBE_NUMBERS = 8192, BLOCKS_TRIES = 4 };
@@ -255,42 +254,4 @@ int prof__task_blocks(pid_t tid, int signal)
             return 0;
     }
     return -EAGAIN;
-}
-
-static ssize_t read_proc_mem(uintptr_t from, void *to, size_t n)
-{
-    int fd = open_path("/proc/self/mem", 0);
-    ssize_t r;
-
-    if (fd < 0)
-        return fd;
-    do
-        r = syscall(SYS_pread64, fd, to, n, from);
-    while (r < 0 && errno == EINTR);
-    if (r < 0)
-        r = -errno;
-    syscall(SYS_close, fd);
-    return r;
-}
-
-ssize_t prof__memory_read(uintptr_t from, void *to, size_t n)
-{
-    /* Pages one by one, since a transfer that meets a bad page ends with that piece. */
-    struct iovec local = { to, n }, remote[64];
-    size_t pieces = 0, left = n;
-    uintptr_t at = from;
-    int saved = errno;
-
-    for (; left > 0 && pieces < ARRAY_LEN(remote); pieces++) {
-        size_t size = pieces + 1 == ARRAY_LEN(remote) ? left : PROF_MIN(left, 4096 - at % 4096);
-
-        remote[pieces] = (struct iovec) { (void *)at, size };
-        at += size;
-        left -= size;
-    }
-    ssize_t r = syscall(SYS_process_vm_readv, getpid(), &local, 1UL, remote, pieces, 0UL);
-    if (r < 0)
-        r = errno == EFAULT ? -EFAULT : read_proc_mem(from, to, n);
-    errno = saved;
-    return r;
 }

@@ -49,8 +49,4 @@ uint64_t prof__task_switches(pid_t tid);
  * be said: a negative errno, -EAGAIN when the thread was too quick. */
 int prof__task_blocks(pid_t tid, int signal);
 
-/* `n` bytes at `from` of this process, or as many of them as can be read; asked of the kernel, so
- * that nothing that goes away meanwhile can hurt. How many, or a negative errno. */
-ssize_t prof__memory_read(uintptr_t from, void *to, size_t n);
-
 #endif

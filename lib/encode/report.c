@@ -28,7 +28,6 @@ static const char *const pseudo_name[] = {
     [PROF__PC_TRUNCATED - PROF__PC_LOST] = "[truncated: stack too deep]",
     [PROF__PC_NO_INFO - PROF__PC_LOST] = "[no unwind info]",
     [PROF__PC_UNREADABLE - PROF__PC_LOST] = "[unreadable stack]",
-    [PROF__PC_BUSY - PROF__PC_LOST] = "[unwinder busy]",
     [PROF__PC_OTHER - PROF__PC_LOST] = "[other: below the export limit]",
     [PROF__PC_SKIPPED - PROF__PC_LOST] = "[skip past the end of the stack]",
     [PROF__PC_PROFILER - PROF__PC_LOST] = "[libprof at work]",

@@ -20,7 +20,6 @@
 #include "record/collect_internal.h"
 #include "symbol/modules.h"
 #include "symbol/symbolize.h"
-#include "unwind/stack.h"
 
 unsigned prof__fork_count;
 
@@ -32,7 +31,6 @@ static void prepare(void)
 
     prof__registry_fork_prepare();
     prof__custom_fork_prepare();
-    prof__stack_fork_prepare();
     mask = before;
 }
 
@@ -40,7 +38,6 @@ static void in_parent(void)
 {
     uint64_t before = mask;
 
-    prof__stack_fork_done();
     prof__custom_fork_parent();
     prof__registry_fork_parent();
     prof__signals_restore(before);
@@ -48,7 +45,6 @@ static void in_parent(void)
 
 static void in_child(void)
 {
-    prof__stack_fork_done();
     prof__slots_fork_child();
     prof__cpu_fork_child();
     prof__threads_fork_child();

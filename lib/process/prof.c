@@ -40,7 +40,7 @@
 __attribute__((constructor(101))) static void start(void)
 {
     struct prof__settings settings;
-    bool entered = prof__enter(&prof__self); /* what libunwind allocates is not the program's */
+    bool entered = prof__enter(&prof__self);
 
     prof__settings_read(&settings, true);
     if (settings.memory_limit >= 0) {

@@ -21,6 +21,7 @@
 #include <string.h>
 #include <sys/syscall.h>
 
+#include "base/memory.h"
 #include "base/task.h"
 #include "table/lock_ledger.h"
 

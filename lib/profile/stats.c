@@ -78,7 +78,7 @@ int prof_stats(struct prof_stats *ret)
     s.cut_too_deep = counted(&prof__stack_stats.truncated);
     s.cut_no_info = counted(&prof__stack_stats.no_info);
     s.cut_unreadable = counted(&prof__stack_stats.unreadable);
-    s.cut_busy = counted(&prof__stack_stats.busy);
+    s.lost_little_stack = counted(&prof__stack_stats.no_room);
 
     size_t size = PROF_MIN(ret->size, sizeof(s)), whole = ret->size;
     memcpy(ret, &s, size);

@@ -24,6 +24,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/lock.h"
+#include "base/memory.h"
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"

@@ -216,7 +216,7 @@ static PROF_COLD void sample(uintptr_t key, size_t size, uint64_t interval,
 {
     struct prof__thread *t = &prof__self;
 
-    if (!prof__enter(t))
+    if (!prof__stack_room() || !prof__enter(t))
         return;
     int saved = errno;
     unsigned mxcsr = _mm_getcsr();

@@ -7,17 +7,17 @@
  * that is found as the stack pointer gets there, page by page for a thread, so that a guard page
  * cannot be stepped over; the main stack is one mapping, and the page of the stack pointer speaks
  * for all above it. The result is kept in prof__self: each page is probed once in a thread's life.
- *
- * The probe is rt_sigprocmask() with a `how` that does not exist: the kernel copies the set in
- * first, so EFAULT means unreadable, and EINVAL readable. It needs no descriptor and changes
- * nothing.
+ * A stack does not go away while its thread is on it, so a page that could be read once will be.
  */
 #include "unwind/bounds.h"
 
 #include <errno.h>
+#include <signal.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
-#include "unwind/rawmask.h"
+#include "base/memory.h"
+#include "unwind/stack.h"
 
 extern void *__libc_stack_end __attribute__((weak));
 
@@ -39,41 +39,9 @@ static uintptr_t page_of(uintptr_t at)
     return at & ~(uintptr_t)(PAGE - 1);
 }
 
-bool prof__page_readable(uintptr_t at)
-{
-    /* Not its first word: in page 0 that would be a null pointer, and nothing to copy. */
-    return prof__raw_sigmask(~0L, (const void *)(page_of(at) + 8), NULL) == -EINVAL;
-}
-
 static uintptr_t main_stack_top(void)
 {
     return &__libc_stack_end ? (uintptr_t)__libc_stack_end : 0;
-}
-
-static uintptr_t control_block(void)
-{
-    uintptr_t at;
-
-    __asm__("movq %%fs:0, %0" : "=r"(at));
-    return at;
-}
-
-#define NO_STACK_PROTECTOR __attribute__((no_stack_protector)) /* it is thread-local data */
-
-NO_STACK_PROTECTOR bool prof__thread_is_libcs(void)
-{
-    enum { GET_FS = 0x1003, SELF = 2 }; /* ARCH_GET_FS; a word of glibc's control block */
-    const uintptr_t *block = NULL;
-    long r;
-
-    __asm__ volatile("syscall"
-                     : "=a"(r)
-                     : "0"((long)SYS_arch_prctl), "D"((long)GET_FS), "S"(&block)
-                     : "rcx", "r11", "memory");
-    if (r < 0) /* a filter's answer; nothing is known, and nearly all threads are */
-        return true;
-    return (uintptr_t)block % sizeof(*block) == 0 && prof__page_readable((uintptr_t)block) &&
-           block[0] == (uintptr_t)block && block[SELF] == (uintptr_t)block;
 }
 
 static bool is_main_thread(void)
@@ -86,7 +54,7 @@ static void find_top(struct prof__thread *t)
     uintptr_t top = is_main_thread() ? main_stack_top() : 0;
 
     if (top == 0)
-        top = control_block();
+        top = prof__thread_control_block();
     /* A handler that comes in between finds stack_high unset, and does the same work again. */
     t->stack_low = top;
     atomic_signal_fence(memory_order_seq_cst);
@@ -171,12 +139,11 @@ static bool move_to_page(struct prof__bounds *b, uintptr_t at)
     return true;
 }
 
-static bool move_to(struct prof__bounds *b, uintptr_t sp, uintptr_t at)
+/* Can it be of the frame, and not of the copy only? */
+static bool is_near(const struct prof__bounds *b, uintptr_t sp, uintptr_t at)
 {
-    if (b->of == PROF__BOUNDS_COPY || at % sizeof(at) != 0 || at < sp - RED_ZONE ||
-        at > sp + FRAME_MAX)
-        return false;
-    return move_to_own(b, at) || (b->of == PROF__BOUNDS_OTHER && move_to_page(b, at));
+    return b->of != PROF__BOUNDS_COPY && at % sizeof(at) == 0 && at >= sp - RED_ZONE &&
+           at <= sp + FRAME_MAX;
 }
 
 PROF_NO_SANITIZE
@@ -185,8 +152,70 @@ bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintp
     /* No memcpy: sanitizers replace it, and would look at what is not ours. */
     typedef uintptr_t word __attribute__((may_alias, aligned(1)));
 
-    if ((at < b->low || at >= b->high || b->high - at < sizeof(word)) && !move_to(b, sp, at))
-        return false;
+    if (at < b->low || at >= b->high || b->high - at < sizeof(word)) {
+        if (!is_near(b, sp, at))
+            return false;
+        if (b->of == PROF__BOUNDS_KERNEL)
+            return prof__memory_get(at, ret, sizeof(*ret)) == 0;
+        if (!move_to_own(b, at) && (b->of == PROF__BOUNDS_OWN || !move_to_page(b, at)))
+            return false;
+    }
     *ret = *(const word *)(at + b->shift);
     return true;
+}
+
+void prof__bounds_doubt(struct prof__bounds *b)
+{
+    if (b->of == PROF__BOUNDS_OTHER) {
+        b->of = PROF__BOUNDS_KERNEL;
+        b->high = b->low;
+    }
+}
+
+/* --- room ------------------------------------------------------------------------------------- */
+
+/* Does this thread stand on its alternate signal stack, and does that not reach down to `low`? */
+static bool leaves_signal_stack(uintptr_t sp, uintptr_t low)
+{
+    stack_t s;
+
+    if (syscall(SYS_sigaltstack, NULL, &s) != 0 || !(s.ss_flags & SS_ONSTACK))
+        return false;
+    return sp - (uintptr_t)s.ss_sp < s.ss_size && low < (uintptr_t)s.ss_sp;
+}
+
+static bool are_readable(uintptr_t page, uintptr_t end)
+{
+    while (page < end && prof__page_readable(page))
+        page += PAGE;
+    return page >= end;
+}
+
+PROF_COLD static bool look_for_room(struct prof__thread *t, uintptr_t sp, uintptr_t low)
+{
+    int saved = errno;
+    bool room;
+
+    if (t->stack_high == 0)
+        find_top(t);
+    if (sp < t->stack_high && low < t->stack_low)
+        lower(t, low);
+    if (sp >= t->stack_low && sp < t->stack_high)
+        room = low >= t->stack_low;
+    else /* another stack, or ours further down than has been looked */
+        room = are_readable(page_of(low), page_of(sp)) && !leaves_signal_stack(sp, low);
+    errno = saved;
+    if (!room)
+        atomic_fetch_add_explicit(&prof__stack_stats.no_room, 1, memory_order_relaxed);
+    return room;
+}
+
+bool prof__stack_room(void)
+{
+    uintptr_t sp = (uintptr_t)__builtin_frame_address(0), low = sp - PROF__STACK_NEED;
+    struct prof__thread *t = &prof__self;
+
+    if (PROF_LIKELY(low >= t->stack_low && sp < t->stack_high))
+        return true;
+    return look_for_room(t, sp, low);
 }

@@ -8,12 +8,20 @@
 #ifndef PROF_UNWIND_BOUNDS_H
 #define PROF_UNWIND_BOUNDS_H
 
+#include "arch/thread.h"
+#include "base/memory.h"
 #include "base/thread.h"
 
 struct prof__bounds {
     uintptr_t low, high;
     uintptr_t shift; /* added to an address before it is read: a copy lies elsewhere */
-    enum { PROF__BOUNDS_OWN, PROF__BOUNDS_OTHER, PROF__BOUNDS_COPY } of;
+    enum {
+        PROF__BOUNDS_OWN,    /* the thread's own stack: `high` is its end */
+        PROF__BOUNDS_OTHER,  /* one that it stands on */
+        PROF__BOUNDS_KERNEL, /* the same, but the way up was guessed: the kernel reads */
+        PROF__BOUNDS_COPY,
+    } of;
+    bool whole; /* of a copy: `high` is the end of the stack */
 };
 
 PROF_COLD void prof__bounds_locate(struct prof__bounds *b, uintptr_t sp);
@@ -34,13 +42,13 @@ static inline void prof__bounds_start(struct prof__bounds *b, uintptr_t sp)
  * signal. */
 bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintptr_t *ret);
 
-/* Can the page of `at` be read? One system call. Context: signal. */
-bool prof__page_readable(uintptr_t at);
+/* Is [at, ...) beyond the end of the stack, so that nobody's frame can be there? */
+static inline bool prof__bounds_ends(const struct prof__bounds *b, uintptr_t at)
+{
+    return at >= b->high && (b->of == PROF__BOUNDS_OWN || (b->of == PROF__BOUNDS_COPY && b->whole));
+}
 
-/* Does this thread have libc's thread-local data, errno and prof__self among them? One that the
- * program makes by clone(2) may have something else in that place, or nothing, and is sent signals
- * all the same. To be asked before any of that is touched, so in a function without a stack
- * protector. Context: signal. */
-bool prof__thread_is_libcs(void);
+/* From here on what is on the stack is believed without proof. */
+void prof__bounds_doubt(struct prof__bounds *b);
 
 #endif

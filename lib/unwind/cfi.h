@@ -1,41 +1,62 @@
 /*
- * cfi.h - what compilers write into unwind tables, read without detours.
+ * cfi.h - unwind tables: at one pc, where the caller's frame begins, and where registers are.
  *
- * DWARF's tables can say nearly anything; what compilers make them say is nearly always the same:
- * the CFA is a register plus an offset, and registers are saved at offsets from it. That is read
- * here in a tenth of the instructions that a general reader needs. Whatever is not of this kind (an
- * expression, a signal's frame, another encoding, damage) is left to libunwind, which reads all.
+ * Everything that DWARF's tables can say is understood; what a rule (rules.h) cannot express is
+ * found to be that. Expressions are worked out without a frame: over registers whose values are
+ * unknown, as far as a sum or a loaded word goes (expression.h).
  *
- * Layouts: Linux Standard Base, "Exception Frames" (.eh_frame, .eh_frame_hdr); operations: DWARF 4,
- * 6.4.2. Context: signal.
+ * Layouts: Linux Standard Base, "Exception Frames" (.eh_frame); operations: DWARF 5, 6.4.2.
+ * Context: signal.
  */
 #ifndef PROF_UNWIND_CFI_H
 #define PROF_UNWIND_CFI_H
 
+#include "arch/registers.h"
 #include "unwind/reader.h"
 
-enum { PROF__CFI_RA = 16, PROF__CFI_COLUMNS };
+/* Where the caller's value of a register is. In words, which all but damaged tables count in. */
+enum {
+    PROF__AT_REGISTER = 0,       /* still there; nothing is said, or just that */
+    PROF__AT_CFA_MAX = 0xffe,    /* up to here: so many words below the CFA */
+    PROF__AT_LOST = 0xfff,       /* where a rule cannot say */
+    PROF__AT_UNDEFINED = 0x1000, /* nowhere. Of the return address: the outermost frame */
+    PROF__AT_BASE = 0x4000,      /* so many words, less 2048, above a base register */
+    PROF__AT_BASE_MAX = 0x4ffe,
+};
+
+enum {
+    PROF__COLUMN_FP,
+    PROF__COLUMN_SAVED,
+    PROF__COLUMN_SP = PROF__COLUMN_SAVED + PROF__SAVED,
+    PROF__COLUMN_PC,
+    PROF__COLUMNS
+};
 
 struct prof__cfi_row {
-    unsigned cfa_register;            /* DWARF's number */
-    int32_t cfa_offset;               /* bytes */
-    int32_t saved[PROF__CFI_COLUMNS]; /* bytes from the CFA; 0: still in its register */
+    enum { PROF__CFA_UNKNOWN, PROF__CFA_SUM, PROF__CFA_LOADED } cfa;
+    uint8_t cfa_register;
+    uint8_t base; /* the register of PROF__AT_BASE */
+    int16_t more;
+    int32_t offset; /* register + offset; or *(register + offset) + more */
+    uint16_t at[PROF__COLUMNS];
 };
 
-/* The table of an object: pairs of 32-bit offsets from `hdr` (function, its entry), by function.
- * False: there is none, or not in the encoding that linkers use. */
-struct prof__cfi_table {
-    uintptr_t hdr, pairs;
-    uint32_t count;
+/* A function, as far as one entry of the table covers it, without what its rows say. */
+struct prof__cfi_entry {
+    uintptr_t start, end;
+    bool of_signal; /* the frame is one that the kernel made */
+    uint64_t code_unit;
+    int64_t data_unit;
+    uint64_t return_column;
+    uintptr_t common, common_end, own, own_end; /* the operations */
+    uint8_t encoding;                           /* of addresses among them */
 };
-bool prof__cfi_table(struct prof__reader *r, uintptr_t hdr, struct prof__cfi_table *ret);
 
-/* Where the function begins that `pc` is in. False: not known, or not of the usual kind. */
-bool prof__cfi_function(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
-                        uintptr_t *ret_start);
+/* The entry that covers `pc`, in the reader's object. False: none, or none that can be read. */
+bool prof__cfi_entry(struct prof__reader *r, uintptr_t pc, struct prof__cfi_entry *ret);
 
-/* The row of `pc`, which is inside the instruction. False: not of the usual kind. */
-bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_table *table, uintptr_t pc,
+/* The row of `pc`, which is inside the instruction. False: the operations are damaged. */
+bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_entry *e, uintptr_t pc,
                    struct prof__cfi_row *ret);
 
 #endif

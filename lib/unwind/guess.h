@@ -7,9 +7,10 @@
 #include "unwind/step.h"
 
 /*
- * Work out rbp for the current frame of a walk over a copy, whose rule needs it. 0 and it is known,
- * or a pseudo frame: PROF__PC_UNREADABLE when it may lie beyond the copy. Context: normal.
+ * Work out the frame pointer for the current frame of a walk over a copy, whose rule needs it. 0
+ * and it is known, or a pseudo frame: PROF__PC_UNREADABLE when it may lie beyond the copy. Context:
+ * normal.
  */
-uintptr_t prof__guess_rbp(struct prof__walk *w);
+uintptr_t prof__guess_frame_pointer(struct prof__walk *w);
 
 #endif

@@ -1,39 +1,93 @@
 #include "unwind/reader.h"
 
-#include <sys/uio.h>
-#include <unistd.h>
+#include <errno.h>
+#include <string.h>
 
-#include "unwind/bounds.h"
+#include "base/memory.h"
 
-#define WORD sizeof(uintptr_t)
+void prof__reader_start(struct prof__reader *r, const struct prof__object *o,
+                        enum prof__reader_how how)
+{
+    r->object = o;
+    r->how = how;
+    r->moves_left = PROF__READER_MOVES;
+    r->held = r->held_end = r->near = r->near_end = r->shift = 0;
+    if (how == PROF__READ_HELD || o->permanent) {
+        prof__object_held(o, &r->held, &r->held_end);
+        r->near = r->held;
+        r->near_end = r->held_end;
+    }
+}
+
+/* No memcpy: sanitizers replace it, and would look at what is not ours. */
+PROF_NO_SANITIZE static void copy(uint8_t *to, const volatile uint8_t *from, size_t n)
+{
+    for (size_t i = 0; i < n; i++)
+        to[i] = from[i];
+}
+
+static bool get(struct prof__reader *r, uintptr_t at, size_t n)
+{
+    int error;
+
+    if (r->how == PROF__READ_NORMAL)
+        return prof__memory_read(at, r->bytes, n) == (ssize_t)n;
+    error = prof__memory_get(at, r->bytes, n);
+    if (error == 0 || error == -EFAULT || r->how == PROF__READ_FOREIGN)
+        return error == 0;
+    /* A filter of system calls is in the way. The object stays, so what can be read now can be read
+     * in a moment too. */
+    if (!prof__page_readable(at) || !prof__page_readable(at + n - 1))
+        return false;
+    copy(r->bytes, (const volatile uint8_t *)at, n);
+    return true;
+}
 
 /* Tables are within 2 GiB of their code, though with static programs not inside what the dynamic
  * linker calls the object. */
-PROF_NO_SANITIZE
-bool prof__read_far(struct prof__reader *r, uintptr_t at, uintptr_t *ret)
+static bool within_reach(const struct prof__object *o, uintptr_t at)
 {
-    typedef uintptr_t word __attribute__((may_alias, aligned(1)));
     const uintptr_t reach = (uintptr_t)1 << 31;
 
     /* A program's reach may go around: below its first page and above its last. */
-    if (at < 4096 || at >> 47 != 0 ||
-        at - (r->object->start - reach) >= r->object->size + 2 * reach)
-        return false;
-    if (r->by_kernel) {
-        struct iovec local = { ret, WORD }, remote = { (void *)at, WORD };
-        return process_vm_readv(getpid(), &local, 1, &remote, 1, 0) == (ssize_t)WORD;
-    }
-    for (uintptr_t page = at >> 12; page <= (at + WORD - 1) >> 12; page++) {
-        uintptr_t *known = &r->page[page % PROF__READER_PAGES];
+    return at >= 4096 && at >> 47 == 0 && at - (o->start - reach) < o->size + 2 * reach;
+}
 
-        if (*known != page) {
-            if (!prof__page_readable(page << 12))
-                return false;
-            *known = page;
-        }
+PROF_COLD bool prof__reader_move(struct prof__reader *r, uintptr_t at, size_t n)
+{
+    size_t size = PROF_MIN((size_t)PROF__READER_BYTES, 4096 - at % 4096);
+
+    if (r->moves_left == 0)
+        return false;
+    r->moves_left--;
+    if (at >= r->held && at < r->held_end && r->held_end - at >= n) {
+        r->near = r->held;
+        r->near_end = r->held_end;
+        r->shift = 0;
+        return true;
     }
-    r->near = at & ~(uintptr_t)4095;
-    r->near_size = 4096 - WORD + 1;
-    *ret = *(const word *)at;
+    size = PROF_MAX(size, n); /* it may be cut in two by the end of a page */
+    r->near = r->near_end = 0;
+    if (!within_reach(r->object, at) || !get(r, at, size))
+        return false;
+    r->near = at;
+    r->near_end = at + size;
+    r->shift = (uintptr_t)r->bytes - at;
     return true;
+}
+
+size_t prof__read_bytes(struct prof__reader *r, uintptr_t at, uint8_t *to, size_t n)
+{
+    size_t done = 0;
+
+    while (done < n) {
+        if ((at < r->near || at >= r->near_end) && !prof__reader_move(r, at, 1))
+            break;
+        size_t size = PROF_MIN(n - done, r->near_end - at);
+
+        copy(to + done, (const volatile uint8_t *)(at + r->shift), size);
+        done += size;
+        at += size;
+    }
+    return done;
 }

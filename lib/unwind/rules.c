@@ -5,6 +5,8 @@
  * most. A pc has four places next to each other, two lines of the processor's cache. When all are
  * taken, one of them goes, picked by a counter: rules are cheap to make again, and
  * programs with more active call sites than entries have other worries.
+ * Two threads that make the same rule write the same words; two that write different ones into one
+ * place leave halves that no key fits.
  */
 #include "unwind/rules.h"
 
@@ -30,37 +32,42 @@ static void write_entry(struct prof__rule_entry *e, uint64_t key, uint64_t word)
     atomic_store_explicit(&e->check, key ^ prof__rule_mix(word), memory_order_relaxed);
 }
 
-/* Enter a rule: into a free place, or that of another. The caller holds the compiler's lock. */
+/* Enter a rule: into a free place, or that of another. */
 static void keep(uintptr_t pc, uint64_t key, const struct prof__rule *r)
 {
-    static unsigned next;
-    size_t home = prof__rule_home(pc), at = home ^ (next++ % PROF__RULE_WAYS);
+    static _Atomic unsigned next;
+    size_t home = prof__rule_home(pc), at;
+    unsigned turn = atomic_load_explicit(&next, memory_order_relaxed);
 
+    at = home ^ (turn % PROF__RULE_WAYS);
     for (unsigned way = 0; way < PROF__RULE_WAYS; way++) {
         if (atomic_load_explicit(&prof__rule_steps[home ^ way].check, memory_order_relaxed) == 0) {
             at = home ^ way;
             break;
         }
     }
+    atomic_store_explicit(&next, turn + 1, memory_order_relaxed);
     write_entry(&prof__rule_saves[at], key, r->saves);
     write_entry(&prof__rule_steps[at], key, r->step);
 }
 
-PROF_COLD uintptr_t prof__rule_find(uintptr_t pc, bool exact, const struct prof__object *o,
-                                    bool may_init, struct prof__rule *ret)
+/* Is the object still the one that was read? What was held is. */
+static bool is_still_there(uintptr_t pc, const struct prof__object *o, enum prof__reader_how how)
+{
+    struct prof__object now;
+
+    return how == PROF__READ_HELD || o->permanent ||
+           (prof__object_find(pc, false, &now) && now.identity == o->identity);
+}
+
+PROF_COLD void prof__rule_find(uintptr_t pc, bool exact, const struct prof__object *o,
+                               enum prof__reader_how how, struct prof__rule *ret)
 {
     uint64_t key = prof__rule_key(pc, exact, o);
 
     if (in_cache(pc, key, ret))
-        return 0;
-    uintptr_t r = prof__compile_enter(may_init);
-    if (r != 0)
-        return r;
-    /* Another thread may have been here while we waited. */
-    if (!in_cache(pc, key, ret)) {
-        prof__compile(pc, exact, o, ret);
+        return;
+    prof__compile(pc, exact, o, how, ret);
+    if (is_still_there(exact ? pc : pc - 1, o, how))
         keep(pc, key, ret);
-    }
-    prof__compile_leave();
-    return 0;
 }

@@ -24,12 +24,13 @@
 #ifndef PROF_UNWIND_RULES_H
 #define PROF_UNWIND_RULES_H
 
+#include "arch/registers.h"
 #include "base/compiler.h"
-#include "unwind/objects.h"
+#include "unwind/reader.h"
 
 enum prof__rule_kind {
-    PROF__RULE_RSP,     /* CFA = rsp + offset */
-    PROF__RULE_RBP,     /* CFA = rbp + offset; up to here rbp is known to be recoverable */
+    PROF__RULE_SP,      /* CFA = rsp + offset */
+    PROF__RULE_FP,      /* CFA = rbp + offset; up to here rbp is known to be recoverable */
     PROF__RULE_BASE,    /* CFA = base register + offset */
     PROF__RULE_DEREF,   /* CFA = *(base register + offset) + more */
     PROF__RULE_ALIGNED, /* the same, and what is saved is found from the base register */
@@ -45,9 +46,6 @@ enum {
     PROF__SAVE_BIAS = 2048,  /* PROF__RULE_ALIGNED */
 };
 
-/* DWARF's numbers, which are libunwind's too. */
-enum { PROF__RBX = 3, PROF__RBP = 6, PROF__RSP = 7, PROF__R12 = 12, PROF__REGISTERS = 16 };
-
 struct prof__rule {
     uint64_t step, saves;
 };
@@ -57,7 +55,7 @@ static inline int64_t prof__rule_offset(uint64_t step)
     return (int32_t)step;
 }
 
-static inline unsigned prof__rule_rbp(uint64_t step)
+static inline unsigned prof__rule_fp(uint64_t step)
 {
     return step >> 32 & 0xfff;
 }
@@ -122,9 +120,9 @@ static inline bool prof__rule_read(const struct prof__rule_entry *e, uint64_t ke
     return (check ^ prof__rule_mix(*ret_word)) == key;
 }
 
-/* The pc's rule, from the cache or by compiling it, for which `may_init` says if malloc can be
- * called, should this be the first time. 0, or PROF__PC_BUSY. Context: signal. */
-PROF_COLD uintptr_t prof__rule_find(uintptr_t pc, bool exact, const struct prof__object *o,
-                                    bool may_init, struct prof__rule *ret);
+/* The pc's rule, from the cache or by compiling it, for which `how` says how the object may be
+ * read. Context: signal, unless `how` says normal. */
+PROF_COLD void prof__rule_find(uintptr_t pc, bool exact, const struct prof__object *o,
+                               enum prof__reader_how how, struct prof__rule *ret);
 
 #endif

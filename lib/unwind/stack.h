@@ -8,8 +8,9 @@
  * A stack that could not be walked to its end has a pseudo frame as its root, saying why. Pseudo
  * frames are small numbers in page 1, where nothing is ever mapped.
  *
- * Safe in a signal handler and in a malloc hook: no malloc, no lock that waits, errno kept, reads
- * only what is known to be this thread's stack or has been probed. Uses less than 3 KiB of stack.
+ * Safe in a signal handler and in a malloc hook: no malloc, no lock, errno kept, reads only what is
+ * known to be this thread's stack or has been probed, and of objects only what stays or through the
+ * kernel. What it needs of the stack is PROF__STACK_NEED, its caller's part included.
  */
 #ifndef PROF_UNWIND_STACK_H
 #define PROF_UNWIND_STACK_H
@@ -25,7 +26,6 @@ enum prof__pseudo {
     PROF__PC_TRUNCATED,     /* [truncated: deeper than 127 frames] */
     PROF__PC_NO_INFO,       /* [no unwind info] */
     PROF__PC_UNREADABLE,    /* [unreadable stack] */
-    PROF__PC_BUSY,          /* [unwinder busy] */
     PROF__PC_OTHER,         /* [other: below the export limit] */
     PROF__PC_SKIPPED,       /* [skip past the end of the stack] */
     PROF__PC_PROFILER,      /* [libprof at work] */
@@ -59,26 +59,38 @@ size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
 /*
  * The stack of a thread that stands still in a system call, from a copy of its stack: `size` bytes
  * from `sp` up. Of its registers only these two are known, so the walk ends in a pseudo frame where
- * another is needed that no inner frame has saved. Context: signal.
+ * another is needed that no inner frame has saved. Context: normal.
  */
 struct prof__stack_copy {
     uintptr_t pc, sp;
     const void *bytes;
     size_t size;
+    bool whole; /* the last of them is the last of the stack */
 };
 size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, size_t max);
+
+/* What a sample needs of the stack, in bytes, from the frame that asks for it down. */
+#ifdef __OPTIMIZE__
+#define PROF__STACK_NEED ((size_t)4096)
+#else
+#define PROF__STACK_NEED ((size_t)16384)
+#endif
+
+/* Is there as much below the calling frame? Else that is counted. To be asked before a sample is
+ * taken: whoever runs out of stack dies, and without us it would not. No system call, as a rule.
+ * Context: signal. */
+bool prof__stack_room(void);
 
 /* What went wrong while walking, since the start of the process. Context: signal. */
 struct prof__stack_stats {
     _Atomic uint64_t truncated;  /* deeper than the limit */
     _Atomic uint64_t no_info;    /* a pc without unwind info */
     _Atomic uint64_t unreadable; /* a frame outside readable memory, or going backwards */
-    _Atomic uint64_t busy;       /* the rule compiler was taken by another thread */
+    _Atomic uint64_t no_room;    /* samples not taken: too little stack was left */
 };
 extern struct prof__stack_stats prof__stack_stats;
 
-/* Once, before the first signal: libunwind has malloc make what it needs. Without it the first
- * prof__stack_here() does it, and prof__stack_interrupted() answers [unwinder busy] until then. */
+/* Look up what never goes away, once. Without it walks are slower. */
 void prof__stack_init(void);
 
 /* Code may have been unloaded: forget rules that could be stale. Context: normal. */
@@ -92,9 +104,5 @@ void prof__stack_code_loaded(void);
 /* Where the function that covers `pc` starts, as its unwind info has it; 0: none, or not in the
  * form that compilers give it. Tells functions apart in a stripped program. Context: normal. */
 uintptr_t prof__stack_function_start(uintptr_t pc);
-
-/* Around fork(): no thread may be inside the rule compiler. Context: atfork handlers. */
-void prof__stack_fork_prepare(void);
-void prof__stack_fork_done(void);
 
 #endif

@@ -6,20 +6,20 @@
  * Two things that unwind tables do not say:
  * - in an epilogue they still list the registers just popped. A save slot below the stack pointer
  *   is such a one, and the register already holds the value.
- * - code made at run time has no tables. If rbp looks like a frame pointer it is believed, once,
- *   and only if it leads to code that has.
+ * - code made at run time has no tables, but keeps frame pointers as a rule, and so does what a
+ *   compiler of such code has of its own inside the program. So rbp is followed, frame by frame,
+ *   while it leads up; but only if that ends behind a call in code that has tables. Else it was a
+ *   number like any other, and nothing is known.
  */
 #include "unwind/step.h"
 
-#include <ucontext.h>
-
+#include "arch/code.h"
 #include "unwind/guess.h"
 #include "unwind/stack.h"
 
 #define WORD sizeof(uintptr_t)
 
-static const uint8_t saved_registers[] = { PROF__RBX, PROF__R12, PROF__R12 + 1, PROF__R12 + 2,
-                                           PROF__R12 + 3 };
+enum { CHAIN_MAX = 4096 }; /* frames without unwind info in a row */
 
 static bool is_known(const struct prof__registers *regs, unsigned n)
 {
@@ -28,40 +28,25 @@ static bool is_known(const struct prof__registers *regs, unsigned n)
 
 static bool read_word(struct prof__walk *w, uintptr_t at, uintptr_t *ret)
 {
-    return prof__bounds_read(&w->bounds, w->regs.r[PROF__RSP], at, ret);
-}
-
-void prof__registers_from_signal(struct prof__registers *regs, const long long *gregs)
-{
-    static const uint8_t where[PROF__REGISTERS] = {
-        REG_RAX, REG_RDX, REG_RCX, REG_RBX, REG_RSI, REG_RDI, REG_RBP, REG_RSP,
-        REG_R8,  REG_R9,  REG_R10, REG_R11, REG_R12, REG_R13, REG_R14, REG_R15,
-    };
-
-    for (unsigned i = 0; i < PROF__REGISTERS; i++)
-        regs->r[i] = (uintptr_t)gregs[where[i]];
-    regs->pc = (uintptr_t)gregs[REG_RIP];
-    regs->known = PROF__KNOWN_ALL;
+    return prof__bounds_read(&w->bounds, w->regs.r[PROF__REG_SP], at, ret);
 }
 
 /* The handler has returned, so rsp points to the ucontext that the kernel put there. */
-static uintptr_t step_signal(struct prof__walk *w)
+PROF_APART static uintptr_t step_signal(struct prof__walk *w)
 {
-    uintptr_t at = w->regs.r[PROF__RSP] + offsetof(ucontext_t, uc_mcontext.gregs);
-    long long gregs[NGREG];
+    uintptr_t at = w->regs.r[PROF__REG_SP] + prof__context_at, words[PROF__CONTEXT_WORDS];
 
-    for (unsigned i = 0; i < NGREG; i++) {
-        uintptr_t word;
-
-        if (!read_word(w, at + i * WORD, &word))
+    for (unsigned i = 0; i < PROF__CONTEXT_WORDS; i++)
+        if (!read_word(w, at + i * WORD, &words[i]))
             return PROF__PC_UNREADABLE;
-        gregs[i] = (long long)word;
-    }
-    prof__registers_from_signal(&w->regs, gregs);
+    prof__registers_from_context(&w->regs, words);
     w->exact = true;
+    w->chain_end = 0;
     /* A handler on an alternate stack interrupts a frame on another one, above or below. */
     if (w->bounds.of != PROF__BOUNDS_COPY)
-        prof__bounds_start(&w->bounds, w->regs.r[PROF__RSP]);
+        prof__bounds_start(&w->bounds, w->regs.r[PROF__REG_SP]);
+    if (w->guessed)
+        prof__bounds_doubt(&w->bounds);
     return PROF__STEP_OK;
 }
 
@@ -78,7 +63,7 @@ static bool restore(struct prof__walk *w, struct prof__registers *to, unsigned n
     uintptr_t at =
         base_value ? *base_value + (save - (uintptr_t)PROF__SAVE_BIAS) * WORD : cfa - save * WORD;
 
-    if (at < w->regs.r[PROF__RSP])
+    if (at < w->regs.r[PROF__REG_SP])
         return true; /* popped already */
     to->known |= (uint32_t)1 << n;
     return read_word(w, at, &to->r[n]);
@@ -91,8 +76,8 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     if (!is_known(&w->regs, base)) {
         if (!w->all_registers)
             return PROF__STEP_AGAIN;
-        uintptr_t why =
-            base == PROF__RBP && w->bounds.shift ? prof__guess_rbp(w) : PROF__PC_NO_INFO;
+        uintptr_t why = base == PROF__REG_FP && w->bounds.shift ? prof__guess_frame_pointer(w)
+                                                                : PROF__PC_NO_INFO;
         if (why != PROF__STEP_OK)
             return why;
     }
@@ -105,11 +90,11 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     return PROF__STEP_OK;
 }
 
-static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
+PROF_APART static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
 {
     struct prof__registers to = w->regs;
     uint64_t saves = r->saves;
-    uintptr_t cfa, sp = w->regs.r[PROF__RSP];
+    uintptr_t cfa, sp = w->regs.r[PROF__REG_SP];
     uintptr_t why = find_cfa(w, r->step, &cfa);
     const uintptr_t *base_value = prof__rule_kind(r->step) == PROF__RULE_ALIGNED
                                       ? &w->regs.r[prof__rule_base(r->step)]
@@ -119,73 +104,133 @@ static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
         return why;
     if (cfa < WORD || cfa - WORD < sp) /* stacks grow down, so callers are above */
         return PROF__PC_UNREADABLE;
-    for (unsigned i = 0; i < ARRAY_LEN(saved_registers); i++, saves >>= 12)
-        if (!restore(w, &to, saved_registers[i], saves & 0xfff, cfa, base_value))
+    for (unsigned i = 0; i < PROF__SAVED; i++, saves >>= 12)
+        if (!restore(w, &to, prof__saved_register[i], saves & 0xfff, cfa, base_value))
             return PROF__PC_UNREADABLE;
-    if (!restore(w, &to, PROF__RBP, prof__rule_rbp(r->step), cfa, base_value) ||
+    if (!restore(w, &to, PROF__REG_FP, prof__rule_fp(r->step), cfa, base_value) ||
         !read_word(w, cfa - WORD, &to.pc))
         return PROF__PC_UNREADABLE;
-    to.r[PROF__RSP] = cfa;
-    to.known &= PROF__KNOWN_KEPT;
+    to.r[PROF__REG_SP] = cfa;
+    to.known &= PROF__KEPT;
     w->regs = to;
     w->exact = false;
     return PROF__STEP_OK;
 }
 
+/* --- without unwind info ---------------------------------------------------------------------- */
+
 /* A call through a null pointer has done nothing but push the return address. */
-static bool guess_null_call(struct prof__walk *w, struct prof__registers *to)
+static bool is_null_call(struct prof__walk *w, uintptr_t *ret_pc)
 {
-    uintptr_t sp = w->regs.r[PROF__RSP];
-
-    if (!w->exact || w->regs.pc >= 4096 || !read_word(w, sp, &to->pc))
-        return false;
-    to->r[PROF__RSP] = sp + WORD;
-    return true;
+    return w->exact && w->regs.pc < 4096 && read_word(w, w->regs.r[PROF__REG_SP], ret_pc) &&
+           prof__object_covers(*ret_pc - 1);
 }
 
-static bool guess_frame_pointer(struct prof__walk *w, struct prof__registers *to)
+PROF_APART static bool is_behind_call(uintptr_t pc, const struct prof__object *o,
+                                      enum prof__reader_how how)
 {
-    uintptr_t sp = w->regs.r[PROF__RSP], rbp = w->regs.r[PROF__RBP];
+    uint8_t code[PROF__CODE_BEFORE];
+    struct prof__reader r;
 
-    if (!is_known(&w->regs, PROF__RBP) || rbp % WORD != 0 || rbp < sp)
-        return false;
-    if (!read_word(w, rbp, &to->r[PROF__RBP]) || !read_word(w, rbp + WORD, &to->pc))
-        return false;
-    to->r[PROF__RSP] = rbp + 2 * WORD;
-    to->known &= PROF__KNOWN_FAST; /* who knows what it did to the others */
-    return true;
+    prof__reader_start(&r, o, how);
+    return prof__read_bytes(&r, pc - sizeof(code), code, sizeof(code)) == sizeof(code) &&
+           prof__code_call(code + sizeof(code), pc).kind != PROF__BRANCH_NONE;
 }
 
-PROF_COLD uintptr_t prof__step_guess(struct prof__walk *w)
+/* Is that the address behind a call, in code that has tables? */
+PROF_APART static bool is_call_with_info(struct prof__walk *w, uintptr_t pc)
+{
+    enum prof__reader_how how =
+        w->bounds.of == PROF__BOUNDS_COPY ? PROF__READ_NORMAL : PROF__READ_FOREIGN;
+    struct prof__object o;
+    struct prof__rule rule;
+
+    if (!prof__object_find(pc - 1, false, &o) || !is_behind_call(pc, &o, how))
+        return false;
+    prof__rule_find(pc, false, &o, how, &rule);
+    return prof__rule_kind(rule.step) != PROF__RULE_NO_INFO &&
+           prof__rule_kind(rule.step) != PROF__RULE_LOST;
+}
+
+/* Do frame pointers lead from the one at `fp` to code with unwind info? Then *ret is the last of
+ * them. */
+static uintptr_t follow_frame_pointers(struct prof__walk *w, uintptr_t fp, uintptr_t *ret)
+{
+    uintptr_t pc, next;
+
+    for (unsigned i = 0; i < CHAIN_MAX; i++) {
+        if (!read_word(w, fp, &next) || !read_word(w, fp + WORD, &pc))
+            return PROF__PC_UNREADABLE;
+        if (is_call_with_info(w, pc)) {
+            *ret = fp;
+            return PROF__STEP_OK;
+        }
+        if (pc < PROF__CODE_MIN || next <= fp || next % WORD != 0)
+            break;
+        fp = next;
+    }
+    return PROF__PC_NO_INFO;
+}
+
+static uintptr_t step_by_frame_pointer(struct prof__walk *w)
 {
     struct prof__registers to = w->regs;
+    uintptr_t sp = w->regs.r[PROF__REG_SP], fp = w->regs.r[PROF__REG_FP], why;
 
-    if (w->guessed || (!guess_null_call(w, &to) && !guess_frame_pointer(w, &to)))
+    if (!is_known(&w->regs, PROF__REG_FP) || fp % WORD != 0 || fp < sp)
         return PROF__PC_NO_INFO;
-    if (!prof__object_find(to.pc - 1, &w->object))
-        return PROF__PC_NO_INFO;
-    to.known &= PROF__KNOWN_KEPT;
+    prof__bounds_doubt(&w->bounds);
+    if (fp > w->chain_end && (why = follow_frame_pointers(w, fp, &w->chain_end)) != PROF__STEP_OK)
+        return why == PROF__PC_UNREADABLE && w->bounds.of == PROF__BOUNDS_COPY ? why
+                                                                               : PROF__PC_NO_INFO;
+    if (!read_word(w, fp, &to.r[PROF__REG_FP]) || !read_word(w, fp + WORD, &to.pc))
+        return PROF__PC_UNREADABLE;
+    to.r[PROF__REG_SP] = fp + 2 * WORD;
+    to.known = PROF__KNOWN_FAST; /* who knows what it did to the others */
     w->regs = to;
     w->exact = false;
     w->guessed = true;
     return PROF__STEP_OK;
 }
 
-PROF_COLD uintptr_t prof__step(struct prof__walk *w, const struct prof__rule *r)
+static uintptr_t step_without_info(struct prof__walk *w)
 {
-    switch (prof__rule_kind(r->step)) {
-    case PROF__RULE_RSP:
-    case PROF__RULE_RBP:
+    uintptr_t pc;
+
+    if (!w->exact && prof__bounds_ends(&w->bounds, w->regs.r[PROF__REG_SP]))
+        return PROF__STEP_END; /* the dynamic linker's or the program's first code */
+    if (!is_null_call(w, &pc))
+        return step_by_frame_pointer(w);
+    w->regs.pc = pc;
+    w->regs.r[PROF__REG_SP] += WORD;
+    w->regs.known &= PROF__KEPT;
+    w->exact = false;
+    return PROF__STEP_OK;
+}
+
+PROF_COLD uintptr_t prof__step(struct prof__walk *w)
+{
+    enum prof__reader_how how = prof__walk_how(w);
+    uintptr_t at = w->regs.pc - !w->exact;
+    struct prof__rule r;
+
+    if (at - w->object.start >= w->object.size &&
+        !prof__object_find(at, how == PROF__READ_HELD, &w->object))
+        return step_without_info(w);
+    prof__rule_find(w->regs.pc, w->exact, &w->object, how, &r);
+    switch (prof__rule_kind(r.step)) {
+    case PROF__RULE_SP:
+    case PROF__RULE_FP:
     case PROF__RULE_BASE:
     case PROF__RULE_DEREF:
     case PROF__RULE_ALIGNED:
-        return step_by_rule(w, r);
+        return step_by_rule(w, &r);
     case PROF__RULE_SIGNAL:
         return step_signal(w);
     case PROF__RULE_END:
         return PROF__STEP_END;
     case PROF__RULE_NO_INFO:
-        return prof__step_guess(w);
+        return step_without_info(w);
     case PROF__RULE_LOST:
         break;
     }

@@ -7,25 +7,17 @@
 #include "unwind/bounds.h"
 #include "unwind/rules.h"
 
-struct prof__registers {
-    uintptr_t pc;
-    uintptr_t r[PROF__REGISTERS]; /* by DWARF's numbers */
-    uint32_t known;               /* bit n: r[n] is right */
-};
-
-#define PROF__KNOWN_ALL  ((uint32_t)0xffff)
-#define PROF__KNOWN_FAST ((uint32_t)(1 << PROF__RSP | 1 << PROF__RBP))
-#define PROF__KNOWN_KEPT /* the registers that a function must restore */ \
-    ((uint32_t)(1 << PROF__RBX | 1 << PROF__RBP | 1 << PROF__RSP | 15 << PROF__R12))
+/* Below it lie null pointers and pseudo frames, and no code. */
+#define PROF__CODE_MIN ((uintptr_t)0x2000)
 
 struct prof__walk {
     struct prof__registers regs; /* of the current frame */
     struct prof__bounds bounds;
     struct prof__object object; /* covers pc, or did lately */
+    uintptr_t chain_end;        /* frame pointers up to here lead to code with unwind info */
     bool exact;                 /* pc is where execution stopped, not a return address */
-    bool may_init;              /* malloc can be called */
-    bool guessed;               /* the one guess has been made */
     bool all_registers;         /* the second, slower walk: lose no register */
+    bool guessed;               /* a frame was: from there up nothing is held for certain */
 };
 
 /* Why a walk ends, beside pseudo frames. */
@@ -37,14 +29,16 @@ enum {
     PROF__STEP_AGAIN = 4, /* a register is needed that only all_registers keeps */
 };
 
-/* From the current frame to its caller, by the rule of its pc. PROF__STEP_OK, _END, _AGAIN or a
- * pseudo frame. Context: signal. */
-PROF_COLD uintptr_t prof__step(struct prof__walk *w, const struct prof__rule *r);
+/* How the objects that this walk meets may be read. */
+static inline enum prof__reader_how prof__walk_how(const struct prof__walk *w)
+{
+    return w->bounds.of == PROF__BOUNDS_COPY ? PROF__READ_NORMAL
+           : w->guessed                      ? PROF__READ_FOREIGN
+                                             : PROF__READ_HELD;
+}
 
-/* The same where no object covers the pc, or nothing is known of it. */
-PROF_COLD uintptr_t prof__step_guess(struct prof__walk *w);
-
-/* Start from the registers of a ucontext, or of the mcontext a signal frame keeps. */
-void prof__registers_from_signal(struct prof__registers *regs, const long long *gregs);
+/* From the current frame to its caller. PROF__STEP_OK, _END, _AGAIN or a pseudo frame. Context:
+ * signal; of a copy, normal. */
+PROF_COLD uintptr_t prof__step(struct prof__walk *w);
 
 #endif

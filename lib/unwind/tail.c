@@ -15,11 +15,13 @@
 
 #include <string.h>
 
+#include "arch/code.h"
 #include "base/random.h"
-#include "unwind/objects.h"
+#include "unwind/cfi.h"
 
 enum {
     SLOTS = 1024,
+    SHORTEST_CALL = 5,
     HOPS = 3,           /* stub, hook, and one to spare */
     SCAN_MAX = 1 << 16, /* bytes of a function that are looked through for its jumps */
 };
@@ -28,9 +30,12 @@ static struct {
     _Atomic uint64_t check, answer;
 } cache[SLOTS];
 
+/* What is read is foreign: the function has left, and its object may be about to go too. */
 struct search {
     const struct prof__doors *doors;
     size_t n;
+    struct prof__reader reader;
+    struct prof__object object; /* the reader's */
 };
 
 /* A function: what one entry of the unwind table covers. A procedure linkage table is one too. */
@@ -38,47 +43,25 @@ struct function {
     uintptr_t start, end;
 };
 
-static int32_t int32_at(uintptr_t at)
+/* Make the object that covers `pc` the reader's. */
+static bool turn_to(struct search *s, uintptr_t pc)
 {
-    int32_t v;
-
-    memcpy(&v, (const void *)at, sizeof(v));
-    return v;
+    if (pc - s->object.start < s->object.size)
+        return true;
+    if (!prof__object_find(pc, false, &s->object))
+        return false;
+    prof__reader_start(&s->reader, &s->object, PROF__READ_FOREIGN);
+    return true;
 }
 
-/* A call or jump relative to the address that follows its 4-byte distance. */
-static uintptr_t relative(uintptr_t distance_at)
+static bool function_at(struct search *s, uintptr_t pc, struct function *ret)
 {
-    return distance_at + 4 + (uintptr_t)(intptr_t)int32_at(distance_at);
-}
+    struct prof__cfi_entry entry;
 
-/* The format is that of the Linux Standard Base, .eh_frame_hdr; as every linker writes it. */
-PROF_NO_SANITIZE static bool function_at(uintptr_t pc, struct function *ret)
-{
-    static const uint8_t usual[] = { 1, 0x1b, 0x03, 0x3b };
-    struct prof__object o;
-
-    if (!prof__object_find(pc, &o) || !o.eh_frame_hdr ||
-        memcmp((const void *)o.eh_frame_hdr, usual, sizeof(usual)) != 0)
+    if (!turn_to(s, pc) || !prof__cfi_entry(&s->reader, pc, &entry))
         return false;
-    uintptr_t table = o.eh_frame_hdr + 12;
-    size_t low = 0, high = (uint32_t)int32_at(o.eh_frame_hdr + 8);
-    int64_t want = (int64_t)(pc - o.eh_frame_hdr);
-
-    while (high - low > 1) { /* the last entry that does not begin after pc */
-        size_t middle = low + (high - low) / 2;
-
-        if (int32_at(table + middle * 8) <= want)
-            low = middle;
-        else
-            high = middle;
-    }
-    if (high == 0 || int32_at(table + low * 8) > want)
-        return false;
-    uintptr_t fde = o.eh_frame_hdr + (uintptr_t)(intptr_t)int32_at(table + low * 8 + 4);
-    ret->start = o.eh_frame_hdr + (uintptr_t)(intptr_t)int32_at(table + low * 8);
-    ret->end = ret->start + (uint32_t)int32_at(fde + 12);
-    return pc < ret->end && ret->end - o.start <= o.size;
+    *ret = (struct function) { entry.start, entry.end };
+    return ret->end - s->object.start <= s->object.size;
 }
 
 static bool is_door(const struct search *s, uintptr_t slot)
@@ -89,51 +72,41 @@ static bool is_door(const struct search *s, uintptr_t slot)
     return false;
 }
 
-/* The slot of "jmp *slot" at `pc`, behind the markers that may precede it; 0: it is no such jump.
- */
-PROF_NO_SANITIZE static uintptr_t jump_slot(uintptr_t pc, const struct function *f)
+/* Bytes at `at`; what cannot be read is 0. */
+static void read_code(struct search *s, uintptr_t at, uint8_t *to, size_t n)
 {
-    static const uint8_t endbr64[] = { 0xf3, 0x0f, 0x1e, 0xfa };
-
-    if (f->end - pc >= 4 && memcmp((const void *)pc, endbr64, 4) == 0)
-        pc += 4;
-    if (f->end - pc >= 1 && *(const uint8_t *)pc == 0xf2) /* bnd */
-        pc++;
-    if (f->end - pc < 6 || *(const uint8_t *)pc != 0xff || *(const uint8_t *)(pc + 1) != 0x25)
-        return 0;
-    return relative(pc + 2);
+    memset(to, 0, n);
+    prof__read_bytes(&s->reader, at, to, n);
 }
 
 /* What the code at `pc` finds in its slot, which is an aligned word of the same object. */
-PROF_NO_SANITIZE static bool read_slot(uintptr_t pc, uintptr_t slot, uintptr_t *ret)
+static bool read_slot(struct search *s, uintptr_t pc, uintptr_t slot, uintptr_t *ret)
 {
-    struct prof__object o;
-
-    if (slot % sizeof(*ret) || !prof__object_find(pc, &o) || slot - o.start >= o.size)
-        return false;
-    *ret = *(const uintptr_t *)slot;
-    return true;
+    return turn_to(s, pc) && slot % sizeof(*ret) == 0 && slot - s->object.start < s->object.size &&
+           prof__read_number(&s->reader, slot, sizeof(*ret), ret);
 }
 
 /* Does `pc` lead to a hook through nothing but stubs? If not, and it is where a function begins,
  * *ret_function is that; else its start is 0. */
-static bool leads_to_hook(const struct search *s, uintptr_t pc, struct function *ret_function)
+static bool leads_to_hook(struct search *s, uintptr_t pc, struct function *ret_function)
 {
     *ret_function = (struct function) { 0, 0 };
     for (unsigned hop = 0; hop < HOPS; hop++) {
+        uint8_t code[PROF__CODE_SIZE];
         struct function f;
 
-        if (!function_at(pc, &f))
+        if (!function_at(s, pc, &f))
             return false;
-        uintptr_t slot = jump_slot(pc, &f);
-        if (!slot) {
+        read_code(s, pc, code, sizeof(code));
+        struct prof__branch jump = prof__code_stub(code, pc);
+        if (jump.kind != PROF__BRANCH_SLOT || jump.size > f.end - pc) {
             if (f.start == pc)
                 *ret_function = f;
             return false;
         }
-        if (is_door(s, slot))
+        if (is_door(s, jump.to))
             return true;
-        if (!read_slot(pc, slot, &pc))
+        if (!read_slot(s, pc, jump.to, &pc))
             return false;
     }
     return false;
@@ -141,34 +114,45 @@ static bool leads_to_hook(const struct search *s, uintptr_t pc, struct function 
 
 /* The only jump to a hook in that function; its start, if there are more or none is found. Jumps
  * through a slot are not looked for: too many bytes that are no code would be taken for one. */
-PROF_NO_SANITIZE static uintptr_t find_jump(const struct search *s, const struct function *f)
+static uintptr_t find_jump(struct search *s, const struct function *f)
 {
+    enum { CHUNK = 128, LAP = PROF__CODE_SIZE };
     uintptr_t end = PROF_MIN(f->end, f->start + SCAN_MAX), found = 0;
+    uint8_t code[CHUNK + LAP];
 
-    for (uintptr_t at = f->start; at + 5 <= end; at++) {
-        struct function ignored;
+    for (uintptr_t at = f->start; at < end; at += CHUNK) {
+        if (!turn_to(s, f->start))
+            break;
+        read_code(s, at, code, sizeof(code));
+        for (unsigned i = 0; i < CHUNK && at + i < end; i++) {
+            struct prof__branch jump = prof__code_jump(code + i, at + i);
+            struct function unused;
 
-        if (*(const uint8_t *)at != 0xe9 || !leads_to_hook(s, relative(at + 1), &ignored))
-            continue;
-        if (found)
-            return f->start;
-        found = at;
+            if (jump.kind != PROF__BRANCH_DIRECT || jump.size > end - (at + i) ||
+                !leads_to_hook(s, jump.to, &unused))
+                continue;
+            if (found)
+                return f->start;
+            found = at + i;
+        }
     }
     return found ? found : f->start;
 }
 
-PROF_NO_SANITIZE static uintptr_t find_out(const struct search *s, uintptr_t return_address)
+static uintptr_t find_out(struct search *s, uintptr_t return_address)
 {
+    uint8_t code[PROF__CODE_BEFORE];
     struct function caller, callee;
     uintptr_t target;
 
-    if (!function_at(return_address - 1, &caller) || return_address - caller.start < 6)
+    if (!function_at(s, return_address - 1, &caller) ||
+        return_address - caller.start < SHORTEST_CALL)
         return 0;
-    if (*(const uint8_t *)(return_address - 5) == 0xe8)
-        target = relative(return_address - 4);
-    else if (*(const uint8_t *)(return_address - 6) != 0xff ||
-             *(const uint8_t *)(return_address - 5) != 0x15 ||
-             !read_slot(return_address - 1, relative(return_address - 4), &target))
+    read_code(s, return_address - sizeof(code), code, sizeof(code));
+    struct prof__branch call = prof__code_call(code + sizeof(code), return_address);
+    target = call.to;
+    if (call.kind != PROF__BRANCH_DIRECT &&
+        (call.kind != PROF__BRANCH_SLOT || !read_slot(s, return_address - 1, call.to, &target)))
         return 0; /* through a register or a table: unknown */
     if (leads_to_hook(s, target, &callee) || !callee.start)
         return 0;
@@ -180,7 +164,7 @@ uintptr_t prof__tail_caller(uintptr_t return_address, const struct prof__doors *
     enum { NONE = 1 };
     struct prof__object o;
 
-    if (!prof__object_find(return_address - 1, &o))
+    if (!prof__object_find(return_address - 1, true, &o))
         return 0;
     uint64_t key = return_address ^ o.identity;
     size_t i = prof__mix64(return_address) % SLOTS;
@@ -189,7 +173,9 @@ uintptr_t prof__tail_caller(uintptr_t return_address, const struct prof__doors *
 
     if ((atomic_load_explicit(&cache[i].check, memory_order_relaxed) ^ prof__mix64(answer)) !=
         key) {
-        answer = find_out(&(struct search) { doors, n }, return_address);
+        struct search s = { .doors = doors, .n = n };
+
+        answer = find_out(&s, return_address);
         if (!answer)
             answer = NONE;
         atomic_store_explicit(&cache[i].answer, answer, memory_order_relaxed);

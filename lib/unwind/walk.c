@@ -15,17 +15,11 @@
  */
 #include "unwind/stack.h"
 
-#include <assert.h>
-#include <ucontext.h>
-
-#include "unwind/compile.h"
+#include "unwind/cfi.h"
 #include "unwind/step.h"
 
 /* Frames between prof__stack_here() and the caller of a hook, at most. */
 enum { OWN_FRAMES = 24 };
-
-/* Below it lie null pointers and pseudo frames, and no code. */
-#define PSEUDO_END ((uintptr_t)0x2000)
 
 struct prof__stack_stats prof__stack_stats;
 
@@ -54,10 +48,12 @@ PROF_NO_SANITIZE
 static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *end)
 {
     typedef uintptr_t word __attribute__((may_alias, aligned(1)));
-    uintptr_t pc = w->regs.pc, sp = w->regs.r[PROF__RSP], rbp_at = (uintptr_t)&w->regs.r[PROF__RBP];
+    uintptr_t pc = w->regs.pc, sp = w->regs.r[PROF__REG_SP],
+              fp_at = (uintptr_t)&w->regs.r[PROF__REG_FP];
     uintptr_t first = w->object.start + 1, size = w->object.size;
     uint64_t identity = w->object.identity;
     const uintptr_t high = w->bounds.high;
+    const bool held = !w->guessed; /* no copy comes here */
     uintptr_t *at = *out;
     uintptr_t why = PROF__STEP_LIMIT;
 
@@ -67,7 +63,7 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
 
         if (PROF_UNLIKELY(pc - first >= size)) {
             why = PROF__STEP_OK;
-            if (!prof__object_find(pc - 1, &w->object))
+            if (!prof__object_find(pc - 1, held, &w->object))
                 break;
             first = w->object.start + 1;
             size = w->object.size;
@@ -77,21 +73,21 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
         if (PROF_UNLIKELY(
                 !prof__rule_read(&prof__rule_steps[prof__rule_home(pc)], pc ^ identity, &step)))
             step = in_other_places(pc, pc ^ identity);
-        if (PROF_UNLIKELY(step >> 48 != PROF__RULE_RSP)) {
+        if (PROF_UNLIKELY(step >> 48 != PROF__RULE_SP)) {
             why = PROF__STEP_OK;
-            base = *(const word *)rbp_at;
+            base = *(const word *)fp_at;
             if (prof__rule_kind(step) == PROF__RULE_END) {
                 *at++ = pc - 1;
                 why = PROF__STEP_END;
                 break;
             }
-            if (step >> 48 != PROF__RULE_RBP || base < sp || base > high)
+            if (step >> 48 != PROF__RULE_FP || base < sp || base > high)
                 break;
             why = PROF__STEP_LIMIT;
         }
         uintptr_t offset = (uint32_t)step, cfa = base + offset;
         __asm__("" : "+r"(offset)); /* the load of pc adds for itself, and does not wait for cfa */
-        uintptr_t slot = cfa - prof__rule_rbp(step) * sizeof(word);
+        uintptr_t slot = cfa - prof__rule_fp(step) * sizeof(word);
 
         /* Frames lead up, inside the window, and a slot below rsp has been popped. */
         if (PROF_UNLIKELY(cfa > high) || PROF_UNLIKELY(slot < sp)) {
@@ -101,30 +97,17 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
         *at++ = pc - 1;
         pc = *(const word *)(base + offset - sizeof(word));
         /* A frame that does not save rbp gives the slot of the return address. */
-        rbp_at = slot == cfa - sizeof(word) ? rbp_at : slot;
+        fp_at = slot == cfa - sizeof(word) ? fp_at : slot;
         sp = cfa;
     }
     if (at != *out) {
-        w->regs.r[PROF__RBP] = *(const word *)rbp_at;
-        w->regs.r[PROF__RSP] = sp;
+        w->regs.r[PROF__REG_FP] = *(const word *)fp_at;
+        w->regs.r[PROF__REG_SP] = sp;
         w->regs.pc = pc;
         w->regs.known = PROF__KNOWN_FAST;
         *out = at;
     }
     return why;
-}
-
-/* One frame of any kind; w->object need not be right. */
-static uintptr_t step_any(struct prof__walk *w)
-{
-    uintptr_t at = w->regs.pc - !w->exact;
-    struct prof__rule r;
-
-    if (at - w->object.start >= w->object.size && !prof__object_find(at, &w->object))
-        return prof__step_guess(w);
-    uintptr_t why = prof__rule_find(w->regs.pc, w->exact, &w->object, w->may_init, &r);
-
-    return why == 0 ? prof__step(w, &r) : why;
 }
 
 /*
@@ -146,7 +129,7 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
             why = PROF__STEP_LIMIT;
         } else if (w->exact || w->all_registers) {
             *at++ = w->regs.pc - !w->exact;
-            why = step_any(w);
+            why = prof__step(w);
         } else {
             /* No frame returns to 0, but with a real `stop` each has to be looked at. */
             why = run_ordinary(w, &at, stop ? at + 1 : end);
@@ -154,11 +137,11 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
                 why = PROF__STEP_OK;
             } else if (why == PROF__STEP_OK && at == before) {
                 *at++ = w->regs.pc - 1;
-                why = step_any(w);
+                why = prof__step(w);
             }
         }
     }
-    if (why >= PROF__PC_LOST && at > pcs && at[-1] < PSEUDO_END)
+    if (why >= PROF__PC_LOST && at > pcs && at[-1] < PROF__CODE_MIN)
         at--; /* no address of code: it would be taken for a null pointer or a pseudo frame */
     *ret_n = (size_t)(at - pcs);
     return why;
@@ -180,9 +163,6 @@ static size_t finish(uintptr_t why, uintptr_t *pcs, size_t n, size_t max)
         why = PROF__PC_TRUNCATED;
         count(&prof__stack_stats.truncated);
         break;
-    case PROF__PC_BUSY:
-        count(&prof__stack_stats.busy);
-        break;
     case PROF__PC_UNREADABLE:
         count(&prof__stack_stats.unreadable);
         break;
@@ -203,52 +183,31 @@ static uintptr_t run_to_end(struct prof__walk *w, uintptr_t *pcs, size_t max, si
     return run(w, 0, pcs, max > 1 ? max - 1 : max, ret_n);
 }
 
-/* The registers that matter, as they are at one point in the calling function. What follows may
- * change them, but not what the unwind tables say of this pc; it stands for a return address, and
- * so is the end of an instruction. */
-#define CAPTURE(regs)                             \
-    __asm__ volatile("leaq 0f(%%rip), %%rax\n\t"  \
-                     "movq %%rax, (%0)\n\t"       \
-                     "movq %%rbx, 8+8*3(%0)\n\t"  \
-                     "movq %%rbp, 8+8*6(%0)\n\t"  \
-                     "movq %%rsp, 8+8*7(%0)\n\t"  \
-                     "movq %%r12, 8+8*12(%0)\n\t" \
-                     "movq %%r13, 8+8*13(%0)\n\t" \
-                     "movq %%r14, 8+8*14(%0)\n\t" \
-                     "movq %%r15, 8+8*15(%0)\n"   \
-                     "0:"                         \
-                     :                            \
-                     : "D"(regs)                  \
-                     : "rax", "memory")
-
-static_assert(offsetof(struct prof__registers, pc) == 0 &&
-                  offsetof(struct prof__registers, r) == sizeof(uintptr_t),
-              "CAPTURE knows the layout");
-
 /* All but the registers. */
 static void start(struct prof__walk *w, bool exact, bool all_registers)
 {
     w->object = (struct prof__object) { 0 };
+    w->chain_end = 0;
     w->exact = exact;
-    w->may_init = false;
-    w->guessed = false;
     w->all_registers = all_registers;
-    prof__bounds_start(&w->bounds, w->regs.r[PROF__RSP]);
+    w->guessed = false;
+    prof__bounds_start(&w->bounds, w->regs.r[PROF__REG_SP]);
 }
 
 PROF_NO_SANITIZE __attribute__((noinline)) size_t prof__stack_here(const void *return_address,
                                                                    uintptr_t *pcs, size_t max)
 {
-    uintptr_t own[OWN_FRAMES], why = PROF__STEP_AGAIN;
+    uintptr_t why = PROF__STEP_AGAIN, own;
     struct prof__walk w;
     size_t n = 0;
 
     for (int again = 0; again < 2 && why == PROF__STEP_AGAIN; again++) {
-        CAPTURE(&w.regs);
-        w.regs.known = PROF__KNOWN_KEPT;
+        PROF__CAPTURE(&w.regs);
+        w.regs.known = PROF__KEPT;
         start(&w, false, again);
-        w.may_init = true;
-        why = run(&w, (uintptr_t)return_address, own, OWN_FRAMES, &n);
+        why = PROF__STEP_LIMIT;
+        for (int i = 0; i < OWN_FRAMES && why == PROF__STEP_LIMIT; i++)
+            why = run(&w, (uintptr_t)return_address, &own, 1, &n);
         n = 0;
         if (why == PROF__STEP_STOP)
             why = run_to_end(&w, pcs, max, &n);
@@ -261,20 +220,26 @@ PROF_NO_SANITIZE __attribute__((noinline)) size_t prof__stack_here(const void *r
     return finish(why, pcs, n, max);
 }
 
-size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t max)
+PROF_APART static uintptr_t from_site(const struct prof__site *site, uintptr_t *pcs, size_t max,
+                                      size_t *ret_n)
 {
     struct prof__walk w;
-    size_t n;
 
-    if (!site->rsp)
-        return prof__stack_here(site->return_address, pcs, max);
     w.regs.pc = (uintptr_t)site->return_address;
-    w.regs.r[PROF__RSP] = site->rsp;
-    w.regs.r[PROF__RBP] = site->rbp;
+    w.regs.r[PROF__REG_SP] = site->rsp;
+    w.regs.r[PROF__REG_FP] = site->rbp;
     w.regs.known = PROF__KNOWN_FAST;
     start(&w, false, false);
-    w.may_init = true;
-    uintptr_t why = run_to_end(&w, pcs, max, &n);
+    return run_to_end(&w, pcs, max, ret_n);
+}
+
+size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t max)
+{
+    uintptr_t why = PROF__STEP_AGAIN;
+    size_t n;
+
+    if (site->rsp)
+        why = from_site(site, pcs, max, &n);
     if (why == PROF__STEP_AGAIN) /* all registers are needed, and those are with us */
         return prof__stack_here(site->return_address, pcs, max);
     return finish(why, pcs, n, max);
@@ -282,13 +247,13 @@ size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t ma
 
 size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
 {
-    const ucontext_t *context = ucontext;
+    const uintptr_t *words = (const uintptr_t *)((const char *)ucontext + prof__context_at);
     uintptr_t why = PROF__STEP_AGAIN;
     struct prof__walk w;
     size_t n = 0;
 
     for (int again = 0; again < 2 && why == PROF__STEP_AGAIN; again++) {
-        prof__registers_from_signal(&w.regs, context->uc_mcontext.gregs);
+        prof__registers_from_context(&w.regs, words);
         start(&w, true, again);
         why = run_to_end(&w, pcs, max, &n);
     }
@@ -301,14 +266,15 @@ size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, s
     size_t n = 0;
     uintptr_t why;
 
-    w.regs = (struct prof__registers) { .pc = copy->pc, .known = 1u << PROF__RSP };
-    w.regs.r[PROF__RSP] = copy->sp;
+    w.regs = (struct prof__registers) { .pc = copy->pc, .known = 1u << PROF__REG_SP };
+    w.regs.r[PROF__REG_SP] = copy->sp;
     start(&w, true, true);
     w.bounds = (struct prof__bounds) {
         .low = copy->sp,
         .high = copy->sp + copy->size,
         .shift = (uintptr_t)copy->bytes - copy->sp,
         .of = PROF__BOUNDS_COPY,
+        .whole = copy->whole,
     };
     why = run_to_end(&w, pcs, max, &n);
     return finish(why, pcs, n, max);
@@ -316,11 +282,8 @@ size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, s
 
 void prof__stack_init(void)
 {
-    uintptr_t pcs[PROF__STACK_MAX];
-
     prof__objects_refresh();
     prof__objects_init();
-    prof__stack_here(__builtin_return_address(0), pcs, ARRAY_LEN(pcs));
 }
 
 void prof__stack_code_loaded(void)
@@ -332,4 +295,16 @@ void prof__stack_code_unloaded(void)
 {
     prof__objects_renew();
     prof__objects_refresh();
+}
+
+uintptr_t prof__stack_function_start(uintptr_t pc)
+{
+    struct prof__cfi_entry entry;
+    struct prof__reader reader;
+    struct prof__object o;
+
+    if (!prof__object_find(pc, false, &o))
+        return 0;
+    prof__reader_start(&reader, &o, PROF__READ_NORMAL);
+    return prof__cfi_entry(&reader, pc, &entry) ? entry.start : 0;
 }

@@ -122,7 +122,7 @@ enum owner { NOBODY, HOOKS, PROFILER };
 
 static enum owner owner_of(const void *code)
 {
-    static const char *const profilers[] = { "libprof", "libmicrohttpd", "libunwind",    "libdw.",
+    static const char *const profilers[] = { "libprof", "libmicrohttpd", "libdw.",
                                              "libelf.", "libz.",         "libprotobuf-c" };
     struct dl_find_object object;
 

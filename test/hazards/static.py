@@ -7,9 +7,7 @@ Installs BUILD below a temporary folder, runs each command of docs/linking.md wi
 service.c and static.cc as service.cc, and then the programs: they check what they see themselves,
 and what they write is read here, and with go tool pprof where there is one. The fully static command
 is also run with other compilers, linkers and options, and with an allocator of the program's own.
-
-LIBUNWIND_PIC names a folder with a libunwind.a that can be linked into a static PIE. Ends with
-"N passed, N failed".
+Ends with "N passed, N failed".
 """
 import os
 import re
@@ -165,16 +163,10 @@ def test_other_ways_to_be_static(d, env):
 
 
 def test_static_pie(d, env):
-    libunwind = os.environ.get("LIBUNWIND_PIC")
     for command in [c for c in commands() if " -static " in c]:
         is_cpp = command.startswith("c++")
         command = command.replace("-static", "-static-pie -fPIE", 1)
-        if libunwind:
-            command = command.replace(" -o ", " -L%s -o " % libunwind, 1)
         said = compiled(command, d, env)
-        if said and not libunwind and re.search(r"libunwind.*R_X86_64_32S", said):
-            print("skipped, libunwind.a is not made for it, see docs/linking.md: static PIE")
-            return
         check(said is None, "%s:\n%s" % (command, said))
         if said is None:
             use("static PIE", d, env, is_cpp)

@@ -30,12 +30,13 @@ int main(int argc, char **argv)
         struct prof__rule r;
 
         pc += map->l_addr;
-        if (!prof__object_find(pc, &o) || prof__rule_find(pc, true, &o, false, &r) != 0) {
+        if (!prof__object_find(pc, true, &o)) {
             printf("unknown\n");
             continue;
         }
+        prof__rule_find(pc, true, &o, PROF__READ_HELD, &r);
         printf("%s %u %lld %u", kinds[prof__rule_kind(r.step)], prof__rule_base(r.step),
-               (long long)prof__rule_offset(r.step), prof__rule_rbp(r.step));
+               (long long)prof__rule_offset(r.step), prof__rule_fp(r.step));
         for (int i = 0; i < 5; i++)
             printf(" %u", (unsigned)(r.saves >> 12 * i & 0xfff));
         printf("\n");

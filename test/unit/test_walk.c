@@ -828,42 +828,6 @@ static void test_little_stack_is_used(void)
 }
 #endif
 
-static void walk_in_child(void)
-{
-    forget_rules();
-    take_deeper();
-    _exit(last_n > 3 && !prof__pc_is_pseudo(last[last_n - 1]) ? 0 : 1);
-}
-
-static void test_fork(void)
-{
-    int bad = 0;
-
-    for (int i = 0; i < 20; i++) {
-        prof__stack_fork_prepare();
-        int status;
-        pid_t pid = fork();
-
-        prof__stack_fork_done();
-        if (pid == 0)
-            walk_in_child();
-        waitpid(pid, &status, 0);
-        bad += status != 0;
-    }
-    CHECK_INT(bad, 0, "children that could not walk");
-
-    /* The compiler is taken: a walk does not wait for it, and says so. */
-    uint64_t before = prof__stack_stats.busy;
-    forget_rules();
-    prof__stack_fork_prepare();
-    take_deeper();
-    prof__stack_fork_done();
-    CHECK_INT(last[last_n - 1], PROF__PC_BUSY, "the compiler is taken");
-    CHECK_INT(prof__stack_stats.busy, before + 1, "counted");
-    take_deeper();
-    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "and free again");
-}
-
 int main(void)
 {
     prof__stack_init();
@@ -880,6 +844,5 @@ int main(void)
     test_a_copied_stack();
     test_errno_and_mask_are_kept();
     test_little_stack_is_used();
-    test_fork();
     return check_report();
 }

@@ -1,0 +1,38 @@
+/*
+ * registers.h - the registers that a walk looks after, by the numbers that unwind tables give them.
+ *
+ * A processor's folder defines
+ *   PROF__REG_SP, _FP, _PC   numbers; _PC is the column of the return address
+ *   PROF__REGISTERS          how many others there are, the stack pointer included
+ *   PROF__SAVED              of how many, beside the frame pointer, a rule tells where they are
+ *   prof__saved_register     their numbers
+ *   PROF__KEPT               a bit for each that a function must restore
+ *   PROF__CONTEXT_WORDS      of the ucontext of a signal, how many words hold registers
+ *   PROF__CAPTURE(regs)      the kept ones and the pc as they are at one point of this function,
+ *                            which is the end of an instruction, as a return address is
+ */
+#ifndef PROF_ARCH_REGISTERS_H
+#define PROF_ARCH_REGISTERS_H
+
+#if defined(__x86_64__)
+#include "arch/x86_64/registers.h"
+#else
+#error "no folder for this processor in lib/arch/"
+#endif
+
+struct prof__registers {
+    uintptr_t pc;
+    uintptr_t r[PROF__REGISTERS];
+    uint32_t known; /* bit n: r[n] is right */
+};
+
+#define PROF__KNOWN_ALL  ((uint32_t)((1u << PROF__REGISTERS) - 1))
+#define PROF__KNOWN_FAST ((uint32_t)(1u << PROF__REG_SP | 1u << PROF__REG_FP))
+
+/* Where in a ucontext those words begin, in bytes. */
+extern const size_t prof__context_at;
+
+/* All registers, from those words. Context: signal. */
+void prof__registers_from_context(struct prof__registers *regs, const uintptr_t *words);
+
+#endif
