@@ -22,6 +22,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "arch/thread.h"
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/lock.h"
@@ -29,7 +30,6 @@
 #include "base/thread.h"
 #include "record/own_signal.h"
 #include "record/thread_timer.h"
-#include "unwind/bounds.h"
 #include "unwind/stack.h"
 
 enum { SLOTS = 256, GENERATION_SHIFT = 48 };   /* in what a signal carries */

@@ -32,6 +32,7 @@
 #include <ucontext.h>
 #include <unistd.h>
 
+#include "arch/thread.h"
 #include "base/error.h"
 #include "base/lock.h"
 #include "base/settings.h"
@@ -41,7 +42,6 @@
 #include "record/own_signal.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
-#include "unwind/bounds.h"
 #include "unwind/stack.h"
 
 enum {

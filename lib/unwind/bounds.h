@@ -9,7 +9,6 @@
 #define PROF_UNWIND_BOUNDS_H
 
 #include "arch/thread.h"
-#include "base/memory.h"
 #include "base/thread.h"
 
 struct prof__bounds {
