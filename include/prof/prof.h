@@ -236,10 +236,11 @@ PROF_API void prof_window_close(struct prof_window *w);
  * this is one that the whole process shares, as Go's StartCPUProfile.
  *
  * Values:  samples, and nanoseconds of CPU time, user and system. Every thread of the process is
- *          sampled on its own CPU clock but those that block SIGPROF; what is missing is told in
- *          the profile's comments.
- * Signals: a SIGPROF handler is installed and stays. It restarts the system calls that it
- *          interrupts. If the program has one of its own it is left alone.
+ *          sampled on its own CPU clock. The time of those that block SIGPROF, or of which no
+ *          sample could be taken for another reason, is told without a stack; the profile's
+ *          comments say why.
+ * Signals: a SIGPROF handler is installed and stays. Its signals find no thread in a system call
+ *          (Linux 5.9). If the program has one of its own it is left alone.
  * Returns: 0, -EBUSY when one is under way or the program uses SIGPROF, -EAGAIN when the kernel
  *          has no timers left (RLIMIT_SIGPENDING), -EPERM and the like when it refuses them.
  */

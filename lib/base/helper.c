@@ -27,6 +27,7 @@
 #include "base/error.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "base/thread_start.h"
 
 enum { PAGE = 4096, LIBC_BYTES = 64 * 1024 };
 
@@ -74,6 +75,7 @@ static void *begin(void *arg)
 
     memcpy(name, (const char *)arg + sizeof(h), sizeof(name));
     munmap(arg, PAGE);
+    prof__thread_start_learn((uintptr_t)begin, (uintptr_t)arg);
     prof_thread_helper();
     prctl(PR_SET_NAME, name);
     return h.run(h.arg);

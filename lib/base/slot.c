@@ -28,7 +28,7 @@ static void leave(void *arg)
     s->at_exit = NULL;
     if (at_exit)
         at_exit(s);
-    s->function = 0;
+    atomic_store_explicit(&s->function, 0, memory_order_relaxed);
     prof__self.labels = 0;
     atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
     atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
@@ -136,6 +136,7 @@ void prof__slots_fork_child(void)
             atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
             atomic_store_explicit(&s->helper, false, memory_order_relaxed);
             s->at_exit = NULL;
+            atomic_store_explicit(&s->function, 0, memory_order_relaxed);
             s->depth = s->skipped = 0;
             atomic_store_explicit(&s->tid, 0, memory_order_relaxed);
         }

@@ -15,14 +15,14 @@
 enum { PROF__SLOT_LEVELS = 32 };
 
 struct prof__slot {
-    _Atomic uint32_t tid;    /* 0: free */
-    _Atomic uint32_t labels; /* as prof__self.labels */
-    _Atomic bool hidden;     /* prof_thread_hide() */
-    _Atomic bool helper;     /* prof_thread_helper() */
+    _Atomic uint32_t tid;       /* 0: free */
+    _Atomic uint32_t labels;    /* as prof__self.labels */
+    _Atomic bool hidden;        /* prof_thread_hide() */
+    _Atomic bool helper;        /* prof_thread_helper() */
+    _Atomic uintptr_t function; /* where it started; 0: not known */
 
     /* The rest is touched by the thread itself only. */
     void (*at_exit)(const struct prof__slot *s); /* called once when it ends; NULL: no need */
-    uintptr_t function;                          /* where it started; 0: not known */
     uint32_t depth, skipped;           /* levels in use, and levels above them that were not kept */
     uint32_t level[PROF__SLOT_LEVELS]; /* the labels before each push */
 };

@@ -35,6 +35,9 @@ static const char *const pseudo_name[] = {
     [PROF__PC_NO_STACK - PROF__PC_LOST] = "[no stack]",
     [PROF__PC_ENDED - PROF__PC_LOST] = "[thread ended before its sample]",
     [PROF__PC_FOREIGN - PROF__PC_LOST] = "[thread not made by libc]",
+    [PROF__PC_BLOCKED - PROF__PC_LOST] = "[thread blocks SIGPROF]",
+    [PROF__PC_NO_TIMER - PROF__PC_LOST] = "[thread without a timer]",
+    [PROF__PC_UNSEEN - PROF__PC_LOST] = "[threads too brief to be seen]",
 };
 
 static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");

@@ -4,6 +4,7 @@
  */
 #include "base/error.h"
 #include "profile/builtin.h"
+#include "profile/snapshot.h"
 #include "record/collect_internal.h"
 
 #include <string.h>
@@ -20,6 +21,12 @@ static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__
     ret_value[1] = raw[0] * period();
 }
 
+static int take(struct prof__snapshot *ret)
+{
+    prof__cpu_settle();
+    return prof__snapshot_take(PROF__TABLE_CPU, ret);
+}
+
 static int status(char *buf, size_t size)
 {
     struct prof__cpu_state state;
@@ -30,11 +37,15 @@ static int status(char *buf, size_t size)
         prof__append(buf, size, &length,
                      "the program has set a SIGPROF handler of its own: the profile ends there\n");
     if (state.refused)
-        prof__append(buf, size, &length, "%u threads are not sampled: no timer to be had: %s%s\n",
+        prof__append(buf, size, &length,
+                     "%u threads are not sampled: no timer to be had: %s%s; their time is under "
+                     "[thread without a timer]\n",
                      state.refused, strerror(-state.error),
                      state.error == -EAGAIN ? " (RLIMIT_SIGPENDING is used up)" : "");
     if (state.blocked)
-        prof__append(buf, size, &length, "%u threads are not sampled: they block SIGPROF\n",
+        prof__append(buf, size, &length,
+                     "%u threads block SIGPROF, always or at times: what they use meanwhile is "
+                     "under [thread blocks SIGPROF]\n",
                      state.blocked);
     if (state.no_proc)
         prof__append(buf, size, &length,
@@ -57,6 +68,7 @@ struct prof_profile prof__profile_cpu = {
     .period_type = { "cpu", "nanoseconds" },
     .period = period,
     .finish = finish,
+    .take = take,
     .time_is_start = true,
     .open = prof__cpu_open,
     .close = prof__cpu_close,

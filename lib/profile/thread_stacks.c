@@ -177,6 +177,13 @@ struct running {
     uint64_t used_ns; /* its own time when it was found running */
 };
 
+static uint64_t time_of(pid_t tid)
+{
+    uint64_t ns;
+
+    return prof__thread_time(tid, &ns) ? ns : UINT64_MAX;
+}
+
 static void take_own(struct prof__thread_stack *t)
 {
     uintptr_t pcs[PROF__STACK_MAX];
@@ -209,7 +216,7 @@ static size_t take_all_waiting(struct list *list, char *buf, struct running *run
                 missing.unreadable++;
         }
         if (outcome == RUNNING)
-            running[n++] = (struct running) { t, -EAGAIN, prof__thread_time(t->tid) };
+            running[n++] = (struct running) { t, -EAGAIN, time_of(t->tid) };
         else if (outcome == UNREADABLE)
             t->stack = pseudo(PROF__PC_UNREADABLE);
         /* a thread that is gone keeps stack 0 */
@@ -243,7 +250,7 @@ static bool is_given_up(const struct running *r, int64_t waited_ns)
 {
     return waited_ns >= PATIENCE_NS ||
            (waited_ns >= ANSWER_NS &&
-            (r->question < 0 || prof__thread_time(r->thread->tid) - r->used_ns >= TICK_NS));
+            (r->question < 0 || time_of(r->thread->tid) - r->used_ns >= TICK_NS));
 }
 
 static void give_up(struct running *r)

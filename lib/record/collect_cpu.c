@@ -3,8 +3,9 @@
  *
  *   a thread's CPU clock -> its timer -> SIGPROF to it -> walk, intern, add to a row
  *
- * The handler does all of it, without a lock. A sample weighs 1 + the timer's overruns, since the
- * kernel looks at the timers only when its clock ticks.
+ * The handler does all of it, without a lock. A sample weighs what the thread's clock says that
+ * nothing has been told of (cpu_timers.h), since the kernel looks at the timers only when its clock
+ * ticks. Time of which no signal will tell is added under a frame that says why, by the scans.
  *
  * Timers exist while at least one reader's window is open; each reader takes the difference of the
  * rows, so any number can. While they exist, a thread of ours looks each second for threads that no
@@ -38,6 +39,7 @@
 #include "base/settings.h"
 #include "base/slot.h"
 #include "base/task.h"
+#include "base/thread_start.h"
 #include "record/cpu_timers.h"
 #include "record/own_signal.h"
 #include "table/rows.h"
@@ -51,7 +53,8 @@ enum {
     LOOK_NS = 100 * 1000 * 1000,
     JOIN_YIELDS = 10000,
     CONTROLLER_STACK = 128 * 1024,
-    FIRST_LOOK_NS = 5 * 1000 * 1000
+    FIRST_LOOK_NS = 5 * 1000 * 1000,
+    HIDE_NS = 100 * 1000 * 1000 /* in which our own thread is to have hidden itself */
 };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
@@ -98,7 +101,7 @@ static void sample(void *ucontext, int64_t samples)
     struct prof__thread *t = &prof__self;
     uintptr_t pcs[PROF__STACK_MAX], before = t->busy;
 
-    if (before == PROF__HIDDEN)
+    if (before == PROF__HIDDEN || samples == 0)
         return;
     /* What it interrupted may be the profiler, whose own frames are nobody's business; unless a
      * longjmp() has left it long ago (thread.h). */
@@ -129,7 +132,7 @@ __attribute__((noinline)) static void handle(const siginfo_t *info, void *uconte
     int saved = errno;
 
     if (prof__cpu_timer_is_ours(info))
-        sample(ucontext, prof__cpu_timer_deliver(info));
+        sample(ucontext, prof__cpu_timer_claim(info));
     if (errno != saved) /* a thread made by raw clone() may share it with another */
         errno = saved;
 }
@@ -140,7 +143,39 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
     if (prof__thread_is_libcs())
         handle(info, ucontext);
     else if (prof__cpu_timer_is_ours(info))
-        count_foreign(prof__cpu_timer_deliver(info));
+        count_foreign(prof__cpu_timer_claim(info));
+}
+
+/* --- time without a stack -------------------------------------------------------------------- */
+
+/* What is known of it is the function that the thread began with. One that has ended is charged to
+ * that: it was too short-lived to be much else. */
+static void add_time(enum prof__cpu_why why, uintptr_t function, uint32_t labels, int64_t periods)
+{
+    static const uintptr_t frame[] = {
+        [PROF__CPU_BLOCKED] = PROF__PC_BLOCKED,
+        [PROF__CPU_NO_TIMER] = PROF__PC_NO_TIMER,
+        [PROF__CPU_ENDED] = PROF__PC_ENDED,
+        [PROF__CPU_UNSEEN] = PROF__PC_UNSEEN,
+    };
+    uintptr_t pcs[2] = { frame[why], function };
+
+    if (why == PROF__CPU_ENDED && function) {
+        pcs[0] = function;
+        pcs[1] = frame[why];
+    }
+    add_sample(pcs, function ? 2 : 1, labels, periods);
+}
+
+static void charge(enum prof__cpu_why why, pid_t tid, int64_t periods)
+{
+    const struct prof__slot *s = tid ? prof__slot_of(tid) : NULL;
+    uintptr_t function = s ? atomic_load_explicit(&s->function, memory_order_relaxed) : 0;
+
+    if (!function && tid)
+        function = prof__thread_start_of(tid);
+    add_time(why, function, s ? atomic_load_explicit(&s->labels, memory_order_relaxed) : 0,
+             periods);
 }
 
 /* --- whose signal it is ---------------------------------------------------------------------- */
@@ -225,19 +260,23 @@ static void *control(void *arg)
     return NULL;
 }
 
-/* It is hidden before anybody can ask for all threads. */
-static bool start_controller(uint32_t mine)
+/*
+ * As a rule it is hidden when this returns, so that nobody sees it who asks for all threads; but it
+ * is not waited for without end, nor with a lock held, since whoever else stands in the way of new
+ * threads (an interposer, say) may be waiting for the caller.
+ */
+static bool start_controller(uint32_t mine, pthread_t *ret_thread)
 {
+    const struct timespec patience = { 0, HIDE_NS };
     struct prof_helper helper = PROF_HELPER_INIT;
 
     helper.name = "prof-cpu";
     helper.stack_bytes = CONTROLLER_STACK;
     helper.run = control;
     helper.arg = (void *)(uintptr_t)mine;
-    atomic_store_explicit(&controller_tid, 0, memory_order_relaxed);
-    int r = prof_helper_start(&helper, &controller);
-    while (r == 0 && atomic_load_explicit(&controller_tid, memory_order_acquire) == 0)
-        syscall(SYS_futex, &controller_tid, FUTEX_WAIT_PRIVATE, 0, NULL, NULL, 0);
+    int r = prof_helper_start(&helper, ret_thread);
+    if (r == 0)
+        syscall(SYS_futex, &controller_tid, FUTEX_WAIT_PRIVATE, 0, &patience, NULL, 0);
     return r == 0;
 }
 
@@ -263,47 +302,54 @@ static void join_controller(pthread_t thread, pid_t tid)
 static int start_session(uint64_t mask)
 {
     static const uintptr_t foreign = PROF__PC_FOREIGN;
-    struct prof__cpu_timer_counts counts;
     uint64_t period = 1000000000 / (uint64_t)prof__cpu_rate();
+    int r = prof__cpu_timers_try();
 
+    if (r < 0)
+        return prof_set_last_error(r, "the kernel refuses CPU timers: %s%s", strerror(-r),
+                                   r == -EAGAIN ? " (RLIMIT_SIGPENDING is used up)"
+                                                : "; a seccomp filter may forbid them");
     taken_over = no_controller = false;
     session_pid = getpid();
     atomic_store_explicit(&period_ns, period, memory_order_relaxed);
     atomic_store_explicit(&foreign_row,
                           prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(&foreign, 1), 0, 0),
                           memory_order_relaxed);
-    prof__cpu_timers_set_period(period);
+    prof__cpu_timers_begin(period, charge);
     /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially
      * consistent, as its hook first starts it and then looks here. */
     atomic_store(&prof__cpu_watching, 1);
     scan(mask);
-    prof__cpu_timers_count(&counts);
-    if (counts.armed == 0 && counts.refused > 0) {
-        atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
-        prof__cpu_timers_clear();
-        return prof_set_last_error(counts.error, "the kernel refuses CPU timers: %s%s",
-                                   strerror(-counts.error),
-                                   counts.error == -EAGAIN ? " (RLIMIT_SIGPENDING is used up)"
-                                                           : "; a seccomp filter may forbid them");
-    }
-    uint32_t mine = atomic_fetch_add_explicit(&session, 1, memory_order_relaxed) + 1;
-    no_controller = !start_controller(mine);
+    atomic_store_explicit(&controller_tid, 0, memory_order_relaxed);
+    atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
     return 0;
 }
 
 int prof__cpu_open(void)
 {
     uint64_t mask = prof__lock_masked(&lock);
+    bool first = readers == 0;
     int r = claim_signal();
 
-    if (r == 0 && readers == 0)
+    if (r == 0 && first)
         r = start_session(mask);
     else if (r == 0 && taken_over)
         r = prof_set_last_error(-EBUSY, "the program has used SIGPROF while it was being profiled; "
                                         "try again when the profiles under way have ended");
     if (r == 0)
         readers++;
-    prof__unlock_masked(&lock, mask);
+    uint32_t mine = atomic_load_explicit(&session, memory_order_relaxed);
+    prof__unlock(&lock);
+    if (r == 0 && first) { /* the session lasts: its first reader is in here */
+        pthread_t thread;
+        bool made = start_controller(mine, &thread);
+
+        prof__lock(&lock);
+        no_controller = !made;
+        controller = thread;
+        prof__unlock(&lock);
+    }
+    prof__signals_restore(mask);
     return r;
 }
 
@@ -335,18 +381,25 @@ uint64_t prof__cpu_period_ns(void)
     return period ? period : 1000000000 / (uint64_t)prof__cpu_rate();
 }
 
+void prof__cpu_settle(void)
+{
+    uint64_t mask = prof__lock_masked(&lock);
+
+    if (readers > 0 && !taken_over) {
+        look_for_owner();
+        if (!taken_over)
+            scan(mask);
+    }
+    prof__unlock_masked(&lock, mask);
+}
+
 void prof__cpu_state(struct prof__cpu_state *ret)
 {
     struct prof__cpu_timer_counts counts = { 0 };
     uint64_t mask = prof__lock_masked(&lock);
 
-    if (readers > 0 && !taken_over) {
-        look_for_owner();
-        if (!taken_over) {
-            prof__cpu_timers_look(mask);
-            prof__cpu_timers_count(&counts);
-        }
-    }
+    if (readers > 0)
+        prof__cpu_timers_count(&counts);
     *ret = (struct prof__cpu_state) {
         .taken_over = readers > 0 && taken_over,
         .no_controller = readers > 0 && no_controller,
@@ -371,23 +424,20 @@ void prof__cpu_fork_child(void)
 
 /* --- threads that start and end -------------------------------------------------------------- */
 
-/* The timer may have gone off without the kernel having looked, which it does when its clock ticks.
- * For threads that live for less than a tick that is most of their time; what it was spent in is
- * not known, only what they were for. */
 static void thread_ended(const struct prof__slot *s)
 {
-    const uintptr_t pcs[] = { PROF__PC_ENDED, s->function };
+    uintptr_t function = atomic_load_explicit(&s->function, memory_order_relaxed);
     pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
     uint64_t mask = prof__lock_masked(&lock);
+    enum prof__cpu_why why = PROF__CPU_ENDED;
 
-    int64_t missing = prof__cpu_timers_end(tid);
+    int64_t missing = prof__cpu_timers_end(tid, &why);
     if (missing > 0 && prof__self.busy != PROF__HIDDEN)
-        add_sample(pcs, ARRAY_LEN(pcs), atomic_load_explicit(&s->labels, memory_order_relaxed),
-                   missing);
+        add_time(why, function, atomic_load_explicit(&s->labels, memory_order_relaxed), missing);
     prof__unlock_masked(&lock, mask);
 }
 
-void prof__cpu_thread_started(uintptr_t function)
+void prof__cpu_thread_started(void)
 {
     struct prof__slot *s;
 
@@ -397,7 +447,6 @@ void prof__cpu_thread_started(uintptr_t function)
     uint64_t mask = prof__lock_masked(&lock);
     if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
         prof__cpu_timers_add(prof__gettid(), mask);
-        s->function = function;
         s->at_exit = thread_ended;
     }
     prof__unlock_masked(&lock, mask);

@@ -44,10 +44,13 @@ uint64_t prof__cpu_period_ns(void);
 /* Samples a second that the next first window asks for. */
 int prof__cpu_rate(void);
 
+/* Have the rows say all that the clocks say by now. Before a snapshot of them. */
+void prof__cpu_settle(void);
+
 /* What makes the windows now open incomplete. */
 struct prof__cpu_state {
     bool taken_over, no_controller, no_proc;
-    unsigned blocked, refused; /* threads that block SIGPROF, or have no timer because of `error` */
+    unsigned blocked, refused; /* threads without stacks: block SIGPROF, no timer: `error` */
     int error;
 };
 void prof__cpu_state(struct prof__cpu_state *ret);
@@ -55,8 +58,8 @@ void prof__cpu_state(struct prof__cpu_state *ret);
 /* Not 0: a window is open, so new threads want a timer. */
 extern _Atomic uint32_t prof__cpu_watching;
 
-/* The calling thread is new, and about to run `function`. */
-void prof__cpu_thread_started(uintptr_t function);
+/* The calling thread is new. */
+void prof__cpu_thread_started(void);
 
 /* In a forked child: no timers, no readers. */
 void prof__cpu_fork_child(void);

@@ -8,6 +8,7 @@
 #include "record/collect.h"
 #include "record/collect_internal.h"
 
+#include "base/slot.h"
 #include "table/labels.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
@@ -41,5 +42,8 @@ bool prof__thread_wants_start(void)
 void prof__thread_started(uint32_t labels, uintptr_t function)
 {
     prof__labels_inherit(labels);
-    prof__cpu_thread_started(function);
+    prof__cpu_thread_started();
+    struct prof__slot *s = prof__slot_mine_if_any();
+    if (s)
+        atomic_store_explicit(&s->function, function, memory_order_relaxed);
 }

@@ -6,8 +6,6 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/clock.h"
-
 #ifndef sigev_notify_thread_id
 #define sigev_notify_thread_id _sigev_un._tid
 #endif
@@ -18,9 +16,14 @@ static struct timespec timespec_of(uint64_t ns)
                                .tv_nsec = (long)(ns % 1000000000) };
 }
 
-uint64_t prof__thread_time(pid_t tid)
+bool prof__thread_time(pid_t tid, uint64_t *ret_ns)
 {
-    return (uint64_t)prof__clock_ns(prof__thread_clock(tid));
+    struct timespec t;
+
+    if (clock_gettime(prof__thread_clock(tid), &t) != 0)
+        return false;
+    *ret_ns = (uint64_t)t.tv_sec * 1000000000 + (uint64_t)t.tv_nsec;
+    return true;
 }
 
 int prof__thread_timer_make(pid_t tid, int signal, void *value)

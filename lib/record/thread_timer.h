@@ -29,8 +29,8 @@ static inline clockid_t prof__thread_clock(pid_t tid)
     return (clockid_t)(~(unsigned)tid << 3 | 6);
 }
 
-/* CPU time that the thread has used, in ns; 0: it is no more. */
-uint64_t prof__thread_time(pid_t tid);
+/* CPU time that the thread has used. False: it is no more. */
+bool prof__thread_time(pid_t tid, uint64_t *ret_ns);
 
 /* A timer for that thread, not yet set, whose signal carries `value`. Its id, or a negative errno:
  * -EAGAIN (no more signals may be queued, RLIMIT_SIGPENDING), -EPERM, -ENOSYS (a seccomp filter),

@@ -33,6 +33,9 @@ enum prof__pseudo {
     PROF__PC_NO_STACK,      /* [no stack] */
     PROF__PC_ENDED,         /* [thread ended before its sample] */
     PROF__PC_FOREIGN,       /* [thread not made by libc] */
+    PROF__PC_BLOCKED,       /* [thread blocks SIGPROF] */
+    PROF__PC_NO_TIMER,      /* [thread without a timer] */
+    PROF__PC_UNSEEN,        /* [threads too brief to be seen] */
     PROF__PC_PSEUDO_END,
 };
 

@@ -49,6 +49,37 @@ static double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
+static double clock_of(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* Threads that no look has met have used what is missing in the others' clocks. */
+static void check_all_is_told(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    double used = -clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    for (double end = now() + 2; now() < end;) {
+        pthread_t brief;
+
+        pthread_create(&brief, NULL, thread_main, (void *)2);
+        pthread_join(brief, NULL);
+    }
+    used += clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK_BETWEEN((double)text_profile_sum(&text, NULL) / 100, used * 0.95 - 0.02,
+                  used * 1.05 + 0.02, "seconds of all threads");
+    CHECK(text_profile_sum(&text, "[threads too brief to be seen]") > 0, "of some only the time");
+    text_profile_free(&text);
+    prof_window_close(w);
+}
+
 int main(void)
 {
     struct prof_window *w = NULL;
@@ -77,6 +108,7 @@ int main(void)
     CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
     CHECK(text_profile_sum(&text, "before_it") >= got, "a thread that was there before");
     text_profile_free(&text);
+    check_all_is_told(); /* with this window open: the others are known */
     CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
     /* ThreadSanitizer has one of its own. */
     CHECK_INT(text_profile_sum(&text, NULL) - text_profile_sum(&text, "BackgroundThread"), 3,

@@ -442,6 +442,7 @@ static const struct {
     CALL(getdents64),
     CALL(getpid),
     CALL(getrandom),
+    CALL(get_robust_list),
     CALL(getrusage),
     CALL(gettid),
     CALL(lseek),

@@ -1,0 +1,376 @@
+/*
+ * cpu_account.c - the CPU profile adds up to what the threads' own clocks say, whatever they do.
+ *
+ * Threads that hold signals off, always, from some time on, or every other millisecond; threads of
+ * some microseconds, and of a millisecond; windows that begin in the middle. Of none is time lost,
+ * and none is counted twice; what no sample could be taken of is told by a frame that says why,
+ * together with the function that the thread began with, and by a comment. And none of it is a
+ * reason to refuse a profile.
+ */
+#include <errno.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <signal.h>
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <time.h>
+#include <unistd.h>
+
+#include "burn.h"
+#include "check.h"
+#include "long_run.h"
+#include "text_profile.h"
+
+#define BLOCKS "[thread blocks SIGPROF]"
+
+static atomic_int stop, ready;
+
+static double clock_of(clockid_t clock)
+{
+    struct timespec t;
+
+    clock_gettime(clock, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+/* 5 %, and a sample at either end. */
+static void check_seconds(double got, double used, const char *what)
+{
+    MEASURED("%s: %.3f s by the clock, %.3f s by the profile", what, used, got);
+    CHECK_BETWEEN(got, used * 0.95 - 0.021, used * 1.05 + 0.021, what);
+}
+
+static void set_blocked(bool blocked)
+{
+    sigset_t all;
+
+    sigfillset(&all);
+    pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &all, NULL);
+}
+
+/* --- threads that hold signals off ----------------------------------------------------------- */
+
+__attribute__((noinline)) static void always(void)
+{
+    set_blocked(true);
+    while (!atomic_load(&stop))
+        burn(0.001);
+}
+
+__attribute__((noinline)) static void by_turns(void)
+{
+    while (!atomic_load(&stop)) {
+        set_blocked(true);
+        burn(0.001);
+        set_blocked(false);
+        burn(0.001);
+    }
+}
+
+__attribute__((noinline)) static void from_then_on(void)
+{
+    burn(0.1);
+    always();
+}
+
+/* It waits now and then: what it did before it slept is told of as well. */
+__attribute__((noinline)) static void with_pauses(void)
+{
+    const struct timespec pause = { 0, 1000000 };
+
+    set_blocked(true);
+    while (!atomic_load(&stop)) {
+        burn(0.001);
+        nanosleep(&pause, NULL);
+    }
+}
+
+struct holder {
+    const char *name;
+    void (*work)(void);
+    bool before; /* it is there before the window */
+    double used; /* in the window */
+    pthread_t thread;
+};
+
+static void hold(struct holder *h)
+{
+    prof_labels_push("holder", h->name);
+    h->used = -clock_of(CLOCK_THREAD_CPUTIME_ID);
+    atomic_fetch_add(&ready, 1);
+    h->work();
+    h->used += clock_of(CLOCK_THREAD_CPUTIME_ID);
+    prof_labels_pop();
+}
+
+/* Functions of their own to begin with. */
+static void *run_always(void *h)
+{
+    hold(h);
+    return NULL;
+}
+
+static void *run_by_turns(void *h)
+{
+    hold(h);
+    return NULL;
+}
+
+static void *run_from_then_on(void *h)
+{
+    hold(h);
+    return NULL;
+}
+
+static void *run_with_pauses(void *h)
+{
+    hold(h);
+    return NULL;
+}
+
+static void test_threads_that_hold_signals_off(void)
+{
+    static struct holder holders[] = {
+        { "always before", always, true, 0, 0 },     { "by turns", by_turns, true, 0, 0 },
+        { "always during", always, false, 0, 0 },    { "from then on", from_then_on, false, 0, 0 },
+        { "with pauses", with_pauses, false, 0, 0 },
+    };
+    static void *(*const run[])(void *) = { run_always, run_by_turns, run_always, run_from_then_on,
+                                            run_with_pauses };
+    enum { HOLDERS = sizeof(holders) / sizeof(holders[0]) };
+    struct prof_window *w = NULL;
+    struct text_profile text;
+
+    atomic_store(&stop, 0);
+    atomic_store(&ready, 0);
+    for (int i = 0; i < HOLDERS; i++)
+        if (holders[i].before)
+            pthread_create(&holders[i].thread, NULL, run[i], &holders[i]);
+    while (atomic_load(&ready) < 2)
+        usleep(1000);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    double first = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    for (int i = 0; i < HOLDERS; i++) {
+        clockid_t clock;
+
+        if (!holders[i].before) {
+            pthread_create(&holders[i].thread, NULL, run[i], &holders[i]);
+            continue;
+        }
+        pthread_getcpuclockid(holders[i].thread, &clock);
+        holders[i].used = -clock_of(clock);
+    }
+    for (long i = 0; i < long_run(30, 300); i++)
+        usleep(100000);
+    atomic_store(&stop, 1);
+    for (int i = 0; i < HOLDERS; i++)
+        pthread_join(holders[i].thread, NULL);
+    double used = clock_of(CLOCK_PROCESS_CPUTIME_ID) - first;
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    prof_window_close(w);
+
+    for (int i = 0; i < HOLDERS; i++) {
+        char label[64];
+
+        snprintf(label, sizeof(label), "\"holder\":\"%s\"", holders[i].name);
+        check_seconds((double)text_profile_sum(&text, label) / 100, holders[i].used,
+                      holders[i].name);
+    }
+    check_seconds((double)text_profile_sum(&text, NULL) / 100, used, "all of the process");
+    CHECK(text_profile_sum_of(&text, BLOCKS, "run_always", 1) > 0,
+          "what always blocks is told with the function that the thread began with");
+    CHECK(text_profile_sum_of(&text, BLOCKS, "run_from_then_on", 1) > 0, "the same");
+    CHECK(text_profile_sum_of(&text, "by_turns", "run_by_turns", 0) > 0,
+          "what is open half of the time has stacks");
+    CHECK(strstr(text.text, "threads block SIGPROF") != NULL, "a comment says so: %.400s",
+          text.text);
+    text_profile_free(&text);
+}
+
+/* A thread in sigwait() blocks signals, and has nothing to tell. */
+static void *only_waits(void *arg)
+{
+    sigset_t usr2;
+    int sig;
+
+    sigemptyset(&usr2);
+    sigaddset(&usr2, SIGUSR2);
+    set_blocked(true);
+    atomic_fetch_add(&ready, 1);
+    sigwait(&usr2, &sig);
+    return arg;
+}
+
+static void test_threads_that_only_wait_are_not_worth_a_word(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    pthread_t t;
+
+    atomic_store(&ready, 0);
+    pthread_create(&t, NULL, only_waits, NULL);
+    while (atomic_load(&ready) < 1)
+        usleep(1000);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    burn(0.1);
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    CHECK(strstr(text.text, "SIGPROF") == NULL, "no word of it: %.400s", text.text);
+    text_profile_free(&text);
+    prof_window_close(w);
+    pthread_kill(t, SIGUSR2);
+    pthread_join(t, NULL);
+}
+
+static void test_a_window_has_only_its_own(void)
+{
+    struct holder h = { "window", always, true, 0, 0 };
+    struct prof_window *outer = NULL, *inner = NULL;
+    struct text_profile text;
+    clockid_t clock;
+
+    atomic_store(&stop, 0);
+    atomic_store(&ready, 0);
+    pthread_create(&h.thread, NULL, run_always, &h);
+    while (atomic_load(&ready) < 1)
+        usleep(1000);
+    pthread_getcpuclockid(h.thread, &clock);
+    CHECK_INT(prof_window_open("profile", &outer), 0, prof_last_error());
+    double from_outer = clock_of(clock);
+    while (clock_of(clock) - from_outer < 0.5)
+        usleep(10000);
+    CHECK_INT(prof_window_open("profile", &inner), 0, prof_last_error());
+    double from_inner = clock_of(clock);
+    while (clock_of(clock) - from_inner < 0.3)
+        usleep(10000);
+    CHECK_INT(text_profile_window(&text, inner), 0, prof_last_error());
+    check_seconds((double)text_profile_sum(&text, BLOCKS) / 100, clock_of(clock) - from_inner,
+                  "the window that began in the middle");
+    text_profile_free(&text);
+    CHECK_INT(text_profile_window(&text, outer), 0, prof_last_error());
+    check_seconds((double)text_profile_sum(&text, BLOCKS) / 100, clock_of(clock) - from_outer,
+                  "the window around it");
+    text_profile_free(&text);
+    prof_window_close(inner);
+    prof_window_close(outer);
+    atomic_store(&stop, 1);
+    pthread_join(h.thread, NULL);
+}
+
+/* --- threads that do not live long ----------------------------------------------------------- */
+
+static _Atomic long brief_ns;
+
+static void add_own_time(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t);
+    atomic_fetch_add(&brief_ns, t.tv_sec * 1000000000 + t.tv_nsec);
+}
+
+static void *some_microseconds(void *arg)
+{
+    for (int i = 0; i < 1000; i++)
+        burn_sink += i;
+    add_own_time();
+    return arg;
+}
+
+static void *a_millisecond(void *arg)
+{
+    burn(0.001);
+    add_own_time();
+    return arg;
+}
+
+static void live_briefly(void *(*life)(void *), long lives, const char *name, const char *function)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    char label[64];
+
+    atomic_store(&brief_ns, 0);
+    snprintf(label, sizeof(label), "\"life\":\"%s\"", name);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    double first = clock_of(CLOCK_PROCESS_CPUTIME_ID);
+    prof_labels_push("life", name);
+    for (long i = 0; i < lives; i++) {
+        pthread_t t;
+
+        pthread_create(&t, NULL, life, NULL);
+        pthread_join(t, NULL);
+    }
+    prof_labels_pop();
+    double used = clock_of(CLOCK_PROCESS_CPUTIME_ID) - first;
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    prof_window_close(w);
+    /* The maker has the label, too. */
+    long all =
+        text_profile_sum(&text, label) - text_profile_sum_of(&text, label, "live_briefly", 0);
+    /* What libc and libprof do at its end counts for the thread, too: a microsecond, of few. */
+    double own = (double)atomic_load(&brief_ns) / 1e9;
+    MEASURED("%s: %.3f s by the clock, %.3f s by the profile", name, own, (double)all / 100);
+    CHECK_BETWEEN((double)all / 100, own * 0.95 - 0.031, own * 1.15 + 0.031, name);
+    check_seconds((double)text_profile_sum(&text, NULL) / 100, used, "all of the process");
+    CHECK(text_profile_sum_of(&text, label, function, 0) >= all * 9 / 10,
+          "%s: %ld of %ld are the function's", name, text_profile_sum_of(&text, label, function, 0),
+          all);
+    text_profile_free(&text);
+}
+
+/* --- profiles of a program that has no other threads ------------------------------------------ */
+
+static void *makes_threads(void *arg)
+{
+    while (!atomic_load(&stop)) {
+        pthread_t t[8];
+
+        for (int i = 0; i < 8; i++)
+            pthread_create(&t[i], NULL, some_microseconds, NULL);
+        for (int i = 0; i < 8; i++)
+            pthread_join(t[i], NULL);
+    }
+    return arg;
+}
+
+static void test_short_lives_are_no_reason_to_refuse(void)
+{
+    const struct timespec a_moment = { 0, 1000000 };
+    int opened = 0, tries = (int)long_run(1000, 5000);
+    sigset_t prof;
+    pthread_t t;
+
+    atomic_store(&stop, 0);
+    pthread_create(&t, NULL, makes_threads, NULL);
+    sigemptyset(&prof);
+    sigaddset(&prof, SIGPROF);
+    pthread_sigmask(SIG_BLOCK, &prof, NULL);
+    for (int i = 0; i < tries; i++) {
+        struct prof_window *w = NULL;
+
+        if (prof_window_open("profile", &w) == 0) {
+            opened++;
+            nanosleep(&a_moment, NULL);
+        } else if (opened == i) {
+            printf("%s\n", prof_last_error());
+        }
+        prof_window_close(w);
+    }
+    CHECK_INT(opened, tries, "profiles");
+    pthread_sigmask(SIG_UNBLOCK, &prof, NULL);
+    atomic_store(&stop, 1);
+    pthread_join(t, NULL);
+}
+
+int main(void)
+{
+    alarm((unsigned)long_run(120, 280));
+    test_threads_that_hold_signals_off();
+    test_threads_that_only_wait_are_not_worth_a_word();
+    test_a_window_has_only_its_own();
+    live_briefly(some_microseconds, long_run(30000, 200000), "some microseconds",
+                 "some_microseconds");
+    live_briefly(a_millisecond, long_run(1000, 10000), "a millisecond", "a_millisecond");
+    test_short_lives_are_no_reason_to_refuse();
+    return check_report();
+}
