@@ -35,4 +35,8 @@ extern const size_t prof__context_at;
 /* All registers, from those words. Context: signal. */
 void prof__registers_from_context(struct prof__registers *regs, const uintptr_t *words);
 
+/* The stack pointer of what a signal interrupted: `ucontext` is the handler's third argument.
+ * Context: signal. */
+uintptr_t prof__context_sp(const void *ucontext);
+
 #endif

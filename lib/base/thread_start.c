@@ -15,6 +15,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/task.h"
 
 enum {
@@ -80,10 +81,8 @@ uintptr_t prof__thread_start_of(pid_t tid)
     uintptr_t function = 0;
     pid_t id = 0;
 
-    if (!head || prof__memory_read(descriptor + (known & 0xffff), &id, sizeof(id)) != sizeof(id) ||
-        id != tid ||
-        prof__memory_read(descriptor + (known >> 32), &function, sizeof(function)) !=
-            sizeof(function))
+    if (!head || prof__memory_get(descriptor + (known & 0xffff), &id, sizeof(id)) != 0 ||
+        id != tid || prof__memory_get(descriptor + (known >> 32), &function, sizeof(function)) != 0)
         return 0;
     return function;
 }

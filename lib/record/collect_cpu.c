@@ -30,9 +30,9 @@
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
-#include <ucontext.h>
 #include <unistd.h>
 
+#include "arch/registers.h"
 #include "arch/thread.h"
 #include "base/error.h"
 #include "base/lock.h"
@@ -90,11 +90,6 @@ static void add_sample(const uintptr_t *pcs, size_t n, uint32_t labels, int64_t 
         atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
 }
 
-static uintptr_t interrupted_sp(const void *ucontext)
-{
-    return (uintptr_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RSP];
-}
-
 static void sample(void *ucontext, int64_t samples)
 {
     static const uintptr_t at_work = PROF__PC_PROFILER;
@@ -105,7 +100,7 @@ static void sample(void *ucontext, int64_t samples)
         return;
     /* What it interrupted may be the profiler, whose own frames are nobody's business; unless a
      * longjmp() has left it long ago (thread.h). */
-    if (before && interrupted_sp(ucontext) < before) {
+    if (before && prof__context_sp(ucontext) < before) {
         add_sample(&at_work, 1, t->labels, samples);
         return;
     }

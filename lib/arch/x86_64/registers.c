@@ -21,3 +21,8 @@ void prof__registers_from_context(struct prof__registers *regs, const uintptr_t 
     regs->pc = words[REG_RIP];
     regs->known = PROF__KNOWN_ALL;
 }
+
+uintptr_t prof__context_sp(const void *ucontext)
+{
+    return (uintptr_t)((const ucontext_t *)ucontext)->uc_mcontext.gregs[REG_RSP];
+}
