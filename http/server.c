@@ -9,7 +9,8 @@
  *                 nothing of the program's. A program that closes every descriptor does not hit
  *                 ours, nor do we keep its pipes open; children inherit nothing of us, by fork or
  *                 by exec. Even listening is done there, and its errors carried back. Where the
- *                 kernel or a filter refuses, close-on-exec and a fork handler stand in
+ *                 kernel or a filter refuses, or the process has a library that remembers numbers
+ *                 (libunwind), close-on-exec and a fork handler stand in
  *   profiles      it is in none of them
  *
  * Two threads meet here, the program's and the server's; `control` is all they share. The server
@@ -114,10 +115,16 @@ static int close_fds(unsigned first, unsigned last, bool unshare)
  * second table is full of races. */
 extern void __tsan_init(void) __attribute__((weak));
 
+/* There where libunwind is. It has one pipe for the process and remembers its two numbers. An
+ * allocator that takes stacks with it, as tcmalloc does, takes some in our thread too: in a table
+ * of ours it would meet our sockets at these numbers, close them, and remember new ones, which are
+ * files of the program's in all other threads. */
+extern unsigned long _U_dyn_info_list_addr(void) __attribute__((weak));
+
 /* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none). */
 static bool leave_descriptor_table(int keep)
 {
-    if (__tsan_init)
+    if (__tsan_init || _U_dyn_info_list_addr)
         return false;
     if (keep < 0)
         return close_fds(0, ~0U, true) == 0;
