@@ -139,6 +139,130 @@ static void test_nothing_is_read_far_away(void)
     }
 }
 
+/* --- all that tables can say -------------------------------------------------------------------
+ */
+
+/* Never run. Each nop has a row of its own; the numbers are DWARF's (6.4.2, 2.5). */
+__asm__(".pushsection .text\n"
+        "odd_frames:\n"
+        ".cfi_startproc\n"
+        "nop\n" /* 0: as a call leaves it */
+        ".cfi_def_cfa_offset 4096\n.cfi_offset %rbp, -64\n.cfi_offset %r15, -32760\n"
+        "nop\n" /* 1: a large frame */
+        ".cfi_remember_state\n.cfi_def_cfa %rbp, 16\n.cfi_restore %rbp\n"
+        "nop\n" /* 2: rbp */
+        ".cfi_restore_state\n"
+        "nop\n" /* 3: as 1 */
+        ".cfi_offset %rbx, -32768\n"
+        "nop\n" /* 4: saved too far away for a rule */
+        ".cfi_restore %rbx\n.cfi_restore %r15\n.cfi_restore %rbp\n.cfi_def_cfa %r10, 0\n"
+        "nop\n"                                            /* 5: another register */
+        ".cfi_escape 0x0f, 3, 0x76, 0x78, 0x06\n"          /* CFA: *(rbp - 8) */
+        ".cfi_escape 0x10, 3, 2, 0x76, 0x70\n"             /* rbx at rbp - 16 */
+        ".cfi_escape 0x10, 6, 2, 0x76, 0x00\n"             /* rbp at rbp */
+        "nop\n"                                            /* 6: an aligned frame */
+        ".cfi_restore %rbx\n.cfi_restore %rbp\n"           /* */
+        ".cfi_escape 0x0f, 6, 0x77, 0x98, 1, 6, 0x23, 8\n" /* CFA: *(rsp + 152) + 8 */
+        ".cfi_offset %rbx, -16\n"
+        "nop\n" /* 7: what rsp was, kept on the stack */
+        ".cfi_def_cfa %rbp, 32\n.cfi_escape 0x10, 3, 2, 0x76, 0x70\n"
+        "nop\n" /* 8: at rbp - 16 is 6 words below the CFA */
+        ".cfi_escape 0x0f, 2, 0x91, 0\n"
+        "nop\n" /* 9: relative to what is no register */
+        ".cfi_def_cfa %rsp, 16\n.cfi_register %rip, %rcx\n"
+        "nop\n" /* 10: the return address in a register */
+        ".cfi_offset %rip, -8\n.cfi_escape 0x16, 7, 2, 0x77, 8\n"
+        "nop\n" /* 11: another stack pointer than the CFA */
+        ".cfi_escape 0x14, 7, 0\n.cfi_escape 0x10, 12, 3, 0x12, 0x22, 0x06\n"
+        "nop\n" /* 12: r12 where nobody can say */
+        ".cfi_undefined %rip\n"
+        "nop\n" /* 13: the end */
+        ".cfi_endproc\n"
+        ".balign 16\n"
+        "odd_stub:\n"
+        ".cfi_startproc\n" /* CFA: rsp + 8 + ((rip & 15) >= 11) * 8, as in linkers' stubs */
+        ".cfi_escape 0x0f, 11, 0x77, 8, 0x80, 0, 0x3f, 0x1a, 0x3b, 0x2a, 0x33, 0x24, 0x22\n"
+        ".skip 16, 0x90\n"
+        ".cfi_endproc\n"
+        ".popsection");
+extern const char odd_frames[], odd_stub[];
+
+static void test_all_that_tables_say(void)
+{
+    enum { SP = 7, FP = 6, R10 = 10, LOST = PROF__SAVE_LOST };
+    static const struct {
+        enum prof__rule_kind kind;
+        unsigned base;
+        int64_t offset, more;
+        unsigned fp, rbx, r12, r15;
+    } want[] = {
+        { PROF__RULE_SP, SP, 8, 0, 1, 1, 1, 1 },
+        { PROF__RULE_SP, SP, 4096, 0, 8, 1, 1, 4095 },
+        { PROF__RULE_FP, FP, 16, 0, 1, 1, 1, 4095 },
+        { PROF__RULE_SP, SP, 4096, 0, 8, 1, 1, 4095 },
+        { PROF__RULE_SP, SP, 4096, 0, 8, LOST, 1, 4095 },
+        { PROF__RULE_BASE, R10, 0, 0, 1, 1, 1, 1 },
+        { PROF__RULE_ALIGNED, FP, -8, 0, 2048, 2046, 1, 1 },
+        { PROF__RULE_DEREF, SP, 152, 8, 1, 2, 1, 1 },
+        { PROF__RULE_FP, FP, 32, 0, 1, 6, 1, 1 },
+        { PROF__RULE_LOST },
+        { PROF__RULE_LOST },
+        { PROF__RULE_LOST },
+        { PROF__RULE_SP, SP, 16, 0, 1, LOST, LOST, 1 },
+        { PROF__RULE_END },
+    };
+    struct prof__object o;
+    struct prof__rule r;
+    char what[16];
+
+    if (!prof__object_find((uintptr_t)odd_frames, true, &o)) {
+        CHECK(false, "the program is not known");
+        return;
+    }
+    for (unsigned i = 0; i < ARRAY_LEN(want); i++) {
+        compile((uintptr_t)odd_frames + i, &o, &r);
+        snprintf(what, sizeof(what), "row %u", i);
+        CHECK_INT(prof__rule_kind(r.step), want[i].kind, what);
+        if (prof__rule_kind(r.step) > PROF__RULE_ALIGNED)
+            continue;
+        CHECK_INT(prof__rule_base(r.step), want[i].base, what);
+        CHECK_INT(prof__rule_offset(r.step), want[i].offset, what);
+        CHECK_INT(prof__rule_more(r.step), want[i].more, what);
+        CHECK_INT(prof__rule_fp(r.step), want[i].fp, what);
+        CHECK_INT(r.saves & 0xfff, want[i].rbx, what);
+        CHECK_INT(r.saves >> 12 & 0xfff, want[i].r12, what);
+        CHECK_INT(r.saves >> 48 & 0xfff, want[i].r15, what);
+    }
+    for (unsigned i = 0; i < 16; i++) {
+        compile((uintptr_t)odd_stub + i, &o, &r);
+        CHECK_INT(prof__rule_kind(r.step), PROF__RULE_SP, "a stub");
+        CHECK_INT(prof__rule_offset(r.step), i >= 11 ? 16 : 8, "before and after it has pushed");
+    }
+}
+
+/* What nobody holds is read through the kernel, and says the same. */
+static void test_both_ways_to_read_agree(void)
+{
+    uint64_t seed = 5;
+    struct prof__object o;
+    struct prof__rule held, foreign;
+    unsigned different = 0, rules = 0;
+
+    if (!find_libc(&o))
+        return;
+    o.permanent = false;
+    for (int i = 0; i < 3000; i++) {
+        uintptr_t pc = o.start + prof__random(&seed) % o.size;
+
+        compile(pc, &o, &held);
+        prof__compile(pc, true, &o, PROF__READ_FOREIGN, &foreign);
+        different += held.step != foreign.step || held.saves != foreign.saves;
+        rules += prof__rule_kind(held.step) <= PROF__RULE_ALIGNED;
+    }
+    CHECK_INT(different, 0, "rules that differ");
+    CHECK(rules > 1000, "%u rules", rules);
+}
+
 /* --- damage ----------------------------------------------------------------------------------- */
 
 /* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
@@ -234,6 +358,8 @@ int main(void)
     prof__stack_init();
     test_it_allocates_and_looks_for_nothing();
     test_nothing_is_read_far_away();
+    test_all_that_tables_say();
+    test_both_ways_to_read_agree();
     test_damaged_tables_are_survived();
     test_objects_without_a_table();
     return check_report();
