@@ -38,6 +38,7 @@
 
 #define CACHE_MAX  ((size_t)32 << 20) /* bytes */
 #define DWARF_NS   4000000000         /* for debug information in one request; then ... */
+#define RETRY_NS   60000000000        /* until it is tried again when nothing came of it */
 #define SYMBOLS_NS 1000000000         /* ... so long for symbol tables, and then no more */
 
 /* A string stored once for each object, and where the request at work has its copy. */
@@ -72,7 +73,9 @@ struct object {
     uint8_t build_id_size;
     uint64_t inode; /* with the path, where there is no build id */
     const char *path;
-    uint64_t request;  /* the last one that used it */
+    uint64_t request;  /* the last one that used it, */
+    uint64_t place;    /* and where it first met it there: the program comes before libraries */
+    int64_t retry_ns;  /* answers that lack something are not asked for again before that */
     bool forget;       /* at the end of this request */
     bool is_noted;     /* while notes are taken */
     bool is_described; /* what follows is known */
@@ -193,6 +196,8 @@ static struct object *object_get(struct request *rq, const struct prof__module *
         return NULL;
     o->next = objects;
     objects = o;
+    if (o->request != rq->number)
+        o->place = m->start;
     o->request = rq->number;
     rq->last_module = m;
     rq->last_object = o;
@@ -321,6 +326,7 @@ static int copy_text(struct request *rq, struct text *t, const char **ret_text)
 /* Copy an answer to where the caller will look for it. */
 static int answer_copy(struct request *rq, const struct answer *answer, size_t index)
 {
+    rq->is_late |= answer->is_provisional;
     struct prof__line *line = prof__arena_array(rq->out, answer->n_lines, sizeof(*line));
 
     if (!line)
@@ -516,7 +522,7 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     for (size_t i = 0; i < n; i++)
         if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
             q[n_queries++].address = missing[i].address;
-    int64_t start_ns = thread_cpu_ns();
+    int64_t start_ns = prof__monotonic_ns(), start_cpu_ns = thread_cpu_ns();
     r = read_files(&f, rq->until_ns, q, n_queries, &found);
     if (!found)
         o->forget = true;
@@ -524,11 +530,12 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
         n_unfinished += q[i].unfinished;
     if (n_unfinished == 0)
         keep_notes(o, &f);
-    else
-        rq->is_late = true;
-    /* Where that took most of the time, it will not go better next time; but where the machine was
-     * too busy for us, or others took the time, it may. */
-    bool is_hopeless = n_unfinished == n_queries && thread_cpu_ns() - start_ns > DWARF_NS / 2;
+    /* It has had most of the time, and nothing came of it. If it worked all the while it will not
+     * go better next time; if the machine was too busy for us it may, but not at once. */
+    int64_t end_ns = prof__monotonic_ns();
+    bool is_vain = n_unfinished == n_queries && end_ns - start_ns > DWARF_NS / 2;
+    bool is_hopeless = is_vain && thread_cpu_ns() - start_cpu_ns > DWARF_NS / 2;
+    o->retry_ns = is_vain ? end_ns + RETRY_NS : 0;
     for (size_t i = 0; i < n_queries && is_hopeless; i++)
         q[i].unfinished = false;
     for (size_t i = 0, j = 0; i < n_queries && r == 0; i++) {
@@ -548,7 +555,7 @@ static int missing_order(const void *a, const void *b)
     const struct missing *x = a, *y = b;
 
     if (x->object != y->object)
-        return x->object < y->object ? -1 : 1;
+        return x->object->place < y->object->place ? -1 : 1;
     return (x->address > y->address) - (x->address < y->address);
 }
 
@@ -557,6 +564,7 @@ static int answer_all(struct request *rq, size_t n)
 {
     struct prof__arena a = { 0 };
     struct missing *missing = prof__arena_array(&a, n, sizeof(*missing));
+    int64_t now_ns = prof__monotonic_ns();
     size_t n_missing = 0;
     int r = missing ? 0 : -ENOMEM;
 
@@ -571,11 +579,11 @@ static int answer_all(struct request *rq, size_t n)
 
         if (!o)
             r = -ENOMEM;
-        else if (answer->address && !answer->is_provisional)
-            r = answer_copy(rq, answer, i);
-        else
+        else if (!answer->address || (answer->is_provisional && o->retry_ns <= now_ns))
             missing[n_missing++] =
                 (struct missing) { .object = o, .address = address, .index = (uint32_t)i };
+        else
+            r = answer_copy(rq, answer, i);
     }
     if (r == 0)
         qsort(missing, n_missing, sizeof(*missing), missing_order);

@@ -10,6 +10,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <unistd.h>
+#include <zlib.h>
 
 #include "check.h"
 #include "symbol/deadline.h"
@@ -17,6 +18,7 @@
 #include "symbol/elf_file.h"
 #include "symbol/symbol_query.h"
 #include "symbol/symbolize.h"
+#include "temp_dir.h"
 
 #define MS INT64_C(1000000)
 
@@ -84,6 +86,80 @@ static void test_what_time_allows(const char *path)
 
     CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 0, &s, NULL), 0, "again");
     CHECK(s.n >= 1 && s.line[s.n - 1].file, "and what is known needs no time");
+    prof__arena_free(&a);
+}
+
+/* --- a section that takes long to decompress -------------------------------------------------- */
+
+enum { INFLATED = 250 << 20 };
+
+/* So many zeros, as zlib packs them. */
+static size_t pack_zeros(char *to, size_t size)
+{
+    static char zeros[1 << 20];
+    z_stream z = { .next_out = (Bytef *)to, .avail_out = (uInt)size };
+
+    deflateInit(&z, 1);
+    for (size_t done = 0; done < INFLATED; done += sizeof(zeros)) {
+        z.next_in = (Bytef *)zeros;
+        z.avail_in = sizeof(zeros);
+        deflate(&z, done + sizeof(zeros) < INFLATED ? Z_NO_FLUSH : Z_FINISH);
+    }
+    deflateEnd(&z);
+    return z.total_out;
+}
+
+/* A file with nothing but that as its debug information. */
+static void write_packed(const char *path)
+{
+    static const char names[] = "\0.debug_info\0.debug_abbrev\0.shstrtab";
+    static struct {
+        Elf64_Ehdr elf;
+        Elf64_Shdr section[4];
+        char names[64], abbrev[8];
+        Elf64_Chdr packed;
+        char zeros[4 << 20];
+    } f;
+    size_t size = pack_zeros(f.zeros, sizeof(f.zeros));
+
+    memcpy(f.elf.e_ident, ELFMAG, SELFMAG);
+    f.elf.e_ident[EI_CLASS] = ELFCLASS64;
+    f.elf.e_ident[EI_DATA] = ELFDATA2LSB;
+    f.elf.e_machine = EM_X86_64;
+    f.elf.e_shoff = offsetof(__typeof__(f), section);
+    f.elf.e_shentsize = sizeof(f.section[0]);
+    f.elf.e_shnum = 4;
+    f.elf.e_shstrndx = 3;
+    memcpy(f.names, names, sizeof(names));
+    f.packed = (Elf64_Chdr) { .ch_type = ELFCOMPRESS_ZLIB, .ch_size = INFLATED, .ch_addralign = 1 };
+    f.section[1] = (Elf64_Shdr) { .sh_name = 1,
+                                  .sh_type = SHT_PROGBITS,
+                                  .sh_flags = SHF_COMPRESSED,
+                                  .sh_offset = offsetof(__typeof__(f), packed),
+                                  .sh_size = sizeof(f.packed) + size };
+    f.section[2] = (Elf64_Shdr) { .sh_name = 13,
+                                  .sh_type = SHT_PROGBITS,
+                                  .sh_offset = offsetof(__typeof__(f), abbrev),
+                                  .sh_size = sizeof(f.abbrev) };
+    f.section[3] = (Elf64_Shdr) { .sh_name = 27,
+                                  .sh_type = SHT_STRTAB,
+                                  .sh_offset = offsetof(__typeof__(f), names),
+                                  .sh_size = sizeof(names) };
+    CHECK(write_whole(path, (const char *)&f, offsetof(__typeof__(f), zeros) + size), "%s", path);
+}
+
+static void test_decompressing_ends_in_time(void)
+{
+    struct prof__arena a = { 0 };
+    const char *path = temp_path("packed");
+    struct prof__symbols s;
+
+    write_packed(path);
+    struct prof__module m = module_of(path);
+    struct prof__lookup lookup = { &m, m.bias + 0x1000 };
+    /* What is kept for symbols, and less than decompressing takes on any machine. */
+    int64_t soon = prof__monotonic_ns() + 1010 * MS;
+    CHECK_INT(prof__symbolize_until(&a, &lookup, 1, soon, &s, NULL), 1, "it ends half way");
     prof__arena_free(&a);
 }
 
@@ -221,6 +297,9 @@ int main(int argc, char **argv)
 {
     if (argc != 3)
         return 2;
+    temp_dir_make();
+    test_decompressing_ends_in_time();
+    temp_dir_remove();
     test_what_time_allows(realpath(argv[1], NULL));
     test_what_time_allows(realpath(argv[2], NULL));
     test_another_thread_takes_all_the_time();
