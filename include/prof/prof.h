@@ -137,10 +137,18 @@ PROF_API int prof_profile_status(const struct prof_profile *p, char *buf, size_t
  * should be closed: connections, transactions, locks held. The name shows in the URL; by Go's
  * convention it starts with a path of your own, "example.org/pool.conns".
  *
- * Returns: 0, -EINVAL for an empty name or one with blanks, control characters or quotation marks,
- *          -EEXIST when the name is taken, -ENOMEM. A profile is never freed.
+ * Returns: 0, -EINVAL for an empty name or one with blanks, control characters, quotation marks, or
+ *          a part "." or "..", -EEXIST when the name is taken, by a profile or by what else a
+ * server has there ("cmdline", "ui/x"), -ENOMEM. A profile is never freed.
  */
 PROF_API int prof_profile_new(const char *name, struct prof_profile **ret_profile);
+
+/**
+ * For servers: from now on no profile can be made under that name, nor, if it ends in a slash,
+ * under one that begins with it, since what is asked for there is something else. One that was made
+ * before stays. `name` is kept, not copied. Returns: 0, -EINVAL, -ENOSPC when there are 64.
+ */
+PROF_API int prof_profile_reserve(const char *name);
 
 /**
  * Put `key` (any non-NULL pointer; it is never followed) into the set, under the caller's stack
@@ -259,6 +267,10 @@ PROF_API int prof_cpu_stop(void);
  * Strings are copied: a key up to 128 bytes, a value up to 512, longer ones are cut. Distinct
  * values are kept for ever, 4 MiB of them, so use names of which there are hundreds: a tenant, a
  * kind of request, not its number.
+ *
+ * The key "bytes" is shown as "exported_bytes" where samples have the size of their blocks under
+ * that name (heap, allocs): two values of one key in a sample make some collectors reject the
+ * profile.
  *
  * Each push wants its pop, whatever it returned.
  * Returns: 0, -EINVAL for NULL, an empty key, and keys that begin with "pprof::", which are

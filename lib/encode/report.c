@@ -551,6 +551,13 @@ static int merge_samples(struct builder *b)
     return 0;
 }
 
+/* The program's own label of that name stays, under another: one key has one value in a sample, or
+ * some readers reject the profile. */
+static const char *key_of(const struct prof_profile *p, const char *key)
+{
+    return p->has_sizes && strcmp(key, "bytes") == 0 ? "exported_bytes" : key;
+}
+
 /*
  * The label "bytes" is, as in Go, the size of the blocks: for those of different sizes in one row,
  * that of the first. Not their average, which would change, and with it the identity of the sample
@@ -571,7 +578,8 @@ static int label_samples(struct builder *b)
             return -ENOMEM;
         s->label = label;
         for (size_t k = 0; k < n; k++)
-            label[k] = (struct prof__label) { .key = pair[k].key, .value = pair[k].value };
+            label[k] = (struct prof__label) { .key = key_of(b->profile, pair[k].key),
+                                              .value = pair[k].value };
         if (b->profile->has_sizes)
             label[n++] = (struct prof__label) { .key = "bytes", .number = (int64_t)b->key[i].size };
         s->n_labels = (uint32_t)n;

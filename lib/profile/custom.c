@@ -33,11 +33,13 @@ struct custom {
     char name[];
 };
 
-enum { FIRST_SLOTS = 128, NAME_MAX_BYTES = 200 };
+enum { FIRST_SLOTS = 128, NAME_MAX_BYTES = 200, RESERVED_MAX = 64 };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CUSTOM);
 static struct prof__arena arena; /* the profiles themselves */
 static unsigned n_customs;
+static const char *reserved[RESERVED_MAX];
+static size_t n_reserved;
 
 static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
 {
@@ -57,12 +59,60 @@ static struct custom *custom_of(struct prof_profile *p)
     return p && p->finish == finish ? (struct custom *)p : NULL;
 }
 
-/* --- making one ------------------------------------------------------------------------------ */
+/* --- names ------------------------------------------------------------------------------------ */
+
+static bool is_reserved(const char *name, const char *by)
+{
+    size_t size = strlen(by);
+
+    return size && by[size - 1] == '/' ? strncmp(name, by, size) == 0 : strcmp(name, by) == 0;
+}
+
+int prof_profile_reserve(const char *name)
+{
+    if (!name || !*name)
+        return prof_set_last_error(-EINVAL, "no name given to prof_profile_reserve()");
+    uint64_t mask = prof__lock_masked(&lock);
+    bool has_room = n_reserved < ARRAY_LEN(reserved);
+    if (has_room)
+        reserved[n_reserved++] = name;
+    prof__unlock_masked(&lock, mask);
+    return has_room ? 0 : prof_set_last_error(-ENOSPC, "no room for another reserved name");
+}
+
+static bool is_taken(const char *name)
+{
+    /* What Go's package has beside its profiles. */
+    static const char *const go[] = { "cmdline", "goroutine", "profile", "symbol", "trace" };
+    bool taken = false;
+
+    for (size_t i = 0; i < ARRAY_LEN(go); i++)
+        taken |= strcmp(name, go[i]) == 0;
+    uint64_t mask = prof__lock_masked(&lock);
+    for (size_t i = 0; i < n_reserved; i++)
+        taken |= is_reserved(name, reserved[i]);
+    prof__unlock_masked(&lock, mask);
+    return taken;
+}
+
+/* "." and ".." between slashes: clients take them out of a URL before they ask. */
+static bool has_dots(const char *name)
+{
+    for (;;) {
+        size_t size = strcspn(name, "/");
+
+        if ((size == 1 || size == 2) && strncmp(name, "..", size) == 0)
+            return true;
+        if (!name[size])
+            return false;
+        name += size + 1;
+    }
+}
+
+/* --- making one ------------------------------------------------------------------------------- */
 
 static int check_name(const char *name)
 {
-    static const char *const reserved[] = { "cmdline", "goroutine", "profile", "symbol", "trace" };
-
     if (!name || !*name)
         return prof_set_last_error(-EINVAL, "a profile needs a name");
     if (strlen(name) > NAME_MAX_BYTES)
@@ -72,10 +122,11 @@ static int check_name(const char *name)
         if ((unsigned char)*c <= ' ' || *c == 0x7f || *c == '"')
             return prof_set_last_error(-EINVAL, "a profile's name has no blanks, control "
                                                 "characters or quotation marks");
-    for (size_t i = 0; i < ARRAY_LEN(reserved); i++)
-        if (strcmp(name, reserved[i]) == 0)
-            return prof_set_last_error(-EEXIST, "\"%s\" is taken by an endpoint of that name",
-                                       name);
+    if (has_dots(name))
+        return prof_set_last_error(-EINVAL, "a profile's name has no part \".\" or \"..\", which "
+                                            "no URL keeps");
+    if (is_taken(name))
+        return prof_set_last_error(-EEXIST, "\"%s\" is taken by an endpoint of that name", name);
     return 0;
 }
 
