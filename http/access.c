@@ -3,11 +3,12 @@
  */
 #include "access.h"
 
-#include <arpa/inet.h>
 #include <errno.h>
 #include <stdint.h>
 #include <string.h>
 #include <strings.h>
+
+#include "hosts.h"
 
 #define MAX_CREDENTIALS 2048 /* decoded "user:password" */
 
@@ -86,42 +87,7 @@ bool prof__access_token(const char *token, const char *authorization)
     return false;
 }
 
-bool prof__access_host(const char *host, const char *own_name)
-{
-    unsigned char address[sizeof(struct in6_addr)];
-    char name[256];
-    size_t size = strlen(host);
-    const char *colon = strrchr(host, ':');
-    bool brackets = *host == '[';
-
-    if (brackets) { /* [::1] or [::1]:6060 */
-        const char *close = strchr(host, ']');
-
-        if (!close || (close[1] != '\0' && close[1] != ':'))
-            return false;
-        host++;
-        size = (size_t)(close - host);
-    } else if (colon) {
-        size = (size_t)(colon - host);
-    }
-    if (size == 0 || size >= sizeof(name))
-        return false;
-    memcpy(name, host, size);
-    name[size] = '\0';
-    if (brackets)
-        name[strcspn(name, "%")] = '\0'; /* the zone of a link-local address */
-    if (inet_pton(AF_INET, name, address) == 1 || inet_pton(AF_INET6, name, address) == 1)
-        return true;
-    if (name[size - 1] == '.') /* a fully qualified "localhost." */
-        name[--size] = '\0';
-    if (own_name && strcasecmp(name, own_name) == 0)
-        return true;
-    static const char suffix[] = ".localhost"; /* RFC 6761: never leaves the machine */
-    return strcasecmp(name, suffix + 1) == 0 ||
-           (size >= sizeof(suffix) && strcasecmp(name + size - (sizeof(suffix) - 1), suffix) == 0);
-}
-
-int prof__access_check(const char *token, const char *own_name, const struct prof__caller *caller,
+int prof__access_check(const char *token, const char *hosts, const struct prof__caller *caller,
                        const char **ret_reason)
 {
     if (caller->loopback && caller->fetch_site &&
@@ -140,9 +106,9 @@ int prof__access_check(const char *token, const char *own_name, const struct pro
         *ret_reason = "refused: without a token, only the user of this process may connect";
         return -EPERM;
     }
-    if (caller->loopback && caller->host && !prof__access_host(caller->host, own_name)) {
-        *ret_reason = "refused: over loopback, without a token, Host must be an IP address or "
-                      "localhost";
+    if (!caller->unix_socket && caller->host && !prof__hosts_match(hosts, caller->host)) {
+        *ret_reason = "refused: without a token, Host must be an IP address, localhost, a name of "
+                      "this machine, or one that LIBPROF_HTTP_HOSTS or the option `hosts` allows";
         return -EPERM;
     }
     return 0;

@@ -1,16 +1,17 @@
 /*
  * access.h - who may read the profiles.
  *
- * Three questions, asked before the path is looked at, so that who is refused learns nothing:
+ * Four questions, asked before the path is looked at, so that who is refused learns nothing:
  *
  *   the token      if one is set, as bearer token or as the password of basic authentication,
  *                  which is what `go tool pprof http://user:token@host/` sends
  *   the user       on a Unix socket with no token: ours, or root. The mode of a socket file says
  *                  so already; an abstract name has no mode
  *   the browser    over loopback, every page that somebody opens on this machine can send requests
- *                  here. So none that a browser marks as another site's, and, with no token, no
- *                  foreign Host: a page whose own name was made to point at 127.0.0.1 (DNS
- *                  rebinding) may read the answers, and only its Host gives it away
+ *                  here. So none that a browser marks as another site's
+ *   the name       with no token, wherever the request comes from, no foreign Host: a page whose
+ *                  own name was made to point here may read the answers (hosts.h). No page reaches
+ *                  a Unix socket
  */
 #ifndef PROF_HTTP_ACCESS_H
 #define PROF_HTTP_ACCESS_H
@@ -21,6 +22,7 @@
 /* One request's credentials; NULL for a header that is absent. */
 struct prof__caller {
     bool loopback;     /* reached us over 127.0.0.0/8 or ::1 */
+    bool unix_socket;  /* over a Unix socket */
     bool foreign_user; /* a Unix peer that is neither our user nor root */
     const char *authorization;
     const char *host;       /* Host, or that of the target */
@@ -32,15 +34,12 @@ struct prof__caller {
  * sentence for the client.
  *
  * @param token      what is asked for; NULL: nothing
- * @param own_name   the host name the server was told to listen on, allowed as Host; may be NULL
+ * @param hosts      names allowed as Host besides addresses and localhost, of prof__hosts_list()
  */
-int prof__access_check(const char *token, const char *own_name, const struct prof__caller *caller,
+int prof__access_check(const char *token, const char *hosts, const struct prof__caller *caller,
                        const char **ret_reason);
 
 /* An Authorization header carries the token. Takes the same time for every wrong one. */
 bool prof__access_token(const char *token, const char *authorization);
-
-/* A Host header that names this machine itself: an IP address, localhost, NAME.localhost. */
-bool prof__access_host(const char *host, const char *own_name);
 
 #endif

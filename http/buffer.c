@@ -1,33 +1,68 @@
 /*
- * buffer.c - bytes that grow, by doubling.
+ * buffer.c - bytes that grow, by doubling. Before them in memory stands how many there is room for.
  */
 #include "buffer.h"
 
 #include <errno.h>
+#include <stdalign.h>
 #include <stdarg.h>
+#include <stdatomic.h>
+#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
 #define FIRST_CAPACITY 1024
 
+struct block {
+    size_t capacity;
+    alignas(max_align_t) char data[];
+};
+
+static atomic_size_t held;
+
+/* Relaxed: a number to compare with, and nothing else is read on the strength of it. */
+void prof__buffers_count(size_t size)
+{
+    atomic_fetch_add_explicit(&held, size, memory_order_relaxed);
+}
+
+void prof__buffers_uncount(size_t size)
+{
+    atomic_fetch_sub_explicit(&held, size, memory_order_relaxed);
+}
+
+bool prof__buffers_full(size_t more)
+{
+    size_t now = atomic_load_explicit(&held, memory_order_relaxed);
+
+    return more > PROF__BUFFERS_MAX || now > PROF__BUFFERS_MAX - more;
+}
+
+static struct block *block_of(void *data)
+{
+    return data ? (struct block *)((char *)data - offsetof(struct block, data)) : NULL;
+}
+
 static int reserve(struct prof__buffer *b, size_t more)
 {
     size_t capacity = b->capacity ? b->capacity : FIRST_CAPACITY;
-    char *data = NULL;
+    struct block *block = NULL;
 
     if (b->error)
         return b->error;
     if (more <= b->capacity - b->size)
         return 0;
-    if (more <= (size_t)-1 / 2 - b->size) {
+    if (more <= SIZE_MAX / 4 - b->size) {
         while (capacity < b->size + more)
             capacity *= 2;
-        data = realloc(b->data, capacity);
+        block = realloc(block_of(b->data), sizeof(*block) + capacity);
     }
-    if (!data)
+    if (!block)
         return b->error = -ENOMEM;
-    b->data = data;
+    prof__buffers_count(capacity - b->capacity);
+    block->capacity = capacity;
+    b->data = block->data;
     b->capacity = capacity;
     return 0;
 }
@@ -68,8 +103,24 @@ int prof__buffer_printf(struct prof__buffer *b, const char *format, ...)
     return r;
 }
 
+void *prof__buffer_take(struct prof__buffer *b)
+{
+    void *data = b->data;
+
+    *b = (struct prof__buffer) { 0 };
+    return data;
+}
+
+void prof__buffer_release(void *data)
+{
+    struct block *block = block_of(data);
+
+    if (block)
+        prof__buffers_uncount(block->capacity);
+    free(block);
+}
+
 void prof__buffer_free(struct prof__buffer *b)
 {
-    free(b->data);
-    *b = (struct prof__buffer) { 0 };
+    prof__buffer_release(prof__buffer_take(b));
 }

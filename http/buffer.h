@@ -4,14 +4,20 @@
  * Answers are built whole before the first byte is sent, so that every one has a Content-Length
  * and a failure half way is still an error status. The memory is malloc's, taken by a thread that
  * is hidden from the heap profile.
+ *
+ * What all of them hold together is counted until it is released, so that clients which do not
+ * read their answers cannot take ever more: from PROF__BUFFERS_MAX on, no request begins.
  */
 #ifndef PROF_HTTP_BUFFER_H
 #define PROF_HTTP_BUFFER_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
+#define PROF__BUFFERS_MAX ((size_t)64 * 1024 * 1024)
+
 struct prof__buffer {
-    char *data; /* malloc'ed; NULL while nothing was added */
+    char *data; /* NULL while nothing was added */
     size_t size;
     size_t capacity;
     int error; /* of the first call that failed; all later ones fail likewise */
@@ -27,5 +33,16 @@ int prof__buffer_printf(struct prof__buffer *b, const char *format, ...)
 
 /* Release the memory; the buffer is empty and may be used again. */
 void prof__buffer_free(struct prof__buffer *b);
+
+/* Take the bytes out, for prof__buffer_release(); the buffer is empty. */
+void *prof__buffer_take(struct prof__buffer *b);
+void prof__buffer_release(void *data);
+
+/* Count `size` bytes that somebody else holds for a request, and no longer. Any thread. */
+void prof__buffers_count(size_t size);
+void prof__buffers_uncount(size_t size);
+
+/* There is no room for `more` bytes beside what is held. Any thread. */
+bool prof__buffers_full(size_t more);
 
 #endif

@@ -63,8 +63,7 @@ static int new_socket(int family)
     return fd < 0 ? -errno : fd;
 }
 
-/* Fill in l->name from what the kernel says, which is where port 0 becomes a number, and whether
- * access to it is to be checked. */
+/* Fill in l->name from what the kernel says, which is where port 0 becomes a number. */
 static int find_name(struct prof__listener *l)
 {
     union sockaddr_any addr;
@@ -87,8 +86,7 @@ static int find_name(struct prof__listener *l)
         size_t path = size > offsetof(struct sockaddr_un, sun_path)
                           ? size - offsetof(struct sockaddr_un, sun_path)
                           : 0;
-        l->abstract = path && addr.un.sun_path[0] == '\0';
-        if (l->abstract)
+        if (path && addr.un.sun_path[0] == '\0')
             snprintf(l->name, sizeof(l->name), "unix:@%.*s", (int)path - 1, addr.un.sun_path + 1);
         else
             snprintf(l->name, sizeof(l->name), "unix:%.*s", (int)path, addr.un.sun_path);

@@ -22,7 +22,6 @@ struct prof__socket_file {
 
 struct prof__listener {
     int fd;           /* listening, non-blocking, close-on-exec; -1: none */
-    bool abstract;    /* in the abstract name space, where no file mode keeps others out */
     char name[320];   /* where it listens, in the forms of http.h, the real port filled in */
     char reason[512]; /* one sentence on why opening failed */
     struct prof__socket_file file;

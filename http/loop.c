@@ -1,105 +1,61 @@
 /*
- * loop.c - the server at work: libmicrohttpd in one thread of ours.
+ * loop.c - the server at work, in one thread of ours.
  *
- * libmicrohttpd parses and sends; this file decides when. It runs in "external polling" mode on
- * its epoll descriptor, so the thread, its signals, its descriptors and its clock are ours:
+ * libmicrohttpd parses and sends; this file decides when. So the thread, its signals, its
+ * descriptors and its clock are ours:
  *
- *   wait for any of      libmicrohttpd's epoll descriptor, a client that leaves while its request
- *                        waits, the nearest deadline. With nobody connected that is for ever: an
- *                        idle server never wakes up
- *   expire               every connection has one deadline at any time (struct conn), which is a
- *                        total and not a silence: dripping a byte a second does not extend it
- *   MHD_run              reads, calls on_request(), sends
+ *   wait for any of      a newcomer, a client that sends, takes or leaves, the nearest deadline.
+ *                        With nobody connected that is for ever: an idle server never wakes up
+ *   accept               newcomers, as many as there is room for, and one more
+ *   run                  each connection that has something to do, for one turn
+ *   expire               each whose deadline has come: a wait is over, a dawdler is cut off
+ *   make room            if the house is full, whoever has been silent longest goes
  *
- * A `?seconds=N` request is suspended, costs no thread, and is finished by its deadline. While it
- * is suspended libmicrohttpd does not look at its socket, so we do.
- *
- * What bounds it: max_connections, where a newcomer displaces whoever has been silent longest;
- * 32 KiB of memory a connection while headers come in; 1 MiB of body where one is allowed; the
- * deadlines; and answers are as large as profiles are.
+ * A `?seconds=N` request costs no thread: it waits for its deadline. Long work is cut into turns.
+ * Time in which nobody could be served, since a handler took long or the process stood still,
+ * counts against nobody's deadline.
  */
 #include "loop.h"
 
 #include <errno.h>
 #include <limits.h>
-#include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "access.h"
 #include "clock.h"
+#include "connection.h"
+#include "hosts.h"
 #include "metrics.h"
-#include "peer.h"
-#include "respond.h"
-#include "routes.h"
 
-#define NEVER UINT64_MAX
-
-#define REQUEST_NS       (10 * SECOND_NS) /* from connecting, or the first line, to all headers */
-#define GRACE_NS         (SECOND_NS / 10) /* nobody is shown the door before that */
-#define UPLOAD_NS        (30 * SECOND_NS) /* for the body of a request */
-#define IDLE_NS          (75 * SECOND_NS) /* between requests: scrapers come once a minute */
-#define SEND_NS          (60 * SECOND_NS) /* for an answer, and more for a large one: */
-#define SEND_BYTES_PER_S (16 * 1024)
-#define FAREWELL_NS      (SECOND_NS * 7 / 10) /* to send the last answers when stopping */
-#define PAUSE_MS         50                   /* when connections cannot be accepted */
-
-#define HEADER_MEMORY (32 * 1024) /* the longest request line and headers */
-#define IGNORED_BODY  (64 * 1024) /* bytes of body taken, and ignored, where none belongs */
-
-enum phase {
-    FRESH,     /* connected, nothing asked yet */
-    IDLE,      /* answered, and may ask again */
-    READING,   /* a request line is there, the headers are not */
-    RECEIVING, /* headers are there; the body, if any, is coming in */
-    WAITING,   /* suspended until the deadline */
-    READY,     /* the reply is ready to be queued */
-    SENDING,   /* it is queued */
-    CLOSING,   /* shut down by us; libmicrohttpd is about to notice */
-};
-
-struct conn {
-    struct conn *prev, *next;
-    struct prof__loop *loop;
-    struct MHD_Connection *mhd;
-    int fd;
-    enum phase phase;
-    uint64_t deadline_ns; /* what happens then depends on the phase; see expire() */
-    bool loopback, foreign_user;
-    bool in_flight;   /* a request, and the answer is not yet sent */
-    bool refused;     /* the reply is an error found before the handler's turn */
-    char *raw_target; /* until the exchange takes it */
-    struct prof__exchange exchange;
-};
+#define NEVER       UINT64_MAX
+#define MS_NS       UINT64_C(1000000)
+#define FAREWELL_NS (SECOND_NS * 7 / 10) /* to send the last answers when stopping */
+#define PAUSE_NS    (50 * MS_NS)         /* when connections cannot be accepted */
 
 struct prof__loop {
-    struct MHD_Daemon *daemon;
     struct prof__listener listener;
-    char *token;
-    bool source;          /* source files may be read */
-    const char *own_name; /* the host name of the address; NULL: it has none */
+    struct prof__site site;
+    char *token, *hosts; /* the site's */
     struct prof__address address;
-    int epoll_fd;
+    int watch_fd; /* epoll: tells once of each thing that a newcomer sends */
     atomic_bool stopping;
 
-    struct conn conns; /* head of a ring; the one connected first comes first */
-    unsigned count, max_connections, in_flight;
-    unsigned long long accepted, closed;
-    struct pollfd *polls; /* max_connections + 2 of each */
-    struct conn **polled;
+    struct prof__connection ring; /* head; the one connected first comes first */
+    unsigned count, max_connections;
+    uint64_t accept_ns; /* from when on connections are accepted */
+    struct pollfd *polls;
+    struct prof__connection **polled; /* whose it is, beside polls[] */
 
-    /* Descriptors for prof__loop_forked(), -1 where free: a thread that forks reads it while this
-     * one goes on. NULL when the table is our own. */
-    _Atomic int *visible_fds;
-    unsigned visible_count;
+    struct prof__fork_fds fork_fds;
     ino_t listening_ino; /* to know our listening socket again */
 
     struct prof__loop *shelved; /* next in prof__loop_shelve()'s list */
@@ -110,26 +66,9 @@ static uint64_t earlier(uint64_t a, uint64_t b)
     return a < b ? a : b;
 }
 
-/* --- descriptors that a fork copies ----------------------------------------------------------- */
-
-static void replace_visible_fd(struct prof__loop *loop, int old, int new)
-{
-    for (unsigned i = 0; i < loop->visible_count; i++)
-        /* Relaxed: the number is all there is; fork() orders it for the child. */
-        if (atomic_load_explicit(&loop->visible_fds[i], memory_order_relaxed) == old) {
-            atomic_store_explicit(&loop->visible_fds[i], new, memory_order_relaxed);
-            return;
-        }
-}
-
 void prof__loop_forked(struct prof__loop *loop)
 {
-    for (unsigned i = 0; i < loop->visible_count; i++) {
-        int fd = atomic_load_explicit(&loop->visible_fds[i], memory_order_relaxed);
-
-        if (fd >= 0)
-            close(fd);
-    }
+    prof__fork_fds_close(&loop->fork_fds);
 }
 
 /* The program has closed every descriptor, ours with them, and may have given their numbers to
@@ -138,25 +77,11 @@ static bool is_lost(const struct prof__loop *loop)
 {
     struct stat st;
 
-    return loop->visible_fds &&
+    return loop->fork_fds.n &&
            (fstat(loop->listener.fd, &st) < 0 || st.st_ino != loop->listening_ino);
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
-
-static struct conn *conn_of(struct MHD_Connection *mhd)
-{
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_SOCKET_CONTEXT);
-
-    return info ? info->socket_context : NULL;
-}
-
-static void set_phase(struct conn *c, enum phase phase, uint64_t deadline_ns)
-{
-    c->phase = phase;
-    c->deadline_ns = deadline_ns;
-}
 
 /* There is one place more than max_connections, for whom room is made. */
 static bool is_full(const struct prof__loop *loop)
@@ -164,339 +89,136 @@ static bool is_full(const struct prof__loop *loop)
     return loop->count > loop->max_connections;
 }
 
-/* End a connection; libmicrohttpd then sees its end and cleans up. */
-static void cut(struct conn *c)
+static bool is_accepting(const struct prof__loop *loop)
 {
-    shutdown(c->fd, SHUT_RDWR);
-    set_phase(c, CLOSING, NEVER);
+    return !is_full(loop) && loop->listener.fd >= 0;
 }
 
-/* From when on a connection may be ended to make room for another. */
-static uint64_t dispensable_ns(const struct conn *c)
+static void add(struct prof__loop *loop, int fd)
 {
-    if (c->phase == FRESH)
-        return c->deadline_ns - REQUEST_NS + GRACE_NS; /* its request may be on the way */
-    return c->phase == IDLE ? c->deadline_ns - IDLE_NS : NEVER;
+    struct prof__connection *c =
+        prof__connection_new(fd, &loop->site, &loop->fork_fds, loop->watch_fd);
+
+    if (!c)
+        return;
+    c->prev = loop->ring.prev;
+    c->next = &loop->ring;
+    c->prev->next = c->next->prev = c;
+    loop->count++;
+}
+
+static void drop(struct prof__loop *loop, struct prof__connection *c)
+{
+    c->prev->next = c->next;
+    c->next->prev = c->prev;
+    loop->count--;
+    prof__connection_free(c);
+}
+
+static void drop_the_gone(struct prof__loop *loop)
+{
+    for (struct prof__connection *c = loop->ring.next, *next; c != &loop->ring; c = next) {
+        next = c->next;
+        if (c->phase == PROF__GONE)
+            drop(loop, c);
+    }
+}
+
+/* What is wrong with a connection that is being accepted is its own matter. What is not, as a lack
+ * of descriptors or memory, lasts, and the listening socket stays readable: so look again in a
+ * while. */
+static void accept_newcomers(struct prof__loop *loop)
+{
+    while (is_accepting(loop)) {
+        int fd = accept4(loop->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+
+        if (fd >= 0) {
+            add(loop, fd);
+            continue;
+        }
+        if (errno == EAGAIN)
+            return;
+        if (errno == EINTR || errno == ECONNABORTED)
+            continue;
+        loop->accept_ns = now_ns() + PAUSE_NS;
+        return;
+    }
+}
+
+static void look_at_newcomers(struct prof__loop *loop)
+{
+    struct epoll_event events[32];
+    int n = epoll_wait(loop->watch_fd, events, sizeof(events) / sizeof(events[0]), 0);
+
+    for (int i = 0; i < n; i++) /* each once, so none of them has gone meanwhile */
+        prof__connection_look(events[i].data.ptr, events[i].events & (EPOLLRDHUP | EPOLLHUP));
 }
 
 /* The house is full: whoever has been silent for the longest time makes room. */
 static void make_room(struct prof__loop *loop, uint64_t now)
 {
-    struct conn *longest = NULL;
+    struct prof__connection *longest = NULL;
+    uint64_t since = now;
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next) {
-        if (c->phase == CLOSING)
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next) {
+        if (c->phase == PROF__GONE)
             return; /* one is leaving already, and one is all it takes */
-        if (dispensable_ns(c) <= now && (!longest || dispensable_ns(c) < dispensable_ns(longest)))
+        uint64_t from = prof__connection_dispensable_ns(c);
+        if (from <= since && (!longest || from < since)) {
             longest = c;
+            since = from;
+        }
     }
     if (longest) {
-        cut(longest);
+        longest->phase = PROF__GONE;
         prof__metrics_displaced();
     }
 }
 
-static void open_conn(struct prof__loop *loop, struct MHD_Connection *mhd, void **socket_context)
+/* --- turns ------------------------------------------------------------------------------------ */
+
+static void run_the_due(struct prof__loop *loop)
 {
-    const union MHD_ConnectionInfo *info =
-        MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD);
-    struct conn *c = calloc(1, sizeof(*c));
-
-    loop->accepted++;
-    if (!c || !info) { /* on_request() refuses a connection without one */
-        free(c);
-        return;
-    }
-    c->loop = loop;
-    c->mhd = mhd;
-    c->fd = info->connect_fd;
-    c->loopback = prof__peer_is_loopback(c->fd);
-    c->foreign_user = loop->listener.abstract && prof__peer_is_foreign_user(c->fd);
-    c->exchange.stopping = &loop->stopping;
-    set_phase(c, FRESH, now_ns() + REQUEST_NS);
-    c->prev = loop->conns.prev;
-    c->next = &loop->conns;
-    c->prev->next = c->next->prev = c;
-    replace_visible_fd(loop, -1, c->fd);
-    *socket_context = c;
-    loop->count++;
-}
-
-static void end_request(struct conn *c)
-{
-    if (c->in_flight)
-        prof__metrics_in_flight(--c->loop->in_flight);
-    c->in_flight = false;
-    prof__exchange_close(&c->exchange);
-}
-
-static void close_conn(struct conn *c)
-{
-    replace_visible_fd(c->loop, c->fd, -1);
-    c->prev->next = c->next;
-    c->next->prev = c->prev;
-    c->loop->count--;
-    c->loop->closed++;
-    end_request(c);
-    free(c->raw_target);
-    free(c);
-}
-
-/* libmicrohttpd: a connection begins or ends; its descriptor is still open. */
-static void on_connection(void *cls, struct MHD_Connection *mhd, void **socket_context,
-                          enum MHD_ConnectionNotificationCode code)
-{
-    if (code == MHD_CONNECTION_NOTIFY_STARTED)
-        open_conn(cls, mhd, socket_context);
-    else if (*socket_context)
-        close_conn(*socket_context);
-}
-
-/* --- replies ---------------------------------------------------------------------------------- */
-
-/* Hand the reply to libmicrohttpd. MHD_NO ends the connection. */
-static enum MHD_Result send_reply(struct conn *c)
-{
-    struct prof__reply *reply = &c->exchange.reply;
-    size_t size = reply->body.size;
-    struct MHD_Response *response = prof__respond(reply);
-
-    if (!response)
-        return MHD_NO;
-    prof__metrics_count(prof__exchange_handler(&c->exchange), reply->status, c->exchange.busy_ns);
-    enum MHD_Result r = MHD_queue_response(c->mhd, reply->status, response);
-    MHD_destroy_response(response); /* our reference to it */
-    set_phase(c, SENDING, now_ns() + SEND_NS + size / SEND_BYTES_PER_S * SECOND_NS);
-    return r;
-}
-
-/* --- requests --------------------------------------------------------------------------------- */
-
-/* libmicrohttpd: the request line is complete. */
-static void *on_target(void *cls, const char *uri, struct MHD_Connection *mhd)
-{
-    struct conn *c = conn_of(mhd);
-
-    if (!c)
-        return NULL;
-    prof__exchange_close(&c->exchange);
-    free(c->raw_target);
-    c->raw_target = strdup(uri);
-    if (c->phase == FRESH)
-        c->phase = READING; /* its deadline counts from the connection on */
-    else if (c->phase != CLOSING)
-        set_phase(c, READING, now_ns() + REQUEST_NS);
-    return c;
-}
-
-/* Bytes of body that the headers announce; UINT64_MAX when they only say that there is one. */
-static uint64_t announced_body(struct conn *c)
-{
-    const char *length = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Content-Length");
-
-    if (MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Transfer-Encoding"))
-        return UINT64_MAX;
-    return length ? strtoull(length, NULL, 10) : 0; /* checked by libmicrohttpd */
-}
-
-static bool may_read(struct conn *c)
-{
-    struct prof__caller caller = {
-        .loopback = c->loopback,
-        .foreign_user = c->foreign_user,
-        .authorization = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Authorization"),
-        .host = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Host"),
-        .fetch_site = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Sec-Fetch-Site"),
-    };
-    const char *reason;
-
-    if (c->exchange.target.host) /* RFC 9112: the host in the target is the one that counts */
-        caller.host = c->exchange.target.host;
-    int r = prof__access_check(c->loop->token, c->loop->own_name, &caller, &reason);
-    if (r == 0)
-        return true;
-    c->exchange.message = reason;
-    prof__exchange_fail(&c->exchange, r);
-    return false;
-}
-
-/* All headers are there. Returns false when the reply is ready and must not wait for the body. */
-static bool begin_request(struct conn *c, const char *method)
-{
-    struct prof__exchange *x = &c->exchange;
-    uint64_t body = announced_body(c);
-    uint64_t most = IGNORED_BODY;
-
-    set_phase(c, RECEIVING, now_ns() + UPLOAD_NS);
-    c->in_flight = true;
-    prof__metrics_in_flight(++c->loop->in_flight);
-    char *raw_target = c->raw_target;
-    c->raw_target = NULL;
-    c->refused = prof__exchange_open(x, method, raw_target) != 0;
-    x->may_read_source = c->loop->source;
-    x->accept_encoding = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "Accept-Encoding");
-    x->if_none_match = MHD_lookup_connection_value(c->mhd, MHD_HEADER_KIND, "If-None-Match");
-    if (!may_read(c))
-        c->refused = true;
-    if (x->upload_limit > most)
-        most = x->upload_limit;
-    if (!c->refused && body != UINT64_MAX && body > most) {
-        prof__exchange_refuse(x, 413, "the request is too large");
-        c->refused = true;
-    }
-    /* Answering before the body ends the connection, so only if there is a body. */
-    return !(c->refused && body > 0);
-}
-
-static void receive(struct conn *c, const char *data, size_t size)
-{
-    struct prof__exchange *x = &c->exchange;
-
-    if (c->refused || x->upload_limit == 0)
-        return;
-    if (x->upload.size + size > x->upload_limit) {
-        prof__exchange_refuse(x, 413, "the request is too large");
-        c->refused = true;
-    } else if (prof__buffer_add(&x->upload, data, size) < 0) {
-        prof__exchange_refuse(x, 503, "out of memory");
-        c->refused = true;
-    }
-}
-
-/* Let the exchange run. Returns true when it waits. */
-static bool run_request(struct conn *c)
-{
-    struct prof__exchange *x = &c->exchange;
-
-    if (c->refused)
-        return false;
-    if (atomic_load_explicit(&c->loop->stopping, memory_order_relaxed)) {
-        prof__exchange_refuse(x, 503, "the server is stopping");
-        return false;
-    }
-    if (prof__exchange_run(x) != PROF__WAIT)
-        return false;
-    uint64_t now = now_ns();
-    uint64_t wait = x->wait_seconds > (NEVER - now) / SECOND_NS - 1 ? NEVER - now - 1
-                                                                    : x->wait_seconds * SECOND_NS;
-    set_phase(c, WAITING, now + wait);
-    MHD_suspend_connection(c->mhd);
-    return true;
-}
-
-/* libmicrohttpd: once when the headers are there, for each piece of body, when the request is
- * complete, and again after a wait. */
-static enum MHD_Result on_request(void *cls, struct MHD_Connection *mhd, const char *url,
-                                  const char *method, const char *version, const char *upload,
-                                  size_t *upload_size, void **request)
-{
-    struct conn *c = conn_of(mhd);
-
-    if (!c)
-        return MHD_NO;
-    switch (c->phase) {
-    case READING:
-        if (!c->raw_target)
-            return MHD_NO; /* out of memory */
-        return begin_request(c, method) ? MHD_YES : send_reply(c);
-    case RECEIVING:
-        if (*upload_size) {
-            receive(c, upload, *upload_size);
-            *upload_size = 0;
-            return MHD_YES;
-        }
-        return run_request(c) ? MHD_YES : send_reply(c);
-    case READY:
-        return send_reply(c);
-    default:
-        return MHD_NO; /* being closed */
-    }
-}
-
-/* libmicrohttpd: the reply is sent, or the connection is lost. */
-static void on_completed(void *cls, struct MHD_Connection *mhd, void **request,
-                         enum MHD_RequestTerminationCode how)
-{
-    struct conn *c = conn_of(mhd);
-
-    if (!c)
-        return;
-    end_request(c);
-    if (c->phase != CLOSING)
-        set_phase(c, IDLE, now_ns() + IDLE_NS);
-}
-
-static void on_log(void *cls, const char *format, va_list args)
-{
-    /* Nothing prints in the host; what goes wrong for a client, the client sees. */
-}
-
-/* --- the loop --------------------------------------------------------------------------------- */
-
-/* A wait is over; MHD_run() then asks for the reply. */
-static void end_wait(struct conn *c, const char *why_not)
-{
-    if (why_not)
-        prof__exchange_refuse(&c->exchange, 503, why_not);
-    else
-        prof__exchange_finish(&c->exchange);
-    prof_window_close(c->exchange.window);
-    c->exchange.window = NULL;
-    set_phase(c, READY, now_ns() + SEND_NS);
-    MHD_resume_connection(c->mhd);
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+        if (prof__connection_is_busy(c))
+            prof__connection_run(c);
 }
 
 static void expire(struct prof__loop *loop)
 {
     uint64_t now = now_ns();
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next) {
-        if (c->deadline_ns > now)
-            continue;
-        if (c->phase == WAITING)
-            end_wait(c, NULL);
-        else
-            cut(c);
-    }
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+        if (c->deadline_ns <= now && c->phase != PROF__GONE)
+            prof__connection_expire(c);
     if (is_full(loop))
         make_room(loop, now);
+    drop_the_gone(loop);
 }
 
-/* Milliseconds to the nearest deadline, rounded up; -1: there is none. */
-static int timeout_ms(struct prof__loop *loop)
+/* What nobody could be served in is nobody's fault. A window of time ends when it ends. */
+static void lend(struct prof__loop *loop, uint64_t ns)
 {
-    MHD_UNSIGNED_LONG_LONG mhd_ms;
-    uint64_t now = now_ns(), next = NEVER, ms = UINT64_MAX;
+    if (ns < MS_NS)
+        return;
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+        if (c->phase != PROF__WAITING && c->deadline_ns < NEVER - ns)
+            c->deadline_ns += ns;
+}
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next) {
+/* When there is something to do, whatever happens until then. */
+static uint64_t next_ns(const struct prof__loop *loop)
+{
+    uint64_t next = loop->accept_ns ? loop->accept_ns : NEVER;
+
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next) {
+        if (c->phase == PROF__GONE || prof__connection_is_busy(c))
+            return 0;
         next = earlier(next, c->deadline_ns);
         if (is_full(loop))
-            next = earlier(next, dispensable_ns(c));
+            next = earlier(next, prof__connection_dispensable_ns(c));
     }
-    if (next != NEVER)
-        ms = next > now ? (next - now + 999999) / 1000000 : 0;
-    if (MHD_get_timeout(loop->daemon, &mhd_ms) == MHD_YES && mhd_ms < ms)
-        ms = mhd_ms;
-    return ms == UINT64_MAX ? -1 : ms > INT_MAX ? INT_MAX : (int)ms;
-}
-
-/* The client has closed its side, or all. As in Go, that ends a wait. Any other request can still
- * be complete: in the socket, or read already if libmicrohttpd has more to do. */
-static void client_left(struct conn *c, bool more_to_do)
-{
-    char byte;
-
-    if (c->phase == WAITING)
-        end_wait(c, "the client has left");
-    else if (!more_to_do && recv(c->fd, &byte, 1, MSG_PEEK | MSG_DONTWAIT) <= 0)
-        cut(c);
-}
-
-/* A client that leaves in the middle of things. libmicrohttpd does not look at the socket while a
- * request is suspended, and it misses an end that comes together with a part of a request. */
-static bool is_watched(const struct conn *c)
-{
-    return c->phase != READY && c->phase != SENDING && c->phase != CLOSING;
+    return next;
 }
 
 /* The frames that a cancelled thread leaves without returning. AddressSanitizer would go on
@@ -518,53 +240,63 @@ LEFT_WHEN_CANCELLED static int cancellable_poll(struct pollfd *polls, nfds_t n, 
     return r;
 }
 
-/* Wait for something to do. Returns the number of events. */
-LEFT_WHEN_CANCELLED static int wait_for_events(struct prof__loop *loop)
-{
-    nfds_t n = 0;
+/* The first two are the loop's own; an unused one has the number -1. */
+enum { LISTENER, WATCH, OWN_POLLS };
 
-    loop->polls[n++] = (struct pollfd) { .fd = loop->epoll_fd, .events = POLLIN };
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-        if (is_watched(c)) {
-            loop->polled[n] = c;
-            loop->polls[n++] = (struct pollfd) { .fd = c->fd, .events = POLLRDHUP };
-        }
-    int ms = timeout_ms(loop);
-    int r = cancellable_poll(loop->polls, n, ms);
-    if (r <= 0 || is_lost(loop))
-        return r;
-    for (nfds_t i = 1; i < n; i++)
-        if (loop->polls[i].revents)
-            client_left(loop->polled[i], ms == 0);
-    return r;
+static nfds_t fill_polls(struct prof__loop *loop)
+{
+    nfds_t n = OWN_POLLS;
+    bool accepts = is_accepting(loop) && !loop->accept_ns;
+
+    loop->polls[LISTENER] =
+        (struct pollfd) { .fd = accepts ? loop->listener.fd : -1, .events = POLLIN };
+    loop->polls[WATCH] = (struct pollfd) { .fd = loop->watch_fd, .events = POLLIN };
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+        for (nfds_t i = prof__connection_polls(c, &loop->polls[n]); i > 0; i--)
+            loop->polled[n++] = c;
+    return n;
 }
 
-/* A connection that ends may make room for one that could not be accepted, which libmicrohttpd
- * sees only on its next turn, and nothing would wake us for that. */
-static void run_mhd(struct prof__loop *loop)
+/* Milliseconds from `now` until then, rounded up; -1: for ever. */
+static int ms_until(uint64_t then, uint64_t now)
 {
-    unsigned long long closed;
+    if (then == NEVER)
+        return -1;
+    uint64_t ms = then > now ? (then - now + MS_NS - 1) / MS_NS : 0;
+    return ms > INT_MAX ? INT_MAX : (int)ms;
+}
 
-    do {
-        closed = loop->closed;
-        MHD_run(loop->daemon);
-    } while (loop->closed != closed);
+/* What has happened, and what is to be done now, for everybody once. */
+static void take_turns(struct prof__loop *loop, nfds_t n)
+{
+    for (nfds_t i = OWN_POLLS; i < n; i++)
+        if (loop->polls[i].revents)
+            prof__connection_event(loop->polled[i], &loop->polls[i]);
+    if (loop->polls[WATCH].revents)
+        look_at_newcomers(loop);
+    run_the_due(loop);
+    expire(loop);
+    if (loop->accept_ns <= now_ns()) {
+        loop->accept_ns = 0;
+        accept_newcomers(loop);
+    }
 }
 
 LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
 {
     for (;;) {
-        unsigned long long accepted = loop->accepted, closed = loop->closed;
-        int events = wait_for_events(loop);
+        nfds_t n = fill_polls(loop);
+        uint64_t before = now_ns();
+        int ms = ms_until(next_ns(loop), before);
 
+        cancellable_poll(loop->polls, n, ms);
         if (is_lost(loop))
             return;
-        expire(loop);
-        run_mhd(loop);
-        if (events > 0 && loop->count == 0 && loop->accepted == accepted && loop->closed == closed)
-            /* Accepting fails, for want of descriptors or memory; the listening socket stays
-             * readable, and nobody's leaving would help: do not spin, look again in a while. */
-            cancellable_poll(NULL, 0, PAUSE_MS);
+        uint64_t woken = now_ns(), due = ms < 0 ? NEVER : before + (uint64_t)ms * MS_NS;
+        if (woken > due)
+            lend(loop, woken - due);
+        take_turns(loop, n);
+        lend(loop, now_ns() - woken);
     }
 }
 
@@ -572,84 +304,80 @@ LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
 static void say_farewell(struct prof__loop *loop)
 {
     uint64_t end = now_ns() + FAREWELL_NS;
-    MHD_UNSIGNED_LONG_LONG mhd_ms;
 
-    for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-        if (c->phase == WAITING)
-            end_wait(c, "the server is stopping");
+    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+        if (c->phase == PROF__WAITING)
+            prof__connection_give_up(c, prof__stopping_text);
     for (;;) {
-        bool busy = false;
+        bool sending = false;
 
-        run_mhd(loop);
-        for (struct conn *c = loop->conns.next; c != &loop->conns; c = c->next)
-            busy |= c->phase == READY || c->phase == SENDING;
+        run_the_due(loop);
+        drop_the_gone(loop);
+        for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+            sending |= c->phase == PROF__READY || c->phase == PROF__SENDING;
         uint64_t now = now_ns();
-        if (!busy || now >= end)
+        if (!sending || now >= end)
             return;
-        struct pollfd p = { .fd = loop->epoll_fd, .events = POLLIN };
-        uint64_t left_ms = (end - now) / 1000000 + 1;
-        if (MHD_get_timeout(loop->daemon, &mhd_ms) == MHD_YES)
-            left_ms = earlier(left_ms, mhd_ms);
-        poll(&p, 1, (int)left_ms);
+        nfds_t n = fill_polls(loop);
+        poll(loop->polls, n, ms_until(earlier(end, next_ns(loop)), now));
+        for (nfds_t i = OWN_POLLS; i < n; i++)
+            if (loop->polls[i].revents)
+                prof__connection_event(loop->polled[i], &loop->polls[i]);
     }
 }
 
 /* --- lifecycle -------------------------------------------------------------------------------- */
-
-static int start_daemon(struct prof__loop *loop)
-{
-    struct MHD_OptionItem options[] = {
-        /* First, so that what the others have to say goes there too. */
-        { MHD_OPTION_EXTERNAL_LOGGER, (intptr_t)on_log, NULL },
-        { MHD_OPTION_LISTEN_SOCKET, loop->listener.fd, NULL },
-        { MHD_OPTION_CONNECTION_LIMIT, (intptr_t)loop->max_connections + 1, NULL },
-        { MHD_OPTION_CONNECTION_MEMORY_LIMIT, HEADER_MEMORY, NULL },
-        { MHD_OPTION_CONNECTION_TIMEOUT, 0, NULL },
-        { MHD_OPTION_STRICT_FOR_CLIENT, 1, NULL },
-        { MHD_OPTION_URI_LOG_CALLBACK, (intptr_t)on_target, loop },
-        { MHD_OPTION_NOTIFY_CONNECTION, (intptr_t)on_connection, loop },
-        { MHD_OPTION_NOTIFY_COMPLETED, (intptr_t)on_completed, loop },
-        { MHD_OPTION_END, 0, NULL },
-    };
-
-    errno = 0;
-    loop->daemon = MHD_start_daemon(MHD_USE_EPOLL | MHD_ALLOW_SUSPEND_RESUME, 0, NULL, NULL,
-                                    on_request, loop, MHD_OPTION_ARRAY, options, MHD_OPTION_END);
-    if (!loop->daemon)
-        return errno ? -errno : -ENOMEM;
-    loop->epoll_fd = MHD_get_daemon_info(loop->daemon, MHD_DAEMON_INFO_EPOLL_FD)->epoll_fd;
-    return 0;
-}
 
 void prof__loop_free(struct prof__loop *loop)
 {
     if (loop->token)
         explicit_bzero(loop->token, strlen(loop->token));
     free(loop->token);
+    free(loop->hosts);
     free(loop->polls);
     free(loop->polled);
-    free(loop->visible_fds);
+    prof__fork_fds_free(&loop->fork_fds);
     free(loop);
 }
 
 static int allocate(struct prof__loop *loop, const struct prof__loop_setup *setup)
 {
-    size_t n = (size_t)setup->max_connections + 2; /* the newcomer, and the epoll descriptor */
+    size_t connections = (size_t)setup->max_connections + 1; /* and the newcomer */
+    size_t n = OWN_POLLS + connections * PROF__CONNECTION_POLLS;
 
     loop->polls = calloc(n, sizeof(*loop->polls));
     loop->polled = calloc(n, sizeof(*loop->polled));
-    if (!loop->polls || !loop->polled)
+    loop->hosts = prof__hosts_list(
+        setup->address->kind == PROF__ADDRESS_HOST ? setup->address->host : NULL, setup->hosts);
+    if (!loop->polls || !loop->polled || !loop->hosts)
         return -ENOMEM;
     if (setup->token && !(loop->token = strdup(setup->token)))
         return -ENOMEM;
-    if (setup->own_descriptors)
-        return 0;
-    loop->visible_fds = calloc(n + 1, sizeof(*loop->visible_fds));
-    if (!loop->visible_fds)
-        return -ENOMEM;
-    loop->visible_count = (unsigned)n + 1;
-    for (unsigned i = 0; i < loop->visible_count; i++)
-        atomic_init(&loop->visible_fds[i], -1);
+    /* Each connection has its socket, libmicrohttpd's descriptor, and perhaps a copy. */
+    return setup->own_descriptors
+               ? 0
+               : prof__fork_fds_init(&loop->fork_fds, (unsigned)(2 + 3 * connections));
+}
+
+static int open_sockets(struct prof__loop *loop, int inherited_fd)
+{
+    struct stat st;
+    int r = prof__listener_open(&loop->listener, &loop->address, inherited_fd);
+
+    if (r < 0)
+        return r;
+    loop->watch_fd = epoll_create1(EPOLL_CLOEXEC);
+    if (loop->watch_fd < 0) {
+        r = -errno;
+        snprintf(loop->listener.reason, sizeof(loop->listener.reason), "cannot serve on %s: %s",
+                 loop->listener.name, strerror(-r));
+        prof__listener_close(&loop->listener);
+        return r;
+    }
+    if (fstat(loop->listener.fd, &st) == 0)
+        loop->listening_ino = st.st_ino;
+    prof__fork_fds_add(&loop->fork_fds, loop->listener.fd);
+    prof__fork_fds_add(&loop->fork_fds, loop->watch_fd);
     return 0;
 }
 
@@ -657,38 +385,30 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
                     char *reason, size_t size)
 {
     struct prof__loop *loop = calloc(1, sizeof(*loop));
-    struct stat st;
-    int r;
+    int r = loop ? allocate(loop, setup) : -ENOMEM;
 
-    if (!loop || (r = allocate(loop, setup)) < 0) {
+    if (r < 0) {
         snprintf(reason, size, "cannot serve: out of memory");
         if (loop)
             prof__loop_free(loop);
-        return -ENOMEM;
+        return r;
     }
-    loop->conns.next = loop->conns.prev = &loop->conns;
+    loop->ring.next = loop->ring.prev = &loop->ring;
     loop->max_connections = setup->max_connections;
-    loop->source = setup->source;
     loop->address = *setup->address;
-    if (loop->address.kind == PROF__ADDRESS_HOST)
-        loop->own_name = loop->address.host;
-    r = prof__listener_open(&loop->listener, setup->address, setup->inherited_fd);
+    loop->site = (struct prof__site) {
+        .token = loop->token,
+        .hosts = loop->hosts,
+        .source = setup->source,
+        .own_thread = true,
+        .stopping = &loop->stopping,
+    };
+    r = open_sockets(loop, setup->inherited_fd);
     if (r < 0) {
         snprintf(reason, size, "%s", loop->listener.reason);
         prof__loop_free(loop);
         return r;
     }
-    r = start_daemon(loop);
-    if (r < 0) {
-        snprintf(reason, size, "cannot serve on %s: %s", loop->listener.name, strerror(-r));
-        prof__listener_close(&loop->listener);
-        prof__loop_free(loop);
-        return r;
-    }
-    if (fstat(loop->listener.fd, &st) == 0)
-        loop->listening_ino = st.st_ino;
-    replace_visible_fd(loop, -1, loop->listener.fd);
-    replace_visible_fd(loop, -1, loop->epoll_fd);
     *ret_loop = loop;
     return 0;
 }
@@ -717,11 +437,12 @@ bool prof__loop_close(struct prof__loop *loop)
         prof__socket_file_remove(&loop->listener.file);
         return false;
     }
-    MHD_quiesce_daemon(loop->daemon); /* gives the listening socket back */
-    replace_visible_fd(loop, loop->listener.fd, -1);
+    prof__fork_fds_remove(&loop->fork_fds, loop->listener.fd);
     prof__listener_close(&loop->listener);
     say_farewell(loop);
-    replace_visible_fd(loop, loop->epoll_fd, -1);
-    MHD_stop_daemon(loop->daemon);
+    while (loop->ring.next != &loop->ring)
+        drop(loop, loop->ring.next);
+    prof__fork_fds_remove(&loop->fork_fds, loop->watch_fd);
+    close(loop->watch_fd);
     return true;
 }

@@ -1,5 +1,5 @@
 /*
- * loop.h - the server at work: libmicrohttpd in one thread of ours.
+ * loop.h - the server at work, in one thread of ours.
  *
  * Everything here but the two marked calls is for the server's thread alone.
  */
@@ -18,6 +18,7 @@ struct prof__loop_setup {
     int inherited_fd;         /* for PROF__ADDRESS_FD */
     bool own_descriptors;     /* nobody else sees or closes this thread's descriptors */
     const char *token;        /* NULL: none is asked for. Copied */
+    const char *hosts;        /* names allowed as Host; NULL: no more than hosts.h says. Copied */
     unsigned max_connections; /* not 0 */
     bool source;              /* source files may be read */
 };

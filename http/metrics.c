@@ -10,13 +10,15 @@
  * there what mallinfo2() knows: it takes every lock of malloc in turn, and one that is never given
  * back would stop the server just when it is needed.
  *
- * Counters of requests belong to the server's thread. The list of the program's writers is filled
- * by any thread without a lock: a slot is taken, then made visible.
+ * There is no lock: a slot in the list of the program's writers is taken, then made visible; they
+ * are called by one thread at a time, and others that wait for that give up in a second, since a
+ * writer may never return.
  */
 #include "metrics.h"
 
 #include <dirent.h>
 #include <errno.h>
+#include <poll.h>
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <stdatomic.h>
@@ -43,6 +45,7 @@ static struct {
     _Atomic(prof_metrics_fn *) write; /* NULL: not there yet */
 } writers[WRITERS_MAX];
 static atomic_uint writers_taken;
+static atomic_flag writing = ATOMIC_FLAG_INIT; /* one of them is at work */
 
 int prof_metrics_add(prof_metrics_fn *write, void *arg)
 {
@@ -69,7 +72,7 @@ static const char *const handlers[] = {
     "mutex",  "other", "profile", "symbol", "threadcreate", "threads", "ui",
 };
 static const unsigned statuses[] = {
-    200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 500, 501, 503
+    200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 414, 431, 500, 501, 503, 505,
 };
 
 #define HANDLERS (sizeof(handlers) / sizeof(handlers[0]))
@@ -86,22 +89,41 @@ static const struct {
 
 #define BOUNDS (sizeof(bounds) / sizeof(bounds[0]))
 
-static unsigned long long requests[HANDLERS][STATUSES];
-static struct {
-    unsigned long long n[BOUNDS + 1]; /* of this class alone */
-    double sum_s;
-} written[HANDLERS]; /* profiles, with status 200 */
-static unsigned in_flight;
-static unsigned long long displaced;
+/* Numbers that stand for themselves: all are added to and read without an order. */
+typedef _Atomic uint64_t counter;
 
-void prof__metrics_in_flight(unsigned n)
+static counter requests[HANDLERS][STATUSES];
+static struct {
+    counter n[BOUNDS + 1]; /* of this class alone */
+    counter sum_ns;
+} written[HANDLERS]; /* profiles, with status 200 */
+static atomic_int in_flight;
+static counter displaced;
+
+static void count(counter *c, uint64_t n)
 {
-    in_flight = n;
+    atomic_fetch_add_explicit(c, n, memory_order_relaxed);
+}
+
+static unsigned long long value_of(counter *c)
+{
+    return atomic_load_explicit(c, memory_order_relaxed);
+}
+
+void prof__metrics_in_flight(int change)
+{
+    atomic_fetch_add_explicit(&in_flight, change, memory_order_relaxed);
 }
 
 void prof__metrics_displaced(void)
 {
-    displaced++;
+    count(&displaced, 1);
+}
+
+void prof__metrics_forked(void)
+{
+    atomic_store_explicit(&in_flight, 0, memory_order_relaxed);
+    atomic_flag_clear_explicit(&writing, memory_order_relaxed);
 }
 
 void prof__metrics_count(const char *handler, unsigned status, uint64_t ns)
@@ -114,13 +136,13 @@ void prof__metrics_count(const char *handler, unsigned status, uint64_t ns)
         s++;
     if (h == HANDLERS || s == STATUSES)
         return;
-    requests[h][s]++;
+    count(&requests[h][s], 1);
     if (status != 200)
         return;
     while (b < BOUNDS && (double)ns / SECOND_NS > bounds[b].seconds)
         b++;
-    written[h].n[b]++;
-    written[h].sum_s += (double)ns / SECOND_NS;
+    count(&written[h].n[b], 1);
+    count(&written[h].sum_ns, ns);
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -291,7 +313,7 @@ static void add_reason(struct prof__buffer *out, const char *name, const char *r
     prof__buffer_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason, (unsigned long long)value);
 }
 
-static void add_own(struct prof__buffer *out, const struct prof_stats *s)
+static void add_own(struct prof__buffer *out, const struct prof_stats *s, bool thread_is_ours)
 {
     static const char lost[] = "libprof_samples_lost_total";
     static const char cut[] = "libprof_samples_truncated_total";
@@ -321,7 +343,7 @@ static void add_own(struct prof__buffer *out, const struct prof_stats *s)
     metric(out, "libprof_self_memory_bytes", "gauge",
            "Memory mapped by libprof for its tables and for requests under way.",
            (double)s->memory_bytes);
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0)
+    if (thread_is_ours && clock_gettime(CLOCK_THREAD_CPUTIME_ID, &t) == 0)
         metric(out, "libprof_self_cpu_seconds_total", "counter",
                "CPU time of the thread that serves and symbolizes profiles.",
                (double)t.tv_sec + (double)t.tv_nsec / SECOND_NS);
@@ -337,9 +359,9 @@ static void add_requests(struct prof__buffer *out)
     family(out, name, "counter", "Answers, by what was asked for and status.");
     for (size_t h = 0; h < HANDLERS; h++)
         for (size_t s = 0; s < STATUSES; s++)
-            if (s == 0 || requests[h][s])
+            if (s == 0 || value_of(&requests[h][s]))
                 prof__buffer_printf(out, "%s{handler=\"%s\",code=\"%u\"} %llu\n", name, handlers[h],
-                                    statuses[s], requests[h][s]);
+                                    statuses[s], value_of(&requests[h][s]));
 }
 
 static void add_bucket(struct prof__buffer *out, const char *name, const char *profile,
@@ -371,10 +393,10 @@ static void add_histograms(struct prof__buffer *out)
         if (!writes_profile(handlers[h]))
             continue;
         for (size_t b = 0; b < BOUNDS; b++)
-            add_bucket(out, name, handlers[h], bounds[b].name, n += written[h].n[b]);
-        add_bucket(out, name, handlers[h], "+Inf", n += written[h].n[BOUNDS]);
+            add_bucket(out, name, handlers[h], bounds[b].name, n += value_of(&written[h].n[b]));
+        add_bucket(out, name, handlers[h], "+Inf", n += value_of(&written[h].n[BOUNDS]));
         snprintf(labels, sizeof(labels), "%s_sum{profile=\"%s\"}", name, handlers[h]);
-        sample(out, labels, written[h].sum_s);
+        sample(out, labels, (double)value_of(&written[h].sum_ns) / SECOND_NS);
         prof__buffer_printf(out, "%s_count{profile=\"%s\"} %llu\n", name, handlers[h], n);
     }
 }
@@ -382,13 +404,30 @@ static void add_histograms(struct prof__buffer *out)
 static void add_server(struct prof__buffer *out)
 {
     metric(out, "libprof_http_requests_in_flight", "gauge",
-           "Requests not yet answered in full, this one among them.", (double)in_flight);
+           "Requests not yet answered in full, this one among them.",
+           (double)atomic_load_explicit(&in_flight, memory_order_relaxed));
     family(out, "libprof_http_connections_rejected_total", "counter",
            "Connections ended because there were too many.");
-    add_reason(out, "libprof_http_connections_rejected_total", "limit", displaced);
+    add_reason(out, "libprof_http_connections_rejected_total", "limit", value_of(&displaced));
 }
 
-static int add_writers(struct prof__buffer *out)
+static bool begin_writing(void)
+{
+    for (int tries = 0; tries < 100; tries++) {
+        /* Acquire: what the last one left behind; pairs with the release in end_writing(). */
+        if (!atomic_flag_test_and_set_explicit(&writing, memory_order_acquire))
+            return true;
+        poll(NULL, 0, 10);
+    }
+    return false;
+}
+
+static void end_writing(void)
+{
+    atomic_flag_clear_explicit(&writing, memory_order_release);
+}
+
+static int call_writers(struct prof__buffer *out)
 {
     for (size_t i = 0; i < WRITERS_MAX; i++) {
         /* Acquire: pairs with the release in prof_metrics_add(). */
@@ -403,7 +442,19 @@ static int add_writers(struct prof__buffer *out)
     return 0;
 }
 
-int prof__metrics_write(struct prof__buffer *out)
+static int add_writers(struct prof__buffer *out)
+{
+    if (atomic_load_explicit(&writers_taken, memory_order_relaxed) == 0)
+        return 0;
+    if (!begin_writing())
+        return prof_set_last_error(-EAGAIN, "a function given to prof_metrics_add() is still at "
+                                            "work for another client");
+    int r = call_writers(out);
+    end_writing();
+    return r;
+}
+
+int prof__metrics_write(struct prof__buffer *out, bool thread_is_ours)
 {
     struct prof_stats s = PROF_STATS_INIT;
 
@@ -411,7 +462,7 @@ int prof__metrics_write(struct prof__buffer *out)
     add_process(out);
     add_estimates(out, &s);
     add_settings(out);
-    add_own(out, &s);
+    add_own(out, &s, thread_is_ours);
     add_requests(out);
     add_histograms(out);
     add_server(out);

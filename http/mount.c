@@ -30,18 +30,16 @@
 #include <stdlib.h>
 #include <string.h>
 
-#include "access.h"
 #include "clock.h"
 #include "guard.h"
+#include "hosts.h"
 #include "options.h"
 #include "peer.h"
-#include "respond.h"
-#include "routes.h"
+#include "request.h"
 
-#define ROOT         "/debug/pprof/"
-#define LOOK_NS      SECOND_NS     /* while somebody waits: how often we look who has left */
-#define IGNORED_BODY (64 * 1024)   /* bytes of body taken, and ignored, where none belongs */
-#define STACK_BYTES  (1024 * 1024) /* names are looked up in debug information there */
+#define ROOT        "/debug/pprof/"
+#define LOOK_NS     SECOND_NS     /* while somebody waits: how often we look who has left */
+#define STACK_BYTES (1024 * 1024) /* names are looked up in debug information there */
 
 enum phase {
     RECEIVING,  /* headers are there; the body, if any, is coming in */
@@ -53,32 +51,27 @@ enum phase {
 
 /* One request. Only `phase` and the list are shared; the rest belongs to the waiting thread while
  * WAITING and FINISHING, and to the daemon's thread otherwise. */
-struct request {
-    struct request *next;
-    struct MHD_Connection *mhd;
+struct mounted_request {
+    struct mounted_request *next;
     int fd;
     enum phase phase;
-    uint64_t deadline_ns;
-    bool refused;    /* the reply is an error found before the handler's turn */
-    char *directory; /* where to send who forgot the last slash; NULL: they did not */
-    struct prof__exchange exchange;
+    struct prof__request request;
 };
 
 enum thread_state { NO_THREAD, STARTING, RUNNING };
 
+static atomic_bool stopping; /* written under the lock; writers of bodies look at it without */
+
 /* Guarded by guard.h's lock. */
 static struct {
-    struct request *requests;
-    char *token;
-    bool source; /* source files may be read */
+    struct mounted_request *requests;
+    struct prof__site site;
+    char *token, *hosts; /* the site's */
     bool started;
     bool ending; /* prof_http_handler_stop() is at work */
     enum thread_state thread_state;
     pthread_t thread;
-} mounted;
-
-static const char stopping_text[] = "the server is stopping";
-static atomic_bool stopping; /* written under the lock; writers of bodies look at it without */
+} mounted = { .site.stopping = &stopping };
 
 static bool is_stopping(void)
 {
@@ -92,7 +85,7 @@ static bool is_stopping(void)
  * stays, since memory that nothing points at is a leak to a leak checker, but nobody waits. */
 static void forked(void)
 {
-    for (struct request *q = mounted.requests; q; q = q->next)
+    for (struct mounted_request *q = mounted.requests; q; q = q->next)
         q->phase = READY;
     mounted.started = mounted.ending = false;
     mounted.thread_state = NO_THREAD;
@@ -114,21 +107,20 @@ static bool has_left(int fd)
 }
 
 /* Why a wait is over before its time; NULL: it is not. */
-static const char *why_over(const struct request *q)
+static const char *why_over(const struct mounted_request *q)
 {
     if (is_stopping())
-        return stopping_text;
+        return prof__stopping_text;
     return has_left(q->fd) ? "the client has left" : NULL;
 }
 
-static void make_reply(struct request *q, const char *why_not)
+/* A wait is over, for that reason or because its time has come. False: it goes on. */
+static bool end_wait(struct mounted_request *q, const char *why)
 {
-    if (why_not)
-        prof__exchange_refuse(&q->exchange, 503, why_not);
-    else
-        prof__exchange_finish(&q->exchange);
-    prof_window_close(q->exchange.window);
-    q->exchange.window = NULL;
+    if (!why)
+        return !prof__request_go_on(&q->request);
+    prof__request_give_up(&q->request, 503, why);
+    return true;
 }
 
 /* Until `end_ns`, or the next look at who has left, or a change. The lock is held. */
@@ -139,6 +131,26 @@ static void wait_until(uint64_t end_ns)
     prof__guard_wait(end_ns < look_ns ? end_ns : look_ns);
 }
 
+static void take_out(struct mounted_request *q)
+{
+    for (struct mounted_request **at = &mounted.requests; *at; at = &(*at)->next)
+        if (*at == q) {
+            *at = q->next;
+            return;
+        }
+}
+
+static void put_last(struct mounted_request *q)
+{
+    struct mounted_request **at = &mounted.requests;
+
+    take_out(q);
+    while (*at)
+        at = &(*at)->next;
+    q->next = NULL;
+    *at = q;
+}
+
 /* End one wait whose time has come, leaving the lock meanwhile. False: there is none, and then
  * *ret_next_ns is when there will be; UINT64_MAX: nobody waits. */
 static bool end_one(uint64_t *ret_next_ns)
@@ -146,23 +158,28 @@ static bool end_one(uint64_t *ret_next_ns)
     uint64_t now = now_ns();
 
     *ret_next_ns = UINT64_MAX;
-    for (struct request *q = mounted.requests; q; q = q->next) {
+    for (struct mounted_request *q = mounted.requests; q; q = q->next) {
         const char *why = q->phase == WAITING ? why_over(q) : NULL;
 
         if (q->phase == SUSPENDING) /* a matter of moments, which ends with a change */
             *ret_next_ns = *ret_next_ns < now + LOOK_NS ? *ret_next_ns : now + LOOK_NS;
         if (q->phase != WAITING)
             continue;
-        if (!why && q->deadline_ns > now) {
-            *ret_next_ns = *ret_next_ns < q->deadline_ns ? *ret_next_ns : q->deadline_ns;
+        uint64_t deadline_ns = q->request.deadline_ns;
+        if (!why && deadline_ns > now) {
+            *ret_next_ns = *ret_next_ns < deadline_ns ? *ret_next_ns : deadline_ns;
             continue;
         }
         q->phase = FINISHING;
         prof__guard_unlock();
-        make_reply(q, why);
+        bool over = end_wait(q, why);
         prof__guard_lock();
-        q->phase = READY;
-        struct MHD_Connection *mhd = q->mhd;
+        q->phase = over ? READY : WAITING;
+        if (!over) { /* behind the others, who have their turn first */
+            put_last(q);
+            return true;
+        }
+        struct MHD_Connection *mhd = q->request.mhd;
         prof__guard_unlock();
         MHD_resume_connection(mhd); /* from here on the request may be gone any time */
         prof__guard_lock();
@@ -219,7 +236,7 @@ static int need_thread(void)
 }
 
 /* Returns true when the request is suspended; else the reply is ready. */
-static bool suspend_request(struct request *q)
+static bool suspend_request(struct mounted_request *q)
 {
     struct prof__shield shield;
 
@@ -230,10 +247,10 @@ static bool suspend_request(struct request *q)
         q->phase = SUSPENDING; /* prof_http_handler_stop() does not pass it from here on */
     prof__guard_leave(&shield);
     if (!may) {
-        make_reply(q, stopped ? stopping_text : "out of threads");
+        prof__request_give_up(&q->request, 503, stopped ? prof__stopping_text : "out of threads");
         return false;
     }
-    MHD_suspend_connection(q->mhd);
+    MHD_suspend_connection(q->request.mhd);
     prof__guard_enter(&shield);
     q->phase = WAITING;
     prof__guard_changed();
@@ -241,42 +258,39 @@ static bool suspend_request(struct request *q)
     return true;
 }
 
-/* In a thread that has only this connection. */
-static void wait_here(struct request *q)
+/* In a thread that has only this connection, or as long as a handler takes anyway. */
+static void wait_here(struct mounted_request *q)
 {
-    const char *why = NULL;
+    const char *why;
 
-    while (!(why = why_over(q)) && now_ns() < q->deadline_ns) {
-        struct prof__shield shield;
+    do {
+        while (!(why = why_over(q)) && now_ns() < q->request.deadline_ns) {
+            struct prof__shield shield;
 
-        prof__guard_enter(&shield);
-        if (!is_stopping())
-            wait_until(q->deadline_ns);
-        prof__guard_leave(&shield);
-    }
-    make_reply(q, why);
+            prof__guard_enter(&shield);
+            if (!is_stopping())
+                wait_until(q->request.deadline_ns);
+            prof__guard_leave(&shield);
+        }
+    } while (!end_wait(q, why));
 }
 
-/* The exchange wants to wait. Returns true when the reply comes later. */
-static bool begin_wait(struct request *q)
+/* The request wants to wait. Returns true when the reply comes later. */
+static bool begin_wait(struct mounted_request *q)
 {
-    struct MHD_Daemon *daemon = MHD_get_connection_info(q->mhd, MHD_CONNECTION_INFO_DAEMON)->daemon;
+    struct MHD_Connection *mhd = q->request.mhd;
+    struct MHD_Daemon *daemon = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_DAEMON)->daemon;
     unsigned flags = MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_FLAGS)->flags;
-    uint64_t now = now_ns(), most = (INT64_MAX - now) / SECOND_NS;
-    uint64_t seconds = q->exchange.wait_seconds;
 
-    q->deadline_ns = now + (seconds < most ? seconds : most) * SECOND_NS;
-    if (flags & MHD_USE_THREAD_PER_CONNECTION) {
-        wait_here(q);
-        return false;
-    }
-    if ((flags & MHD_ALLOW_SUSPEND_RESUME) == MHD_ALLOW_SUSPEND_RESUME)
+    if (!(flags & MHD_USE_THREAD_PER_CONNECTION) &&
+        (flags & MHD_ALLOW_SUSPEND_RESUME) == MHD_ALLOW_SUSPEND_RESUME)
         return suspend_request(q);
-    prof_window_close(q->exchange.window);
-    q->exchange.window = NULL;
-    prof__exchange_refuse(&q->exchange, 501,
-                          "this server cannot wait: its program needs to start it with "
-                          "MHD_ALLOW_SUSPEND_RESUME");
+    if (flags & MHD_USE_THREAD_PER_CONNECTION || q->request.exchange.wait_ns == 0)
+        wait_here(q);
+    else
+        prof__request_give_up(&q->request, 501,
+                              "this server cannot wait: its program needs to start it with "
+                              "MHD_ALLOW_SUSPEND_RESUME");
     return false;
 }
 
@@ -285,14 +299,14 @@ static bool begin_wait(struct request *q)
 /* libmicrohttpd hands over a decoded path and decoded parameters; routes.c reads a raw target. So
  * encode again what it has decoded. A ';' and a ' ' are as they were: the one is never special to
  * libmicrohttpd, the other was a '+'. */
-static void add_encoded(struct prof__buffer *out, const char *text, const char *plain)
+static void add_encoded(struct prof__buffer *out, const char *text, size_t size, const char *plain)
 {
-    for (; *text; text++) {
-        unsigned char c = (unsigned char)*text;
+    for (size_t i = 0; i < size; i++) {
+        unsigned char c = (unsigned char)text[i];
         bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
 
-        if (word || strchr(plain, c))
-            prof__buffer_add(out, text, 1);
+        if (word || (c && strchr(plain, c)))
+            prof__buffer_add(out, &text[i], 1);
         else if (c == ' ' && *plain == ';')
             prof__buffer_puts(out, "+");
         else
@@ -301,16 +315,16 @@ static void add_encoded(struct prof__buffer *out, const char *text, const char *
 }
 
 static enum MHD_Result add_parameter(void *buffer, enum MHD_ValueKind kind, const char *name,
-                                     const char *value)
+                                     size_t name_size, const char *value, size_t value_size)
 {
     struct prof__buffer *out = buffer;
 
     (void)kind;
     prof__buffer_puts(out, out->size && out->data[out->size - 1] == '?' ? "" : "&");
-    add_encoded(out, name, ";-_.~");
+    add_encoded(out, name, name_size, ";-_.~");
     if (value) {
         prof__buffer_puts(out, "=");
-        add_encoded(out, value, ";-_.~");
+        add_encoded(out, value, value_size, ";-_.~");
     }
     return MHD_YES;
 }
@@ -321,168 +335,92 @@ static char *raw_target(struct MHD_Connection *mhd, const char *below)
     struct prof__buffer out = { 0 };
 
     prof__buffer_puts(&out, ROOT);
-    add_encoded(&out, below, "/-_.~");
+    add_encoded(&out, below, strlen(below), "/-_.~");
     prof__buffer_puts(&out, "?");
-    MHD_get_connection_values(mhd, MHD_GET_ARGUMENT_KIND, add_parameter, &out);
-    if (prof__buffer_add(&out, "", 1) == 0)
-        return out.data;
+    MHD_get_connection_values_n(mhd, MHD_GET_ARGUMENT_KIND, add_parameter, &out);
+    char *copy = prof__buffer_add(&out, "", 1) == 0 ? strdup(out.data) : NULL;
     prof__buffer_free(&out);
-    return NULL;
+    return copy;
 }
 
 /* --- requests --------------------------------------------------------------------------------- */
 
 /* Takes it off the list and frees it. */
-static void forget(struct request *q)
+static void forget(struct mounted_request *q)
 {
     struct prof__shield shield;
 
     prof__guard_enter(&shield);
-    for (struct request **at = &mounted.requests; *at; at = &(*at)->next)
-        if (*at == q) {
-            *at = q->next;
-            break;
-        }
+    take_out(q);
     prof__guard_leave(&shield);
-    prof__exchange_close(&q->exchange);
-    free(q->directory);
+    prof__request_close(&q->request);
     free(q);
 }
 
 /* `request` if it is one of ours, on this connection. The program's are never looked into. */
-static struct request *find(const struct MHD_Connection *mhd, const void *request)
+static struct mounted_request *find(const struct MHD_Connection *mhd, const void *request)
 {
     struct prof__shield shield;
-    struct request *q;
+    struct mounted_request *q;
 
     prof__guard_enter(&shield);
-    for (q = mounted.requests; q && (q != request || q->mhd != mhd); q = q->next)
+    for (q = mounted.requests; q && (q != request || q->request.mhd != mhd); q = q->next)
         ;
     prof__guard_leave(&shield);
     return q;
 }
 
-static int send_reply(struct request *q, void **request)
+static int send_reply(struct mounted_request *q, void **request)
 {
-    struct MHD_Response *response = prof__respond(&q->exchange.reply);
-    int r = 0;
+    int r = prof__request_send(&q->request) == MHD_YES;
 
-    if (response) {
-        r = MHD_queue_response(q->mhd, q->exchange.reply.status, response) == MHD_YES;
-        MHD_destroy_response(response); /* our reference to it */
-    }
     forget(q);
     *request = NULL;
     return r;
 }
 
-static void check_access(struct request *q)
+/* Started, and for whoever asks. */
+static void admit(struct mounted_request *q)
 {
     struct prof__shield shield;
-    struct prof__caller caller = {
-        .loopback = prof__peer_is_loopback(q->fd),
-        .foreign_user = prof__peer_is_abstract(q->fd) && prof__peer_is_foreign_user(q->fd),
-        .authorization = MHD_lookup_connection_value(q->mhd, MHD_HEADER_KIND, "Authorization"),
-        .host = MHD_lookup_connection_value(q->mhd, MHD_HEADER_KIND, "Host"),
-        .fetch_site = MHD_lookup_connection_value(q->mhd, MHD_HEADER_KIND, "Sec-Fetch-Site"),
-    };
 
     prof__guard_enter(&shield);
     bool started = mounted.started;
-    int r = prof__access_check(mounted.token, NULL, &caller, &q->exchange.message);
+    int r = prof__request_admit(&q->request, &mounted.site);
     prof__guard_leave(&shield);
     if (!started)
-        prof__exchange_refuse(&q->exchange, 503, "profiles are not served now");
+        prof__request_give_up(&q->request, 503, "profiles are not served now");
     else if (r < 0)
-        prof__exchange_fail(&q->exchange, r);
-    q->refused |= !started || r < 0;
-}
-
-/* Bytes of body that the headers announce; UINT64_MAX when they only say that there is one. */
-static uint64_t announced_body(struct MHD_Connection *mhd)
-{
-    const char *length = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Content-Length");
-
-    if (MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Transfer-Encoding"))
-        return UINT64_MAX;
-    return length ? strtoull(length, NULL, 10) : 0; /* checked by libmicrohttpd */
-}
-
-/* Send who left the last slash out to the index. */
-static void redirect(struct request *q, const char *prefix)
-{
-    struct prof__reply *reply = &q->exchange.reply;
-
-    q->refused = true;
-    q->directory = strdup(prefix);
-    prof__exchange_refuse(&q->exchange, 301, prefix);
-    reply->error = false;
-    reply->location = q->directory; /* NULL: out of memory, and the body says where to go */
+        prof__request_refuse(&q->request, r);
 }
 
 /* All headers are there. `below` is what follows the prefix; NULL: even its last slash is missing.
  * NULL: out of memory. */
-static struct request *begin(struct MHD_Connection *mhd, const char *prefix, const char *below,
-                             const char *method)
+static struct mounted_request *begin(struct MHD_Connection *mhd, const char *below,
+                                     const char *method)
 {
+    struct mounted_request *q = calloc(1, sizeof(*q));
+    /* "/debug/pprof" has a route that sends to the index. */
+    char *target = below ? raw_target(mhd, below) : strndup(ROOT, strlen(ROOT) - 1);
     struct prof__shield shield;
-    struct request *q = calloc(1, sizeof(*q));
-    char *target = raw_target(mhd, below ? below : "");
 
     if (!q || !target) {
         free(q);
         free(target);
         return NULL;
     }
-    struct prof__exchange *x = &q->exchange;
-    q->mhd = mhd;
     q->fd = MHD_get_connection_info(mhd, MHD_CONNECTION_INFO_CONNECTION_FD)->connect_fd;
-    x->stopping = &stopping;
-    q->refused = prof__exchange_open(x, method, target) != 0;
-    x->accept_encoding = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "Accept-Encoding");
-    x->if_none_match = MHD_lookup_connection_value(mhd, MHD_HEADER_KIND, "If-None-Match");
-    if (!below && !q->refused)
-        redirect(q, prefix);
-    check_access(q);
-
+    prof__peer_tell(q->fd, &q->request.caller);
+    prof__guard_enter(&shield);
+    struct prof__site site = mounted.site; /* its texts may go when the lock does */
+    prof__guard_leave(&shield);
+    prof__request_open(&q->request, &site, mhd, method, target);
+    admit(q);
     prof__guard_enter(&shield);
     q->next = mounted.requests;
     mounted.requests = q;
-    x->may_read_source = mounted.source;
     prof__guard_leave(&shield);
     return q;
-}
-
-static void refuse_body(struct request *q)
-{
-    q->refused = true;
-    prof__exchange_refuse(&q->exchange, 413, "the request is too large");
-}
-
-static void receive(struct request *q, const char *data, size_t size)
-{
-    struct prof__exchange *x = &q->exchange;
-
-    if (q->refused || x->upload_limit == 0)
-        return;
-    if (x->upload.size + size > x->upload_limit) {
-        refuse_body(q);
-    } else if (prof__buffer_add(&x->upload, data, size) < 0) {
-        q->refused = true;
-        prof__exchange_refuse(x, 503, "out of memory");
-    }
-}
-
-/* The request is complete. Returns true when it waits. */
-static bool run(struct request *q)
-{
-    if (q->refused)
-        return false;
-    if (is_stopping()) {
-        prof__exchange_refuse(&q->exchange, 503, stopping_text);
-        return false;
-    }
-    return prof__exchange_run(&q->exchange) == PROF__WAIT && begin_wait(q);
 }
 
 /* --- the program's side ----------------------------------------------------------------------- */
@@ -514,38 +452,41 @@ int prof_http_handler(struct MHD_Connection *connection, const char *prefix, con
     if (!end || *prefix != '/')
         return prof_set_last_error(-EINVAL, "a prefix begins with a slash and ends in " ROOT);
 
-    struct request *q = *request ? find(connection, *request) : NULL;
+    struct mounted_request *q = *request ? find(connection, *request) : NULL;
     if (!q) {
         if (*request || !is_below(url, prefix, &below))
             return -ENOENT;
-        q = begin(connection, prefix, below, method);
+        q = begin(connection, below, method);
         if (!q)
             return 0;
         *request = q;
-        uint64_t body = announced_body(connection);
-        uint64_t most =
-            q->exchange.upload_limit > IGNORED_BODY ? q->exchange.upload_limit : IGNORED_BODY;
-        if (!q->refused && body != UINT64_MAX && body > most)
-            refuse_body(q);
-        /* Answering before the body ends the connection, so only if there is a body. */
-        return q->refused && body > 0 ? send_reply(q, request) : 1;
+        return prof__request_begin(&q->request) ? send_reply(q, request) : 1;
     }
     if (q->phase == RECEIVING && *upload_size) {
-        receive(q, upload, *upload_size);
+        prof__request_receive(&q->request, upload, *upload_size);
         *upload_size = 0;
         return 1;
     }
-    return q->phase == RECEIVING && run(q) ? 1 : send_reply(q, request);
+    if (q->phase == RECEIVING && prof__request_run(&q->request) && begin_wait(q))
+        return 1;
+    return send_reply(q, request);
 }
 
 void prof_http_handler_completed(struct MHD_Connection *connection, void **request)
 {
-    struct request *q = request && *request ? find(connection, *request) : NULL;
+    struct mounted_request *q = request && *request ? find(connection, *request) : NULL;
 
     if (!q)
         return;
     forget(q);
     *request = NULL;
+}
+
+static void forget_text(char *text)
+{
+    if (text)
+        explicit_bzero(text, strlen(text));
+    free(text);
 }
 
 int prof_http_handler_start(const struct prof_http_options *opts)
@@ -557,25 +498,32 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     if (r < 0)
         return r;
     char *token = known.token ? strdup(known.token) : NULL;
-    if (known.token && !token)
-        return prof_set_last_error(-ENOMEM, "out of memory");
+    char *hosts = prof__hosts_list(NULL, known.hosts);
+    if ((known.token && !token) || !hosts)
+        r = -ENOMEM;
     prof__guard_enter(&shield);
-    if (mounted.started || mounted.ending)
+    if (r == 0 && (mounted.started || mounted.ending))
         r = -EALREADY;
     if (r == 0) {
-        char *old = mounted.token;
+        char *old_token = mounted.token, *old_hosts = mounted.hosts;
 
         mounted.token = token;
-        mounted.source = known.source > 0;
-        token = old;
+        mounted.hosts = hosts;
+        mounted.site = (struct prof__site) {
+            .token = token,
+            .hosts = hosts,
+            .source = known.source > 0,
+            .stopping = &stopping,
+        };
+        token = old_token;
+        hosts = old_hosts;
         mounted.started = true;
         atomic_store_explicit(&stopping, false, memory_order_relaxed);
     }
     prof__guard_leave(&shield);
-    if (token)
-        explicit_bzero(token, strlen(token));
-    free(token);
-    return r < 0 ? prof_set_last_error(r, "started already") : 0;
+    forget_text(token);
+    forget_text(hosts);
+    return r < 0 ? prof_set_last_error(r, r == -ENOMEM ? "out of memory" : "started already") : 0;
 }
 
 int prof_http_handler_stop(void)

@@ -9,6 +9,8 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "hosts.h"
+
 #define DEFAULT_MAX_CONNECTIONS 64
 #define MOST_CONNECTIONS        16384
 #define MOST_BYTES              4096 /* of the struct, in any version; more was never set */
@@ -38,6 +40,14 @@ int prof__options_read(const struct prof_http_options *opts, struct prof_http_op
         known.max_connections = DEFAULT_MAX_CONNECTIONS;
     if (known.max_connections > MOST_CONNECTIONS)
         return prof_set_last_error(-EINVAL, "max_connections is above %d", MOST_CONNECTIONS);
+    given = known.hosts != NULL;
+    if (!given)
+        known.hosts = secure_getenv("LIBPROF_HTTP_HOSTS");
+    if (known.hosts && !prof__hosts_valid(known.hosts))
+        return prof_set_last_error(-EINVAL,
+                                   "%s takes host names with commas between them, without "
+                                   "ports, as \"app.example.com, *.svc\"",
+                                   given ? "the option hosts" : "LIBPROF_HTTP_HOSTS");
     const char *source = secure_getenv("LIBPROF_UI_SOURCE");
     if (known.source == 0 && source && strcmp(source, "1") == 0)
         known.source = 1;

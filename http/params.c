@@ -19,7 +19,7 @@ static int hex_digit(char c)
 }
 
 /* Decode text[0..size) into buf, which may be text itself, and end it with a NUL. Returns the
- * length; -EINVAL for a broken escape, or a NUL in the result, which no name here has. */
+ * length; -EINVAL for a broken escape, -EILSEQ for a NUL in the result, which no name here has. */
 static int decode(const char *text, size_t size, bool plus_is_space, char *buf, size_t buf_size)
 {
     size_t n = 0;
@@ -39,7 +39,7 @@ static int decode(const char *text, size_t size, bool plus_is_space, char *buf, 
             c = ' ';
         }
         if (c == '\0')
-            return -EINVAL;
+            return -EILSEQ;
         if (n + 1 >= buf_size)
             return -E2BIG;
         buf[n++] = c;
@@ -75,7 +75,7 @@ int prof__target_parse(char *raw, struct prof__target *ret_target)
     }
     int r = decode(raw, strlen(raw), false, raw, strlen(raw) + 1);
     if (r < 0)
-        return r;
+        return -EINVAL;
     t.path = raw;
     *ret_target = t;
     return 0;

@@ -22,8 +22,8 @@ int prof__target_parse(char *raw, struct prof__target *ret_target);
 
 /*
  * The value of the first `name` in a raw query, decoded ('+' is a space) into `buf`,
- * NUL-terminated. Returns its length; -ENOENT when absent; -E2BIG when it does not fit. Pairs with
- * a broken escape or a ';' are passed over, as in Go.
+ * NUL-terminated. Returns its length; -ENOENT when absent; -E2BIG when it does not fit; -EILSEQ
+ * when there is a NUL in it. Pairs with a broken escape or a ';' are passed over, as in Go.
  */
 int prof__query_get(const char *query, const char *name, char *buf, size_t size);
 

@@ -5,30 +5,32 @@
 
 #include <netinet/in.h>
 #include <stddef.h>
+#include <string.h>
 #include <sys/socket.h>
 #include <sys/un.h>
 #include <unistd.h>
 
-bool prof__peer_is_loopback(int fd)
-{
-    struct sockaddr_storage local;
-    socklen_t size = sizeof(local);
+union any_address {
+    struct sockaddr any;
+    struct sockaddr_in in;
+    struct sockaddr_in6 in6;
+    struct sockaddr_un un;
+    struct sockaddr_storage storage;
+};
 
-    if (getsockname(fd, (struct sockaddr *)&local, &size) < 0)
-        return false;
-    if (local.ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)&local;
-        return ntohl(in->sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
-    }
-    if (local.ss_family == AF_INET6) {
-        const struct in6_addr *in6 = &((const struct sockaddr_in6 *)&local)->sin6_addr;
-        return IN6_IS_ADDR_LOOPBACK(in6) ||
-               (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == IN_LOOPBACKNET);
-    }
-    return false;
+/* Our end of it is in 127.0.0.0/8, or ::1. */
+static bool is_loopback(const union any_address *local)
+{
+    const struct in6_addr *in6 = &local->in6.sin6_addr;
+
+    if (local->any.sa_family == AF_INET)
+        return ntohl(local->in.sin_addr.s_addr) >> 24 == IN_LOOPBACKNET;
+    return local->any.sa_family == AF_INET6 &&
+           (IN6_IS_ADDR_LOOPBACK(in6) ||
+            (IN6_IS_ADDR_V4MAPPED(in6) && in6->s6_addr[12] == IN_LOOPBACKNET));
 }
 
-bool prof__peer_is_foreign_user(int fd)
+static bool is_foreign_user(int fd)
 {
     struct ucred peer;
     socklen_t size = sizeof(peer);
@@ -38,12 +40,17 @@ bool prof__peer_is_foreign_user(int fd)
     return peer.uid != geteuid() && peer.uid != 0;
 }
 
-bool prof__peer_is_abstract(int fd)
+void prof__peer_tell(int fd, struct prof__caller *ret)
 {
-    struct sockaddr_un local;
+    union any_address local;
     socklen_t size = sizeof(local);
 
-    if (getsockname(fd, (struct sockaddr *)&local, &size) < 0 || local.sun_family != AF_UNIX)
-        return false;
-    return size <= offsetof(struct sockaddr_un, sun_path) || local.sun_path[0] == '\0';
+    memset(&local, 0, sizeof(local));
+    if (getsockname(fd, &local.any, &size) < 0)
+        return; /* as a stranger from the network */
+    ret->loopback = is_loopback(&local);
+    ret->unix_socket = local.any.sa_family == AF_UNIX;
+    /* A name in the abstract name space has no mode that would keep others out. */
+    bool has_mode = size > offsetof(struct sockaddr_un, sun_path) && local.un.sun_path[0];
+    ret->foreign_user = ret->unix_socket && !has_mode && is_foreign_user(fd);
 }

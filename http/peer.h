@@ -4,15 +4,9 @@
 #ifndef PROF_HTTP_PEER_H
 #define PROF_HTTP_PEER_H
 
-#include <stdbool.h>
+#include "access.h"
 
-/* It reached us over 127.0.0.0/8 or ::1. */
-bool prof__peer_is_loopback(int fd);
-
-/* A Unix peer that is neither our user nor root, or cannot be told. */
-bool prof__peer_is_foreign_user(int fd);
-
-/* A Unix socket in the abstract name space, where no file mode keeps others out. */
-bool prof__peer_is_abstract(int fd);
+/* Whoever is at the other end of `fd`; the headers of a request are left as they are. */
+void prof__peer_tell(int fd, struct prof__caller *ret);
 
 #endif

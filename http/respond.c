@@ -4,7 +4,6 @@
 #include "respond.h"
 
 #include <stdio.h>
-#include <stdlib.h>
 
 static ssize_t no_content(void *cls, uint64_t pos, char *buf, size_t max)
 {
@@ -47,11 +46,9 @@ static void add_headers(struct MHD_Response *response, const struct prof__reply 
     /* Or libmicrohttpd would send an empty last chunk, even to HEAD. */
     if (reply->size_unknown)
         MHD_set_response_options(response, MHD_RF_HTTP_VERSION_1_0_ONLY, MHD_RO_END);
-    if (reply->status == 503)
-        MHD_add_response_header(response, "Connection", "close");
 }
 
-struct MHD_Response *prof__respond(struct prof__reply *reply)
+struct MHD_Response *prof__respond(struct prof__reply *reply, bool last)
 {
     size_t size = reply->body.size;
     struct MHD_Response *response;
@@ -61,11 +58,14 @@ struct MHD_Response *prof__respond(struct prof__reply *reply)
     else if (size == 0)
         response = MHD_create_response_from_buffer(0, (void *)"", MHD_RESPMEM_PERSISTENT);
     else
-        response = MHD_create_response_from_buffer_with_free_callback(size, reply->body.data, free);
+        response = MHD_create_response_from_buffer_with_free_callback(size, reply->body.data,
+                                                                      prof__buffer_release);
     if (!response)
         return NULL;
     if (!reply->size_unknown && size)
-        reply->body = (struct prof__buffer) { 0 }; /* theirs now */
+        prof__buffer_take(&reply->body); /* theirs now */
     add_headers(response, reply);
+    if (last || reply->status == 503)
+        MHD_add_response_header(response, "Connection", "close");
     return response;
 }

@@ -8,8 +8,9 @@
 
 #include "routes.h"
 
-/* Make a response with all headers, which takes the reply's body over. To be destroyed by the
- * caller, who may queue it before. NULL: out of memory. */
-struct MHD_Response *prof__respond(struct prof__reply *reply);
+/* Make a response with all headers, which takes the reply's body over; the `last` one of its
+ * connection says so. To be destroyed by the caller, who may queue it before. NULL: out of
+ * memory. */
+struct MHD_Response *prof__respond(struct prof__reply *reply, bool last);
 
 #endif

@@ -26,6 +26,7 @@
 #define MAX_SYMBOL_POST (1024 * 1024) /* bytes of addresses */
 #define MAX_SYMBOL_NAME 4096
 #define SYMBOL_BATCH    4096 /* addresses looked up at a time; bounds the memory that takes */
+#define SYMBOL_NS       (4 * SECOND_NS) /* for all of them: what is not known by then is left out */
 #define MAX_SECONDS     (INT64_MAX / 1000000000) /* what a duration in Go can hold */
 
 #define TYPE_TEXT    "text/plain; charset=utf-8"
@@ -54,17 +55,27 @@ static int serve_nothing(struct prof__exchange *x);
 
 /* The first match wins; a known path and a wrong method is 405. */
 static const struct prof__route routes[] = {
-    { GET, "/debug/pprof/cmdline", serve_cmdline, "cmdline" },
-    { GET, "/debug/pprof/profile", serve_cpu, "profile" },
-    { GET | POST, "/debug/pprof/symbol", serve_symbol, "symbol" },
+    { GET, ROOT "cmdline", serve_cmdline, "cmdline" },
+    { GET, ROOT "profile", serve_cpu, "profile" },
+    { GET | POST, ROOT "symbol", serve_symbol, "symbol" },
     { GET, UI "source", serve_source, "ui" },
     { GET, UI, serve_ui, "ui" },
-    { GET, "/debug/pprof/ui", redirect_to_ui, "ui" },
-    { GET, "/debug/pprof/", serve_profile, NULL }, /* the index when nothing follows */
+    { GET, ROOT "ui", redirect_to_ui, "ui" },
+    { GET, ROOT "metrics", serve_metrics, "metrics" },
+    { GET, ROOT, serve_profile, NULL }, /* the index when nothing follows */
     { GET, "/debug/pprof", redirect_to_index, "index" },
     { GET, "/metrics", serve_metrics, "metrics" },
     { ANY, "/", serve_nothing, "other" },
 };
+
+/* No profile can have a name that a route takes: it could not be fetched. Before main(), so before
+ * the program makes any. */
+__attribute__((constructor)) static void reserve_names(void)
+{
+    for (size_t i = 0; i < sizeof(routes) / sizeof(routes[0]); i++)
+        if (strncmp(routes[i].path, ROOT, strlen(ROOT)) == 0 && routes[i].path[strlen(ROOT)])
+            prof_profile_reserve(routes[i].path + strlen(ROOT));
+}
 
 /* --- errors --------------------------------------------------------------------------------- */
 
@@ -196,20 +207,23 @@ static int write_body(void *exchange, const void *data, size_t size)
 
 /* --- handlers -------------------------------------------------------------------------------- */
 
+/* Relative: a proxy may have put something before the path. */
+static int redirect(struct prof__exchange *x, unsigned status, const char *location)
+{
+    x->reply.location = location;
+    x->reply.status = status;
+    x->reply.type = TYPE_HTML;
+    return prof__buffer_printf(&x->reply.body, "<a href='%s'>%s</a>\n", location, location);
+}
+
 static int redirect_to_index(struct prof__exchange *x)
 {
-    x->reply.location = ROOT;
-    x->reply.status = 301;
-    x->reply.type = TYPE_HTML;
-    return prof__buffer_puts(&x->reply.body, "<a href='" ROOT "'>" ROOT "</a>\n");
+    return redirect(x, 301, "../debug/pprof/");
 }
 
 static int redirect_to_ui(struct prof__exchange *x)
 {
-    x->reply.location = "ui/"; /* relative: a proxy may have put something before the path */
-    text_reply(x);
-    x->reply.status = 301;
-    return 0;
+    return redirect(x, 301, "ui/");
 }
 
 /* A file of the viewer. */
@@ -256,16 +270,13 @@ static int serve_metrics(struct prof__exchange *x)
 {
     x->reply.status = 200;
     x->reply.type = PROF__METRICS_TYPE;
-    return prof__metrics_write(&x->reply.body);
+    return prof__metrics_write(&x->reply.body, x->thread_is_ours);
 }
 
 static int serve_nothing(struct prof__exchange *x)
 {
-    if (strcmp(x->target.path, "/") == 0) {
-        int r = redirect_to_index(x);
-        x->reply.status = 302; /* a program may put something else there one day */
-        return r;
-    }
+    if (strcmp(x->target.path, "/") == 0) /* a program may put something else there one day */
+        return redirect(x, 302, "./debug/pprof/");
     return refused(x, -ENOENT, "nothing here: the profiles are at " ROOT);
 }
 
@@ -304,35 +315,57 @@ static uint64_t next_address(const char **words, size_t *size)
     return address;
 }
 
+/* The next batch. What was looked up once is found at once, so that a client whose time was too
+ * short may ask again. */
+static int look_up_batch(struct prof__exchange *x)
+{
+    uint64_t *batch = malloc(SYMBOL_BATCH * sizeof(*batch));
+    int r = batch ? 0 : refused(x, -ENOMEM, "out of memory");
+    size_t n = 0;
+
+    while (r == 0 && x->words_size > 0 && n < SYMBOL_BATCH) {
+        batch[n] = next_address(&x->words, &x->words_size);
+        n += batch[n] != 0;
+    }
+    if (r == 0)
+        r = prof_symbols_until(batch, n, (int64_t)x->deadline_ns, add_symbol, x);
+    free(batch);
+    if (r > 0 || (r == 0 && x->words_size > 0 && now_ns() >= x->deadline_ns))
+        return prof__buffer_puts(&x->reply.body, "# time is up: names are missing\n");
+    return r == 0 && x->words_size > 0 ? PROF__WAIT : r;
+}
+
 /* One line for each address with a name; others are passed over. Every line ends in a newline, or
  * pprof loses it. The addresses are those of instructions already. */
 static int serve_symbol(struct prof__exchange *x)
 {
     bool post = x->upload_limit > 0;
-    const char *words = post ? x->upload.data : x->target.query;
-    size_t size = post ? x->upload.size : strlen(words);
-    uint64_t *batch = malloc(SYMBOL_BATCH * sizeof(*batch));
-    int r = batch ? prof__buffer_puts(&x->reply.body, "num_symbols: 1\n") : -ENOMEM;
 
-    while (r == 0 && size > 0) {
-        size_t n = 0;
-
-        while (size > 0 && n < SYMBOL_BATCH) {
-            batch[n] = next_address(&words, &size);
-            n += batch[n] != 0;
-        }
-        r = prof_symbols(batch, n, add_symbol, x);
-        if (x->stopping && atomic_load_explicit(x->stopping, memory_order_relaxed))
-            r = refused(x, -ECANCELED, "the server is stopping");
-    }
-    free(batch);
-    return r < 0 ? r : text_reply(x);
+    x->words = post ? x->upload.data : x->target.query;
+    x->words_size = post ? x->upload.size : strlen(x->words);
+    x->deadline_ns = now_ns() + SYMBOL_NS;
+    x->go_on = look_up_batch;
+    int r = prof__buffer_puts(&x->reply.body, "num_symbols: 1\n");
+    text_reply(x);
+    return r < 0 ? r : look_up_batch(x);
 }
 
-/* A window on x->name for x->wait_seconds. */
-static int wait_with_window(struct prof__exchange *x)
+static int write_window(struct prof__exchange *x)
+{
+    int r = prof_window_write(x->window, &x->options, write_body, x);
+
+    prof_window_close(x->window);
+    x->window = NULL;
+    return have_or_lack(r);
+}
+
+/* A window on x->name for `seconds`. */
+static int wait_with_window(struct prof__exchange *x, int64_t seconds)
 {
     int r = prof_window_open(x->name, &x->window);
+
+    x->wait_ns = (uint64_t)seconds * SECOND_NS;
+    x->go_on = write_window;
 
     if (r < 0)
         return have_or_lack(r);
@@ -355,13 +388,12 @@ static int serve_cpu(struct prof__exchange *x)
     if (r < 0 || seconds <= 0)
         seconds = 30; /* as in Go, whatever was given */
     x->name = "profile";
-    x->wait_seconds = (uint64_t)seconds;
     x->options.no_symbols = wants_no_symbols(x);
     r = format_param(x);
     if (r < 0)
         return r;
     profile_reply(x, "");
-    return wait_with_window(x);
+    return wait_with_window(x, seconds);
 }
 
 /* ?seconds=N of a profile: what changed meanwhile. Checked in Go's order. */
@@ -377,9 +409,8 @@ static int serve_delta(struct prof__exchange *x, struct prof_profile *p, int r, 
                        "of a sensible size");
     if (x->options.debug)
         return refused(x, -EINVAL, "seconds and debug params are incompatible");
-    x->wait_seconds = (uint64_t)seconds;
     profile_reply(x, "-delta");
-    return wait_with_window(x);
+    return wait_with_window(x, seconds);
 }
 
 static int serve_profile(struct prof__exchange *x)
@@ -451,28 +482,26 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
     return 0;
 }
 
-int prof__exchange_run(struct prof__exchange *x)
+static int advance(struct prof__exchange *x, int (*step)(struct prof__exchange *x))
 {
     uint64_t start_ns = now_ns();
 
     prof_set_last_error(0, "%s", ""); /* a sentence found after this is about this */
-    int r = x->route->serve(x);
+    int r = step(x);
     if (r < 0)
         prof__exchange_fail(x, r);
-    x->busy_ns = now_ns() - start_ns;
+    x->busy_ns += now_ns() - start_ns;
     return r == PROF__WAIT ? r : 0;
 }
 
-void prof__exchange_finish(struct prof__exchange *x)
+int prof__exchange_run(struct prof__exchange *x)
 {
-    uint64_t start_ns = now_ns();
-    int r = prof_window_write(x->window, &x->options, write_body, x);
+    return advance(x, x->route->serve);
+}
 
-    prof_window_close(x->window);
-    x->window = NULL;
-    if (r < 0)
-        prof__exchange_fail(x, have_or_lack(r));
-    x->busy_ns += now_ns() - start_ns;
+int prof__exchange_go_on(struct prof__exchange *x)
+{
+    return advance(x, x->go_on);
 }
 
 const char *prof__exchange_handler(const struct prof__exchange *x)

@@ -5,9 +5,10 @@
  *
  *   prof__exchange_open()     the request line is known: what may its body be?
  *   prof__exchange_run()      the body is there too: answer, or ask to wait
- *   prof__exchange_finish()   the wait is over: answer
+ *   prof__exchange_go_on()    the wait is over: answer, or ask again
  *
- * Waiting is the server's business, since only it can do something else meanwhile.
+ * Waiting is the server's business, since only it can do something else meanwhile. Long work asks
+ * for a wait of no time between its parts, so that others have their turn.
  */
 #ifndef PROF_HTTP_ROUTES_H
 #define PROF_HTTP_ROUTES_H
@@ -45,12 +46,17 @@ struct prof__exchange {
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
     bool may_read_source;
+    bool thread_is_ours;                         /* it does nothing else but serve */
     const char *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
 
-    uint64_t busy_ns;           /* spent on the answer so far */
-    uint64_t wait_seconds;      /* after run() returned PROF__WAIT */
+    uint64_t busy_ns; /* spent on the answer so far */
+    uint64_t wait_ns; /* after PROF__WAIT */
+    int (*go_on)(struct prof__exchange *x);
     struct prof_window *window; /* open meanwhile */
+    const char *words;          /* addresses still to be looked up, */
+    size_t words_size;
+    uint64_t deadline_ns; /* until then */
     struct prof_write_options options;
     const char *name; /* of the profile */
     char folded[64];  /* options.folded points here */
@@ -66,9 +72,9 @@ struct prof__exchange {
  * is there, or not for this method. */
 int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_target);
 
-/* 0: the reply is ready. PROF__WAIT: call finish in wait_seconds, or fail or close any time. */
+/* 0: the reply is ready. PROF__WAIT: go on in wait_ns, or refuse or close any time. */
 int prof__exchange_run(struct prof__exchange *x);
-void prof__exchange_finish(struct prof__exchange *x);
+int prof__exchange_go_on(struct prof__exchange *x);
 
 /* Make the reply an error: status by number, or by negative errno, with one sentence. */
 void prof__exchange_refuse(struct prof__exchange *x, unsigned status, const char *sentence);

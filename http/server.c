@@ -37,6 +37,7 @@
 #include "clock.h"
 #include "guard.h"
 #include "loop.h"
+#include "metrics.h"
 #include "options.h"
 
 #define STACK_BYTES (1024 * 1024)         /* names are looked up in debug information here */
@@ -47,7 +48,7 @@ enum state { STOPPED, STARTING, SERVING, STOPPING };
 /* What a start hands to the new thread; on the starter's stack until it has reported. */
 struct order {
     struct prof__address address;
-    const char *token;
+    const char *token, *hosts;
     unsigned max_connections;
     bool source;
     bool reported;
@@ -78,6 +79,7 @@ static void forked(void)
     control.loop = NULL;
     control.state = STOPPED;
     control.file.path[0] = '\0';
+    prof__metrics_forked();
 }
 
 __attribute__((constructor)) static void set_up(void)
@@ -158,6 +160,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
         .inherited_fd = inherited,
         .own_descriptors = own,
         .token = order->token,
+        .hosts = order->hosts,
         .max_connections = order->max_connections,
         .source = order->source,
     };
@@ -336,6 +339,7 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
     if (r < 0)
         return r;
     order.token = known.token;
+    order.hosts = known.hosts;
     order.max_connections = known.max_connections;
     order.source = known.source > 0;
     prof__shield_raise(&shield);

@@ -33,10 +33,14 @@ struct prof_http_options {
                                  silent longest gives way to a newcomer */
     int source;               /* 1: the viewer may show source files that the program's own debug
                                  information names; -1: not; 0: as LIBPROF_UI_SOURCE=1 says, or not */
+    const char *hosts; /* NULL: LIBPROF_HTTP_HOSTS, or none. Names that a Host header may have
+                          where no token is asked for, beside IP addresses, localhost and the
+                          machine's own names: with commas between them, without ports,
+                          "*.example.com" for all below it, "*" for any. Copied */
 };
-#define PROF_HTTP_OPTIONS_INIT                       \
-    {                                                \
-        sizeof(struct prof_http_options), NULL, 0, 0 \
+#define PROF_HTTP_OPTIONS_INIT                             \
+    {                                                      \
+        sizeof(struct prof_http_options), NULL, 0, 0, NULL \
     }
 
 /**
@@ -114,6 +118,7 @@ struct MHD_Connection; /* of libmicrohttpd */
  *          answered 501. All others are answered at once in the daemon's thread.
  * Access:  as the server's, by the token, Sec-Fetch-Site and Host; see SECURITY.md. Limits on
  *          connections and time are the daemon's.
+ * Metrics: at "metrics" below the prefix.
  */
 PROF_API int prof_http_handler(struct MHD_Connection *connection, const char *prefix,
                                const char *url, const char *method, const char *upload,
@@ -125,8 +130,8 @@ PROF_API void prof_http_handler_completed(struct MHD_Connection *connection, voi
 
 /**
  * Let prof_http_handler() serve; until then, and after the stop, it answers 503. Of the options
- * only the token counts. Returns: 0, -EALREADY, -EINVAL, -E2BIG, -ENOMEM. A forked child starts
- * anew.
+ * max_connections has no meaning here. Returns: 0, -EALREADY, -EINVAL, -E2BIG, -ENOMEM. A forked
+ * child starts anew.
  */
 PROF_API int prof_http_handler_start(const struct prof_http_options *opts);
 
@@ -141,8 +146,9 @@ PROF_API int prof_http_handler_stop(void);
 /**
  * Writes the program's own metrics in Prometheus' text form, 0.0.4: whole lines, each family with
  * its HELP and TYPE, under names that do not begin with libprof_ or process_. Called in the
- * server's thread, one call at a time; what it takes, the other clients wait. A negative return,
- * its own or that of the sink, ends it, and the scrape is answered 500.
+ * server's thread, or that of a mounted handler, one call at a time; what it takes, the other
+ * clients wait, and a scrape that finds another's call under way for a second is answered 503. A
+ * negative return, its own or that of the sink, ends it, and the scrape is answered 500.
  */
 typedef int prof_metrics_fn(void *arg, prof_sink_fn *sink, void *sink_arg);
 

@@ -6,6 +6,7 @@
 import base64
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
@@ -141,6 +142,59 @@ def test_browsers(demo_path):
             d.tell("stop")
 
 
+def outer_address():
+    """An address of this machine that is not loopback; None: it has none."""
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as s:
+        try:
+            s.connect(("192.0.2.1", 9)) # sends nothing; only chooses a way
+            address = s.getsockname()[0]
+        except OSError:
+            return None
+    return None if address.startswith("127.") else address
+
+
+def test_names_of_others_off_loopback(demo_path):
+    """Whoever makes a page's name point at this machine reads it from elsewhere just as well."""
+    address = outer_address()
+    if not address:
+        print("skipped: no address but loopback, so Host off loopback")
+        return
+    machine = socket.gethostname()
+    with Demo(demo_path) as d:
+        for listen in [":0", address + ":0"]:
+            equal(d.start(listen), "0", "start on " + listen)
+            where = (address, d.where[1])
+            for host, status in [(address, 200), (address + ":6060", 200), ("[2001:db8::1]:1", 200),
+                                 ("localhost", 200), (machine, 200), (machine.upper() + ":1", 200),
+                                 (None, 200), ("evil.example", 403), ("evil.example:6060", 403),
+                                 (address + ".evil.example", 403), (machine + ".evil.example", 403),
+                                 ("fine.example", 403)]:
+                for target in (HEAP, "/metrics", "/debug/pprof/ui/"):
+                    a = ask(where, target, host=host, version="1.1" if host else "1.0")
+                    what = "on %s, Host %s, %s" % (listen, host, target)
+                    equal(a.status, status, what)
+                    if status == 403:
+                        check(b"LIBPROF_HTTP_HOSTS" in a.body, what + ": says what to do")
+            equal(ask(where, "http://evil.example" + HEAP, host=address).status, 403,
+                  "the host in an absolute target counts")
+            d.tell("stop")
+        for hosts in ["fine.example,*.svc", "*"]:
+            equal(d.start(":0", "-", hosts), "0", "start with hosts " + hosts)
+            for host, status in [("fine.example", 200), ("a.b.svc:6060", 200),
+                                 ("evil.example", 200 if hosts == "*" else 403)]:
+                equal(ask((address, d.where[1]), HEAP, host=host).status, status,
+                      "hosts %s: %s" % (hosts, host))
+            d.tell("stop")
+        check(d.start(":0", "-", "fine.example:6060").startswith("-22 the option hosts takes"),
+              "a port is a mistake")
+    with Demo(demo_path, env={"LIBPROF_HTTP_HOSTS": "fine.example"}) as d:
+        equal(d.start("127.0.0.1:0"), "0", "start with LIBPROF_HTTP_HOSTS")
+        equal(ask(d.where, HEAP, host="fine.example:80").status, 200, "LIBPROF_HTTP_HOSTS")
+        equal(ask(d.where, HEAP, host="evil.example").status, 403, "and no other")
+    with Demo(demo_path, env={"LIBPROF_HTTP_HOSTS": "http://fine.example"}) as d:
+        check(d.start().startswith("-22 LIBPROF_HTTP_HOSTS takes host names"), "no URL")
+
+
 def test_unix_sockets(demo_path, folder):
     with Demo(demo_path) as d:
         path = os.path.join(folder, "s")
@@ -183,6 +237,7 @@ def main(argv):
     test_tokens(argv[1])
     test_token_from_the_environment(argv[1])
     test_browsers(argv[1])
+    test_names_of_others_off_loopback(argv[1])
     with tempfile.TemporaryDirectory() as folder:
         test_unix_sockets(argv[1], folder)
     test_go_tool_sends_the_token(argv[1])

@@ -14,6 +14,7 @@ import select
 import subprocess
 import sys
 import time
+import urllib.parse
 import zlib
 
 import harness
@@ -116,6 +117,7 @@ ROWS = [
     ("seconds=abc", "heap?seconds=abc", {}, dict(status=400, error=POSITIVE)),
     ("seconds=0x5", "heap?seconds=0x5", {}, dict(status=400, error=POSITIVE)),
     ("seconds=+5 is a blank and 5", "heap?seconds=+5", {}, dict(status=400, error=POSITIVE)),
+    ("seconds with a NUL behind it", "heap?seconds=1%00", {}, dict(status=400, error=POSITIVE)),
     ("seconds=1s", "heap?seconds=1s", {}, dict(status=400, error=POSITIVE)),
     ("seconds beyond 64 bits", "heap?seconds=99999999999999999999", {}, dict(status=400)),
     ("seconds beyond what a duration holds", "heap?seconds=1000000000000", {},
@@ -139,9 +141,18 @@ ROWS = [
      dict(status=200, type=TEXT, test=lambda a: a.body == b"num_symbols: 1\n")),
 
     ("a missing slash", "", dict(exact="/debug/pprof"),
-     dict(status=301, test=lambda a: a.header("Location").endswith("/debug/pprof/"))),
+     dict(status=301, test=lambda a: leads(a, "/debug/pprof", "/debug/pprof/"))),
+    ("also behind a proxy that puts something before it", "", dict(exact="/debug/pprof"),
+     dict(status=301, test=lambda a: leads(a, "/app/debug/pprof", "/app/debug/pprof/")), OURS),
     ("the root leads to the index", "", dict(exact="/"),
-     dict(status=302, test=lambda a: a.header("Location") == ROOT), OURS),
+     dict(status=302, test=lambda a: leads(a, "/", ROOT)), OURS),
+    ("also behind such a proxy", "", dict(exact="/"),
+     dict(status=302, test=lambda a: leads(a, "/app/", "/app" + ROOT)), OURS),
+    ("a missing slash of the viewer", "ui", {},
+     dict(status=301, test=lambda a: leads(a, "/app/debug/pprof/ui", "/app/debug/pprof/ui/")),
+     OURS),
+    ("metrics below the root too, for handlers mounted there", "metrics", {},
+     dict(status=200, test=lambda a: b"libprof_build_info" in a.body), OURS),
     ("DELETE", "heap", dict(method="DELETE"),
      dict(status=405, test=lambda a: a.header("Allow") == "GET, HEAD"
           and a.header("X-Go-Pprof") == "1"), OURS),
@@ -155,6 +166,27 @@ ROWS = [
     ("no Host at all, HTTP/1.0", "heap?debug=1", dict(host=None, version="1.0"),
      dict(status=200, type=TEXT)),
     ("no Host at all, HTTP/1.1", "heap?debug=1", dict(host=None), dict(status=400)),
+    ("two Host lines", "heap?debug=1", dict(headers=[("Host", "localhost")]), dict(status=400)),
+    ("two Host lines of which one is none of ours", "heap?debug=1",
+     dict(headers=[("host", "evil.example")]), dict(status=400)),
+]
+
+# Bytes, statuses: what is no request at all, or not for this server. Told in plain text, as all
+# else; a client that gets HTML shows its user nothing.
+LONG_LINE = b"GET " + ROOT.encode() + b"heap?" + b"a" * (5 << 20) + b" HTTP/1.1\r\nHost: x\r\n\r\n"
+LONG_HEAD = b"GET / HTTP/1.1\r\nHost: localhost\r\nX: " + b"a" * (5 << 20) + b"\r\n\r\n"
+NO_REQUESTS = [
+    ("a word", b"GARBAGE\r\n\r\n", [400]),
+    ("a method and a path", b"GET " + ROOT.encode() + b"\r\n\r\n", [400]),
+    ("bytes that are no letters", b"\x16\x03\x01\x02\x00\n\n", [400]),
+    ("a version of the future", b"GET / HTTP/3.0\r\nHost: localhost\r\n\r\n", [505]),
+    ("no Host", b"GET / HTTP/1.1\r\n\r\n", [400]),
+    ("a negative length", b"POST " + ROOT.encode() + b"symbol HTTP/1.1\r\nHost: localhost\r\n"
+     b"Content-Length: -1\r\n\r\n", [400]),
+    ("a chunk that is none", b"POST " + ROOT.encode() + b"symbol HTTP/1.1\r\nHost: localhost\r\n"
+     b"Transfer-Encoding: chunked\r\n\r\nzz\r\n", [400]),
+    ("a request line beyond all measure", LONG_LINE, [414, 431]),
+    ("headers beyond all measure", LONG_HEAD, [431]),
 ]
 
 
@@ -186,6 +218,57 @@ def test_rows(s):
             check(a.seconds < want["below_s"] + 2, what + ": at once, not after the wait")
         if "type" in want or "error" in want:
             equal(a.header("X-Content-Type-Options"), "nosniff", what + ": nosniff")
+
+
+def leads(a, path, to):
+    """The redirection, followed from that path, ends there."""
+    return urllib.parse.urljoin("http://h" + path, a.header("Location")) == "http://h" + to
+
+
+def test_what_is_no_request(s):
+    for first in (True, False): # of its connection
+        for name, data, statuses in NO_REQUESTS:
+            with Connection(s.where) as c:
+                if not first:
+                    c.request(ROOT + "heap?debug=1")
+                    equal(c.answer().status, 200, name + ": a request before")
+                try:
+                    c.send(data)
+                except OSError:
+                    pass # it has answered before it had read all
+                a = c.answer()
+                what = name + ("" if first else ", after a request")
+                if not s.ours and name == "a chunk that is none":
+                    continue # Go's symbol takes what it can read
+                if not first and a is None and name in ("a word", "bytes that are no letters"):
+                    continue # libmicrohttpd ends these without a word
+                if not check(a is not None, what + ": an answer"):
+                    continue
+                check(a.status in statuses, "%s: %r" % (what, a))
+                equal(a.header("Content-Type"), TEXT, what + ": Content-Type")
+                equal(a.header("Connection"), "close", what + ": and no more after it")
+                if s.ours:
+                    equal(a.header("X-Go-Pprof"), "1", what + ": X-Go-Pprof")
+                    check(a.complete and len(a.body) > 1, "%s: %r" % (what, a))
+
+
+def test_long_headers(s):
+    """As long as Go takes them, however they come."""
+    for size, piece in ((1000, 1 << 20), (100000, 1 << 20), (900000, 1 << 20), (50000, 1400)):
+        with Connection(s.where) as c:
+            head = (b"GET " + ROOT.encode() + b"heap?debug=1 HTTP/1.1\r\nHost: localhost\r\n"
+                    b"X-Long: " + b"a" * size + b"\r\n\r\n")
+            for at in range(0, len(head), piece):
+                c.send(head[at:at + piece])
+            a = c.answer()
+            check(a and a.status == 200, "a header of %d bytes in pieces of %d: %r"
+                  % (size, piece, a))
+    fields = b"".join(b"X-%d: y\r\n" % i for i in range(20000))
+    with Connection(s.where) as c:
+        c.send(b"GET " + ROOT.encode() + b"heap?debug=1 HTTP/1.1\r\nHost: localhost\r\n" + fields
+               + b"\r\n")
+        a = c.answer()
+        check(a and a.status == 200, "20000 header lines: %r" % a)
 
 
 def test_every_answer_is_guarded(s):
@@ -268,6 +351,38 @@ def test_delta(s):
         totals = [sum(values[i] for _, values, _ in p.stacks()) for i in range(4)]
         equal(totals[0] >= 7 and totals[1] >= 7 * 1024, True, "delta: what was fed meanwhile")
         equal((totals[0], totals[1]) < (17, 17 * 1024), True, "delta: and not what was before")
+
+
+def test_a_label_of_the_name_that_sizes_have(s):
+    """Of one key a sample has one value, or OpenTelemetry rejects the profile; none may be lost."""
+    if not s.ours:
+        return
+    s.demo.tell("label", "bytes", "of-the-program")
+    s.demo.tell("feed", "3", "4711")
+    p = pprof.parse(s.get("heap").body)
+    labels = [p.labels(x) for x in p.sample if ("bytes", 4711) in p.labels(x).items()
+              or 4711 in p.labels(x).values()]
+    check(labels and all(x.get("exported_bytes") == "of-the-program" for x in labels),
+          "the program's own label \"bytes\": %r" % labels)
+    text = s.get("heap?debug=1").body
+    equal(s.get("heap").status, 200, "text and protobuf: %d" % len(text))
+
+
+def test_names_that_routes_take(s):
+    """A profile that cannot be fetched cannot be made."""
+    if not s.ours:
+        return
+    for name in ["ui", "ui/", "ui/x", "ui/source", "metrics", "cmdline", "profile", "symbol", "heap"]:
+        r = s.demo.tell("profile", name)
+        check(r.startswith("-17 "), "%s is taken: %s" % (name, r))
+    for name in [".", "..", "a/../b", "a/.", "./a"]:
+        r = s.demo.tell("profile", name)
+        check(r.startswith("-22 "), "%s is no name that a URL keeps: %s" % (name, r))
+    for name in ["uix", "ui.x", "x/ui/", "metrics/", "...", "a//b", "%75i", "a?b#c&d=e"]:
+        equal(s.demo.tell("profile", name), "0", name + " can be made")
+        a = s.get(urllib.parse.quote(name, safe="/") + "?debug=1")
+        check(a.status == 200 and a.body.startswith(name.encode() + b" profile: total 0\n"),
+              "%s can be fetched: %r" % (name, a))
 
 
 def test_deltas_at_once(s):

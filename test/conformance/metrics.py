@@ -18,7 +18,7 @@ import urllib.parse
 import urllib.request
 
 import harness
-from harness import Demo, ask, check, equal, eventually, place
+from harness import Connection, Demo, ask, check, equal, eventually, place
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z]+="[^"\\\n]*",?)*)\})? (\S+)$')
@@ -98,7 +98,7 @@ def test_form(demo):
     check(abs(series["process_start_time_seconds"] - time.time()) < 600, "the start time")
     equal(series["libprof_heap_sample_interval_bytes"], 1.0, "the heap's rate: each block")
     losses = {k: v for k, v in series.items() if k.startswith("libprof_samples_lost_total")}
-    equal((len(losses), sum(losses.values())), (5, 0.0), "losses, each by its reason, all 0")
+    equal((len(losses), sum(losses.values())), (6, 0.0), "losses, each by its reason, all 0")
     equal(ask(demo.where, "/metrics", "POST", body=b"").status, 405, "POST is refused")
     equal(ask(demo.where, "/metrics", "HEAD").status, 200, "HEAD is answered")
     equal(ask(demo.where, "/metrics/x").status, 404, "nothing below it")
@@ -280,8 +280,37 @@ def test_prometheus(service):
         process.communicate()
 
 
+def test_held(path):
+    """A function of the program's that does not return keeps a server from stopping; the next one
+    does not call it a second time, and goes on."""
+    with Demo(path) as d:
+        d.start()
+        equal(d.tell("metrics", "hold"), "0", "a function that does not return")
+        first = Connection(d.where)
+        first.request("/metrics")
+        equal(d.tell("metrics", "other"), "0", "another one")
+        # It may be that the scrape has not begun when this stop comes; then it succeeds.
+        held = harness.eventually(lambda: d.status(d.threads()["prof-http"])["State"][0] == "S")
+        check(held, "the server waits for it")
+        r = d.tell("stop")
+        if not check(r.startswith("-115"), "it cannot stop now: " + r):
+            return
+        d.start()
+        for _ in range(2):
+            a = ask(d.where, "/metrics")
+            check(a.status == 503 and b"prof_metrics_add" in a.body, "the next server says: %r" % a)
+        equal(ask(d.where, "/debug/pprof/heap").status, 200, "and serves")
+        equal(d.tell("release"), "1", "how many were in it at a time")
+        check(harness.eventually(lambda: ask(d.where, "/metrics").status == 200), "then it goes on")
+        text = ask(d.where, "/metrics").body.decode()
+        check("\nlibprof_http_requests_in_flight 1\n" in text, "and nothing is in flight but this: %s"
+              % re.findall("in_flight [0-9.-]+", text))
+        first.close()
+
+
 def main():
     harness.limit_time()
+    test_held(sys.argv[1])
     with Demo(sys.argv[1]) as demo:
         demo.start()
         demo.tell("add", "1")

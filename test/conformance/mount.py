@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import time
+import urllib.parse
 
 import harness
 from harness import Connection, ask, check, equal
@@ -51,7 +52,14 @@ def check_profiles(d, mode, root):
     equal(ask(d.where, root + "heap", "DELETE").status, 405, what + "DELETE")
     equal(ask(d.where, root + "heap", "HEAD").status, 200, what + "HEAD")
     a = ask(d.where, root[:-1])
-    equal((a.status, a.header("Location")), (301, root), what + "without its last slash")
+    equal(a.status, 301, what + "without its last slash")
+    equal(urllib.parse.urljoin("http://h/app" + root[:-1], a.header("Location")),
+          "http://h/app" + root, what + "also behind a proxy that puts something before it")
+    equal(ask(d.where, root + "heap?seconds=1%00").status, 400, what + "a NUL behind seconds")
+    equal(ask(d.where, root + "heap", headers=[("Host", "x")]).status, 400, what + "two Host lines")
+    a = ask(d.where, root + "metrics")
+    check(a.status == 200 and b"libprof_http_requests_total{handler=\"heap\",code=\"200\"}" in a.body
+          and b"libprof_self_cpu_seconds_total" not in a.body, what + "metrics: %r" % a)
     equal(ask(d.where, root + "ui/").status, 200, what + "viewer")
 
     address = d.tell("symbol")
@@ -72,6 +80,9 @@ def check_profiles(d, mode, root):
             c.send(b"%x\r\n%s\r\n" % (len(piece), piece))
         c.send("0\r\n\r\n")
         equal(c.answer().body.decode(), twice, what + "symbol: POST in chunks")
+    many = "+".join([address] * 12000).encode() # more than is looked up at a time
+    equal(ask(d.where, root + "symbol", "POST", body=many).body.decode(),
+          "num_symbols: 1\n" + "%s known_function\n" % address * 12000, what + "symbol: POST of many")
     with Connection(d.where) as c:
         c.send("POST %ssymbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 2000000\r\n\r\n" % root)
         equal(c.answer().status, 413, what + "symbol: too large")

@@ -3,16 +3,18 @@
  *
  * One command a line on standard input, one line of answer on standard output:
  *
- *   start ADDR [TOKEN]    0, or the errno and the reason
+ *   start ADDR [TOKEN [HOSTS]]  0, or the errno and the reason; a TOKEN of "-" is none
  *   stop                  0, or the errno and the reason
  *   address               where it listens, or the errno
  *   restart N             start and stop on one port, N times; how often both went well
  *   contend N             two threads start and stop, N times each; 0, or the first odd errno
  *   options SIZE          start with options that claim SIZE bytes, all beyond the known ones set
- *   metrics NAME          a metric of that name on /metrics; "fail": one that fails; 0
- *   symbols               addresses of two functions, and of their names
- *   add N                 N more keys in the profile my.custom
+ *   metrics NAME          a metric of that name on /metrics; "fail": one that fails, "hold": one
+ * that does not return until released; 0 release               let it; how many at most have been
+ * in it at a time profile NAME          make one; 0, or the errno and the reason symbols addresses
+ * of two functions, and of their names add N                 N more keys in the profile my.custom
  *   feed N SIZE           N blocks fed to the heap profile
+ *   label KEY VALUE       what is fed from now on carries it; 0
  *   spin N                N threads at work, the first labelled worker=A, the second worker=B; 0 to
  *                         end them
  *   wait NS WAITERS       watch waiting, every time; then a wait of NS, and an unlock for which
@@ -79,6 +81,33 @@ static void answer(int r)
         printf("%d\n", r);
 }
 
+static pthread_mutex_t hold_lock = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t hold_changed = PTHREAD_COND_INITIALIZER;
+static int held, held_most;
+static bool released;
+
+static void hold(void)
+{
+    pthread_mutex_lock(&hold_lock);
+    held++;
+    if (held > held_most)
+        held_most = held;
+    while (!released)
+        pthread_cond_wait(&hold_changed, &hold_lock);
+    held--;
+    pthread_mutex_unlock(&hold_lock);
+}
+
+static int release(void)
+{
+    pthread_mutex_lock(&hold_lock);
+    released = true;
+    pthread_cond_broadcast(&hold_changed);
+    int most = held_most;
+    pthread_mutex_unlock(&hold_lock);
+    return most;
+}
+
 /* A family of the program's own; without its last newline, which the server is to add. */
 static int own_metric(void *name, prof_sink_fn *sink, void *sink_arg)
 {
@@ -86,18 +115,21 @@ static int own_metric(void *name, prof_sink_fn *sink, void *sink_arg)
 
     if (strcmp(name, "fail") == 0)
         return -EIO;
+    if (strcmp(name, "hold") == 0)
+        hold();
     int n = snprintf(text, sizeof(text), "# HELP %s Made for a test.\n# TYPE %s counter\n%s 7",
                      (char *)name, (char *)name, (char *)name);
     return sink(sink_arg, text, (size_t)n);
 }
 
-static int start(const char *addr, const char *token)
+static int start(const char *addr, const char *token, const char *hosts)
 {
     struct prof_http_options opts = PROF_HTTP_OPTIONS_INIT;
 
     if (!token)
         return prof_http_start(strcmp(addr, "NULL") == 0 ? NULL : addr);
-    opts.token = token;
+    opts.token = strcmp(token, "-") == 0 ? NULL : token;
+    opts.hosts = hosts;
     return prof_http_start_options(addr, &opts);
 }
 
@@ -317,13 +349,14 @@ static int limit_files(rlim_t n)
     return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
-static void obey(const char *command, const char *a, const char *b, char **argv)
+static void obey(const char *command, const char *a, const char *b, const char *c, char **argv)
 {
+    struct prof_profile *made;
     char address[512];
     long n = a ? strtol(a, NULL, 0) : 0;
 
     if (strcmp(command, "start") == 0 && a) {
-        answer(start(a, b));
+        answer(start(a, b, c));
     } else if (strcmp(command, "stop") == 0) {
         answer(prof_http_stop());
     } else if (strcmp(command, "address") == 0) {
@@ -342,8 +375,14 @@ static void obey(const char *command, const char *a, const char *b, char **argv)
         answer(add_keys(n));
     } else if (strcmp(command, "metrics") == 0 && a) {
         answer(prof_metrics_add(own_metric, strdup(a))); /* kept for good */
+    } else if (strcmp(command, "release") == 0) {
+        answer(release());
+    } else if (strcmp(command, "profile") == 0) {
+        answer(prof_profile_new(a, &made));
     } else if (strcmp(command, "feed") == 0 && b) {
         answer(feed(n, strtoul(b, NULL, 0)));
+    } else if (strcmp(command, "label") == 0 && b) {
+        answer(prof_labels_push(a, b));
     } else if (strcmp(command, "spin") == 0) {
         answer(spin_threads(n));
     } else if (strcmp(command, "wait") == 0 && b) {
@@ -395,8 +434,9 @@ int main(int argc, char **argv)
         const char *command = strsep(&rest, " \n");
         const char *a = rest ? strsep(&rest, " \n") : NULL;
         const char *b = rest ? strsep(&rest, " \n") : NULL;
+        const char *c = rest ? strsep(&rest, " \n") : NULL;
 
-        obey(command, a && *a ? a : NULL, b && *b ? b : NULL, argv);
+        obey(command, a && *a ? a : NULL, b && *b ? b : NULL, c && *c ? c : NULL, argv);
     }
     return known_function(argc) + static_function(argc) == 0;
 }
