@@ -3,6 +3,10 @@
  *
  * The formats are those of proc(5). A line is parsed from where its fixed part begins: a thread's
  * name may hold any byte, parentheses and newlines included.
+ *
+ * In a pid namespace whose /proc is still that of an outer one, as some sandboxes are, threads have
+ * other ids there than those by which they know themselves. So do the names of their files; each
+ * file "status" tells both. All others here use a thread's own.
  */
 #include "base/task.h"
 
@@ -14,7 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-enum { PROBE_NUMBERS = 8192, BLOCKS_TRIES = 4 };
+enum { PROBE_NUMBERS = 8192, BLOCKS_TRIES = 4, STATUS_BYTES = 4096, OUTER_IDS = 4096 };
 
 /* As getdents64(2) fills them. */
 struct entry {
@@ -60,6 +64,30 @@ static pid_t number(const char *s)
     return *s ? 0 : (pid_t)n;
 }
 
+/* --- files, by the ids of /proc --------------------------------------------------------------- */
+
+static int read_file(pid_t id, const char *name, char *buf, size_t size)
+{
+    char path[64];
+
+    snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)id, name);
+    int r = open_path(path, 0);
+    if (r >= 0) {
+        int fd = r;
+        ssize_t n = 0;
+
+        r = 0;
+        while ((size_t)r < size - 1 && (n = read_fd(fd, buf + r, size - 1 - (size_t)r)) > 0)
+            r += (int)n;
+        syscall(SYS_close, fd);
+        if (n < 0)
+            r = (int)n;
+        else
+            buf[r] = '\0';
+    }
+    return r;
+}
+
 static int each_entry(const char *buf, size_t size, int (*each)(pid_t tid, void *arg), void *arg)
 {
     int r = 0;
@@ -75,10 +103,9 @@ static int each_entry(const char *buf, size_t size, int (*each)(pid_t tid, void 
     return r;
 }
 
-int prof__tasks_each(int (*each)(pid_t tid, void *arg), void *arg)
+static int each_id(int (*each)(pid_t id, void *arg), void *arg)
 {
     char buf[4096] __attribute__((aligned(8)));
-    int saved = errno;
     int r = open_path("/proc/self/task", O_DIRECTORY);
 
     if (r >= 0) {
@@ -90,6 +117,86 @@ int prof__tasks_each(int (*each)(pid_t tid, void *arg), void *arg)
             r = n < 0 ? -errno : each_entry(buf, (size_t)n, each, arg);
         syscall(SYS_close, fd);
     }
+    return r;
+}
+
+/* --- ids -------------------------------------------------------------------------------------- */
+
+/* By a thread's own id modulo their number: that above, and its id in /proc. */
+static _Atomic uint64_t outer_ids[OUTER_IDS];
+
+/* Has /proc other ids? Asked once a process, and with `again`. */
+static bool ids_differ(bool again)
+{
+    static _Atomic uint64_t asked; /* the process, above the answer */
+    uint64_t pid = (uint64_t)getpid(), seen = atomic_load_explicit(&asked, memory_order_relaxed);
+    char text[24];
+
+    if (again || seen >> 1 != pid) {
+        long n = syscall(SYS_readlink, "/proc/self", text, sizeof(text) - 1);
+
+        text[PROF_MAX(n, 0)] = '\0';
+        seen = pid << 1 | (n > 0 && number(text) != (pid_t)pid);
+        atomic_store_explicit(&asked, seen, memory_order_relaxed);
+    }
+    return seen & 1;
+}
+
+/* What a thread calls itself: the last number of "NSpid:", which has one for each namespace. */
+static pid_t own_id(pid_t id)
+{
+    char text[STATUS_BYTES], *line, *end;
+
+    if (read_file(id, "status", text, sizeof(text)) < 0 || !(line = strstr(text, "\nNSpid:")) ||
+        !(end = strchr(line + 1, '\n')))
+        return 0;
+    *end = '\0';
+    return number(strrchr(line, '\t') + 1);
+}
+
+struct own_ids {
+    int (*each)(pid_t tid, void *arg); /* NULL: only remember them */
+    void *arg;
+};
+
+static int with_own_id(pid_t id, void *arg)
+{
+    const struct own_ids *o = arg;
+    pid_t tid = own_id(id);
+
+    if (tid == 0)
+        return 0;
+    atomic_store_explicit(&outer_ids[(uint32_t)tid % OUTER_IDS], (uint64_t)tid << 32 | (uint32_t)id,
+                          memory_order_relaxed);
+    return o->each ? o->each(tid, o->arg) : 0;
+}
+
+/* The id of a thread in /proc; 0: it is not there. */
+static pid_t id_in_proc(pid_t tid)
+{
+    if (!ids_differ(false))
+        return tid;
+    for (int tries = 0; tries < 2; tries++) {
+        uint64_t seen =
+            atomic_load_explicit(&outer_ids[(uint32_t)tid % OUTER_IDS], memory_order_relaxed);
+
+        /* It may be another's by now. */
+        if (seen >> 32 == (uint32_t)tid && own_id((pid_t)(uint32_t)seen) == tid)
+            return (pid_t)(uint32_t)seen;
+        if (tries == 0)
+            each_id(with_own_id, &(struct own_ids) { NULL, NULL });
+    }
+    return 0;
+}
+
+/* --- what others ask -------------------------------------------------------------------------- */
+
+int prof__tasks_each(int (*each)(pid_t tid, void *arg), void *arg)
+{
+    int saved = errno;
+    int r = ids_differ(true) ? each_id(with_own_id, &(struct own_ids) { each, arg })
+                             : each_id(each, arg);
+
     errno = saved;
     return r;
 }
@@ -108,24 +215,10 @@ int prof__tasks_probe(int (*each)(pid_t tid, void *arg), void *arg)
 
 int prof__task_read(pid_t tid, const char *name, char *buf, size_t size)
 {
-    char path[64];
     int saved = errno;
+    pid_t id = id_in_proc(tid);
+    int r = id ? read_file(id, name, buf, size) : -ENOENT;
 
-    snprintf(path, sizeof(path), "/proc/self/task/%d/%s", (int)tid, name);
-    int r = open_path(path, 0);
-    if (r >= 0) {
-        int fd = r;
-        ssize_t n = 0;
-
-        r = 0;
-        while ((size_t)r < size - 1 && (n = read_fd(fd, buf + r, size - 1 - (size_t)r)) > 0)
-            r += (int)n;
-        syscall(SYS_close, fd);
-        if (n < 0)
-            r = (int)n;
-        else
-            buf[r] = '\0';
-    }
     errno = saved;
     return r;
 }
@@ -207,7 +300,7 @@ uint64_t prof__task_switches(pid_t tid)
 
 static int blocked_mask(pid_t tid, uint64_t *ret)
 {
-    char text[2048];
+    char text[STATUS_BYTES];
     int r = prof__task_read(tid, "status", text, sizeof(text));
 
     if (r < 0)

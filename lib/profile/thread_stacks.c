@@ -34,7 +34,8 @@
 
 enum {
     TRIES = 8,
-    LOOK_NS = 5 * 1000 * 1000,       /* from one look at those that run to the next */
+    LOOK_NS = 5 * 1000 * 1000,       /* from one look at those that run to the next, at first */
+    LOOK_MOST_NS = 80 * 1000 * 1000, /* and later, since looking takes a processor, too */
     ANSWER_NS = 100 * 1000 * 1000,   /* for an answer */
     PATIENCE_NS = 1000 * 1000 * 1000 /* for a processor, and an answer */
 };
@@ -265,7 +266,7 @@ static void give_up(struct running *r)
 static void take_all_running(struct running *running, size_t n, char *buf)
 {
     int refused = n > 0 ? prof__ask_prepare() : 0;
-    int64_t start = prof__monotonic_ns(), look = start;
+    int64_t start = prof__monotonic_ns(), look = start, pause = LOOK_NS;
 
     while (n > 0) {
         uint32_t seen = prof__ask_count();
@@ -292,8 +293,10 @@ static void take_all_running(struct running *running, size_t n, char *buf)
                 running[left++] = *r;
         }
         n = left;
-        if (looking)
-            look = prof__monotonic_ns() + LOOK_NS;
+        if (looking) {
+            look = prof__monotonic_ns() + pause;
+            pause = PROF_MIN(pause * 2, LOOK_MOST_NS);
+        }
         if (n > 0)
             prof__ask_wait(seen, look - prof__monotonic_ns());
     }

@@ -13,6 +13,7 @@
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
+#include <stdbool.h>
 #include <sys/epoll.h>
 #include <sys/prctl.h>
 #include <sys/syscall.h>
@@ -21,6 +22,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "long_run.h"
 #include "text_profile.h"
 
 static atomic_int ready, stop;
@@ -341,6 +343,61 @@ static void test_many(int n, double seconds)
     free(t);
 }
 
+/* Far more running threads than processors: each is waited for until it has had one. */
+static void *spin(void *arg)
+{
+    atomic_fetch_add(&ready, 1);
+    while (!atomic_load(&stop))
+        sink++;
+    return arg;
+}
+
+static double process_time(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
+    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
+}
+
+static void test_more_threads_than_processors(void)
+{
+    enum { DUMPS = 5 };
+    long processors = sysconf(_SC_NPROCESSORS_ONLN), n = 50 * processors, best = n;
+    pthread_t *t = calloc((size_t)n, sizeof(*t));
+    bool told = false;
+
+    atomic_store(&stop, 0);
+    atomic_store(&ready, 0);
+    for (long i = 0; i < n; i++)
+        pthread_create(&t[i], NULL, spin, NULL);
+    while (atomic_load(&ready) < n)
+        usleep(1000);
+    double begin = now(), used = -process_time();
+    for (int i = 0; i < DUMPS; i++) {
+        struct text_profile text;
+
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        CHECK_INT(text_profile_sum(&text, NULL), n + 1, "threads");
+        long silent = text_profile_sum(&text, "[no answer]");
+        best = silent < best ? silent : best;
+        told = told || strstr(text.text, "more of them than processors");
+        text_profile_free(&text);
+    }
+    used += process_time();
+    double took = now() - begin;
+    double share = used / (took * (double)processors);
+    MEASURED("%ld threads on %ld processors: a dump takes %.2f s, %ld do not answer", n, processors,
+             took / DUMPS, best);
+    if (share > 0.7) /* others on the machine may leave too little */
+        CHECK(best <= n / 20 && told, "%ld of %ld threads did not answer; %s", best, n,
+              told ? "told" : "not told");
+    atomic_store(&stop, 1);
+    for (long i = 0; i < n; i++)
+        pthread_join(t[i], NULL);
+    free(t);
+}
+
 /* Threads that come and go all the time, while windows open and close. */
 static void *brief(void *arg)
 {
@@ -399,5 +456,6 @@ int main(int argc, char **argv)
     test_many(200, 1);
     test_many(2000, 2);
     test_churn();
+    test_more_threads_than_processors();
     return check_report();
 }

@@ -287,6 +287,41 @@ static void no_proc(void)
     without_proc();
 }
 
+/* A pid namespace of our own whose /proc is still the outer one's, where threads have other ids. */
+static void outer_proc(void)
+{
+    int status = 0;
+
+    if (unshare(CLONE_NEWPID) != 0 && unshare(CLONE_NEWUSER | CLONE_NEWPID) != 0) {
+        printf("skipped: no pid namespace of our own here: %s\n", strerror(errno));
+        return;
+    }
+    fflush(stdout);
+    pid_t child = fork(); /* who is in it */
+    if (child == 0) {
+        struct text_profile text;
+        char self[16] = "";
+        pthread_t t;
+
+        CHECK(getpid() == 1 && readlink("/proc/self", self, sizeof(self)) > 0 && atoi(self) != 1,
+              "two ids: %d, %s", getpid(), self);
+        pthread_create(&t, NULL, works, NULL);
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        CHECK_INT(text_profile_sum(&text, NULL), 2, "threads");
+        CHECK_INT(text_profile_sum(&text, "["), 0, "threads with something missing");
+        text_profile_free(&text);
+        threads_are(1, 3);
+        atomic_store(&stop, 0);
+        cpu_works(NULL);
+        atomic_store(&stop, 1);
+        pthread_join(t, NULL);
+        fflush(stdout);
+        _exit(check_failed || !check_passed);
+    }
+    waitpid(child, &status, 0);
+    CHECK_INT(status, 0, "status of who is in it");
+}
+
 /* An empty root that cannot be written: no /proc, no /tmp, and none of the program's own files. */
 static void empty_root(void)
 {
@@ -523,6 +558,7 @@ static const struct {
     { "RLIMIT_SIGPENDING 0", no_signals_left },
     { "RLIMIT_SIGPENDING used up", few_signals_left },
     { "no /proc", no_proc },
+    { "the /proc of an outer pid namespace", outer_proc },
     { "an empty root, not to be written", empty_root },
     { "not dumpable, nobody", not_dumpable },
     { "8 descriptors", few_descriptors },
