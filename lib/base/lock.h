@@ -1,7 +1,7 @@
 /*
  * lock.h - locks of normal context, in one order.
  *
- * Hooks and signal handlers take none of these, but for PROF__RANK_COMPILE, which they only try.
+ * Hooks and signal handlers take none of these.
  * Three words of state and a futex: no pthread call, since our own pthread hooks would see it.
  */
 #ifndef PROF_BASE_LOCK_H
@@ -12,15 +12,15 @@
 /* Outermost first: a thread takes locks in increasing rank. Debug builds abort on a slip. None is
  * held while calling a sink or a real function of libc that may wait. */
 enum prof__rank {
-    PROF__RANK_SERVER = 1, /* start and stop of what runs threads */
-    PROF__RANK_REGISTRY,   /* name -> profile */
-    PROF__RANK_THREADS,    /* one dump of all threads at a time */
-    PROF__RANK_ASK,        /* the timers of its questions; taken with signals masked */
+    PROF__RANK_FORK = 1,  /* one fork at a time */
+    PROF__RANK_SERVER,    /* start and stop of what runs threads */
+    PROF__RANK_REGISTRY,  /* name -> profile */
+    PROF__RANK_THREADS,   /* one dump of all threads at a time */
+    PROF__RANK_ASK,       /* the timers of its questions; taken with signals masked */
     PROF__RANK_CPU,       /* readers of the CPU profile and its timers; taken with signals masked */
     PROF__RANK_CUSTOM,    /* the sets behind the program's own profiles */
     PROF__RANK_SYMBOLIZE, /* libelf and libdw, which are not thread-safe */
     PROF__RANK_MODULES,   /* the list of loaded objects, past and present */
-    PROF__RANK_COMPILE,   /* the rule compiler; taken with signals masked */
     PROF__RANK_LOG,       /* leaf */
     PROF__RANKS,
 };

@@ -1,24 +1,70 @@
 /*
- * slot.c - a table of slots in zeroed static memory, of which a process touches what it uses.
+ * slot.c - a table of slots that grows with the threads that have one.
+ *
+ *   segment 0: 64 slots   segment 1: 128   segment 2: 256 ...
  *
  * A free slot is claimed by compare-and-swap of its thread id, starting where the last one was
  * found. A thread remembers its own by a key of thread-specific data, whose destructor runs when
- * the thread returns, exits or is cancelled, and frees the slot. While there is no key to be had (a
- * process has 1,024) there are no slots, and what they are for is missing.
+ * the thread returns, exits or is cancelled, and frees the slot. The key is made when libprof is
+ * loaded: later a thread that is about to make it might not be there any more in a forked child.
+ * When there was none to be had (a process has 1,024) there are no slots, and what they are for is
+ * missing.
  */
 #include "base/slot.h"
 
 #include <pthread.h>
 
+#include "base/arena.h"
+#include "base/fork.h"
 #include "base/task.h"
 #include "base/thread.h"
 
-enum { SLOTS = 32768, KEY_NONE, KEY_MAKING, KEY_READY };
+enum { FIRST = 64, SEGMENTS = 9, SLOTS = FIRST * ((1 << SEGMENTS) - 1) };
 
-static struct prof__slot slot[SLOTS];
+static struct prof__slot first_segment[FIRST];
+static _Atomic(struct prof__slot *) segment[SEGMENTS] = { first_segment };
 static _Atomic uint32_t hint, highest; /* where to look for a free one; all in use are below */
-static _Atomic int key_state = KEY_NONE;
+static _Atomic bool has_key;
 static pthread_key_t key;
+
+/* Segment k begins with slot FIRST * (2^k - 1). */
+static unsigned segment_of(uint32_t at)
+{
+    return 31 - (unsigned)__builtin_clz(at / FIRST + 1);
+}
+
+/* One that is below `highest`. */
+static struct prof__slot *slot_at(uint32_t at)
+{
+    unsigned k = segment_of(at);
+
+    /* Acquire: its zeros; pairs with the release in grow(). */
+    return &atomic_load_explicit(&segment[k], memory_order_acquire)[at - FIRST * ((1u << k) - 1)];
+}
+
+/* One more slot. False: there are as many as there can be. */
+static bool grow(uint32_t top)
+{
+    unsigned k = segment_of(top);
+    size_t size = ((size_t)FIRST << k) * sizeof(struct prof__slot);
+    struct prof__slot *none = NULL;
+
+    if (top == SLOTS)
+        return false;
+    if (!atomic_load_explicit(&segment[k], memory_order_relaxed)) {
+        struct prof__slot *fresh = prof__pages_map(size);
+
+        if (!fresh)
+            return false;
+        if (!atomic_compare_exchange_strong_explicit(&segment[k], &none, fresh,
+                                                     memory_order_release, memory_order_relaxed))
+            prof__pages_unmap(fresh, size);
+    }
+    /* Release: the segment is there for who sees the number. Failing means that another did it. */
+    atomic_compare_exchange_strong_explicit(&highest, &top, top + 1, memory_order_release,
+                                            memory_order_relaxed);
+    return true;
+}
 
 static void leave(void *arg)
 {
@@ -38,48 +84,41 @@ static void leave(void *arg)
     atomic_store_explicit(&s->tid, 0, memory_order_release);
 }
 
-static bool key_ready(void)
+__attribute__((constructor(101))) static void make_key(void)
 {
-    int state = atomic_load_explicit(&key_state, memory_order_acquire);
-
-    if (state == KEY_NONE &&
-        atomic_compare_exchange_strong_explicit(&key_state, &state, KEY_MAKING,
-                                                memory_order_relaxed, memory_order_relaxed)) {
-        state = pthread_key_create(&key, leave) == 0 ? KEY_READY : KEY_NONE;
-        /* Release: `key` is there for who sees the state. */
-        atomic_store_explicit(&key_state, state, memory_order_release);
-    }
-    while (state == KEY_MAKING) /* a few instructions in another thread */
-        state = atomic_load_explicit(&key_state, memory_order_acquire);
-    return state == KEY_READY;
+    /* Release: `key` is there for who sees this. */
+    atomic_store_explicit(&has_key, pthread_key_create(&key, leave) == 0, memory_order_release);
 }
 
 static struct prof__slot *claim(void)
 {
-    uint32_t tid = (uint32_t)prof__gettid();
-    uint32_t first = atomic_load_explicit(&hint, memory_order_relaxed);
+    uint32_t tid = (uint32_t)prof__gettid(), top;
 
-    for (uint32_t i = 0; i < SLOTS; i++) {
-        uint32_t at = (first + i) % SLOTS, seen = 0;
+    do {
+        top = atomic_load_explicit(&highest, memory_order_acquire);
+        uint32_t from = atomic_load_explicit(&hint, memory_order_relaxed);
 
-        if (atomic_load_explicit(&slot[at].tid, memory_order_relaxed) != 0 ||
-            !atomic_compare_exchange_strong_explicit(&slot[at].tid, &seen, tid,
-                                                     memory_order_acquire, memory_order_relaxed))
-            continue;
-        uint32_t top = atomic_load_explicit(&highest, memory_order_relaxed);
-        while (top < at + 1 &&
-               !atomic_compare_exchange_weak_explicit(&highest, &top, at + 1, memory_order_relaxed,
-                                                      memory_order_relaxed))
-            ;
-        atomic_store_explicit(&hint, at + 1 < top ? at + 1 : 0, memory_order_relaxed);
-        return &slot[at];
-    }
+        for (uint32_t i = 0; i < top; i++) {
+            uint32_t at = (from + i) % top, seen = 0;
+            struct prof__slot *s = slot_at(at);
+
+            /* Acquire: it is empty; pairs with the release in leave(). */
+            if (atomic_load_explicit(&s->tid, memory_order_relaxed) == 0 &&
+                atomic_compare_exchange_strong_explicit(&s->tid, &seen, tid, memory_order_acquire,
+                                                        memory_order_relaxed)) {
+                atomic_store_explicit(&hint, at + 1, memory_order_relaxed);
+                return s;
+            }
+        }
+    } while (grow(top));
     return NULL;
 }
 
 struct prof__slot *prof__slot_mine_if_any(void)
 {
-    return key_ready() ? pthread_getspecific(key) : NULL;
+    bool ready = atomic_load_explicit(&has_key, memory_order_acquire);
+
+    return ready ? pthread_getspecific(key) : NULL;
 }
 
 struct prof__slot *prof__slot_mine(void)
@@ -87,7 +126,7 @@ struct prof__slot *prof__slot_mine(void)
     struct prof__slot *s = prof__slot_mine_if_any();
     struct prof__thread *t = &prof__self;
 
-    if (s || !key_ready() || !(s = claim()))
+    if (s || !atomic_load_explicit(&has_key, memory_order_acquire) || !(s = claim()))
         return s;
     /* For a key beyond the first few, libc allocates: that is ours, not the program's. */
     bool entered = prof__enter(t);
@@ -103,31 +142,31 @@ struct prof__slot *prof__slot_mine(void)
 
 const struct prof__slot *prof__slot_of(pid_t tid)
 {
-    uint32_t n = atomic_load_explicit(&highest, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
 
     for (uint32_t i = 0; i < n; i++)
-        if (atomic_load_explicit(&slot[i].tid, memory_order_relaxed) == (uint32_t)tid)
-            return &slot[i];
+        if (atomic_load_explicit(&slot_at(i)->tid, memory_order_relaxed) == (uint32_t)tid)
+            return slot_at(i);
     return NULL;
 }
 
 bool prof__slots_any_helper(void)
 {
-    uint32_t n = atomic_load_explicit(&highest, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
 
     for (uint32_t i = 0; i < n; i++)
-        if (atomic_load(&slot[i].helper))
+        if (atomic_load(&slot_at(i)->helper))
             return true;
     return false;
 }
 
-void prof__slots_fork_child(void)
+static void fork_child(void)
 {
-    uint32_t n = atomic_load_explicit(&highest, memory_order_relaxed);
+    uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
     struct prof__slot *mine = prof__slot_mine_if_any();
 
     for (uint32_t i = 0; i < n; i++) {
-        struct prof__slot *s = &slot[i];
+        struct prof__slot *s = slot_at(i);
 
         if (s == mine) {
             atomic_store_explicit(&s->tid, (uint32_t)prof__gettid(), memory_order_relaxed);
@@ -142,3 +181,5 @@ void prof__slots_fork_child(void)
         }
     }
 }
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

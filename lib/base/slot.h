@@ -51,7 +51,4 @@ static inline bool prof__slot_helper(const struct prof__slot *s)
 /* Is any? */
 bool prof__slots_any_helper(void);
 
-/* In a forked child only the calling thread is left, under a new id. */
-void prof__slots_fork_child(void);
-
 #endif

@@ -18,6 +18,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
@@ -110,7 +111,8 @@ void prof__last_thread_init(void)
     mark_main();
 }
 
-void prof__last_thread_fork_child(void)
+/* The forked child's one thread is its main thread. */
+static void fork_child(void)
 {
     bool entered = prof__enter(&prof__self); /* setting a value may allocate */
 
@@ -120,3 +122,5 @@ void prof__last_thread_fork_child(void)
     if (entered)
         prof__leave(&prof__self);
 }
+
+PROF__AT_FORK(PROF__RANK_SERVER, NULL, NULL, fork_child)

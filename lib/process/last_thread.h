@@ -10,7 +10,4 @@ void prof__last_thread_init(void);
 /* A thread of the profiler's has marked itself as such. */
 void prof__last_thread_helper(void);
 
-/* The forked child's one thread is its main thread. */
-void prof__last_thread_fork_child(void);
-
 #endif

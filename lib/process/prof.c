@@ -15,6 +15,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/rawlog.h"
 #include "base/settings.h"
 #include "base/slot.h"
@@ -22,7 +23,6 @@
 #include "encode/encode.h"
 #include "encode/report.h"
 #include "encode/sink.h"
-#include "process/fork.h"
 #include "process/last_thread.h"
 #include "profile/builtin.h"
 #include "profile/registry.h"
@@ -50,7 +50,6 @@ __attribute__((constructor(101))) static void start(void)
     prof__stack_init();
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
-    prof__fork_install();
     prof__last_thread_init();
     if (entered)
         prof__leave(&prof__self);

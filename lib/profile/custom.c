@@ -8,14 +8,12 @@
  * of times a second, and every add walks a stack first, outside the lock. A set of n keys takes 32
  * bytes a key at worst, from the kernel; profiles are never freed.
  */
-#include "profile/custom.h"
-
 #include <string.h>
 
 #include "base/arena.h"
 #include "base/error.h"
+#include "base/fork.h"
 #include "base/hash.h"
-#include "base/lock.h"
 #include "profile/registry.h"
 #include "table/rows.h"
 #include "unwind/stack.h"
@@ -302,17 +300,14 @@ int prof_profile_remove(struct prof_profile *p, const void *key)
     return 0;
 }
 
-void prof__custom_fork_prepare(void)
+static void fork_prepare(void)
 {
     prof__lock(&lock);
 }
 
-void prof__custom_fork_parent(void)
+static void fork_done(void)
 {
     prof__unlock(&lock);
 }
 
-void prof__custom_fork_child(void)
-{
-    prof__lock_reset(&lock);
-}
+PROF__AT_FORK(PROF__RANK_CUSTOM, fork_prepare, fork_done, fork_done)

@@ -9,7 +9,7 @@
 #include <string.h>
 
 #include "base/error.h"
-#include "base/lock.h"
+#include "base/fork.h"
 
 enum { PROFILES_MAX = PROF__TABLES };
 
@@ -96,17 +96,14 @@ int prof_profile_status(const struct prof_profile *p, char *buf, size_t size)
     return p->status ? p->status(buf, size) : 0;
 }
 
-void prof__registry_fork_prepare(void)
+static void fork_prepare(void)
 {
     prof__lock(&lock);
 }
 
-void prof__registry_fork_parent(void)
+static void fork_done(void)
 {
     prof__unlock(&lock);
 }
 
-void prof__registry_fork_child(void)
-{
-    prof__lock_reset(&lock);
-}
+PROF__AT_FORK(PROF__RANK_REGISTRY, fork_prepare, fork_done, fork_done)

@@ -52,9 +52,4 @@ struct prof_profile {
 /* Add a definition, which must live for ever. -EEXIST. */
 int prof__registry_add(struct prof_profile *p);
 
-/* Around fork(). */
-void prof__registry_fork_prepare(void);
-void prof__registry_fork_parent(void);
-void prof__registry_fork_child(void);
-
 #endif

@@ -23,7 +23,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/lock.h"
+#include "base/fork.h"
 #include "base/memory.h"
 #include "base/slot.h"
 #include "base/task.h"
@@ -354,8 +354,9 @@ void prof__threads_missing(struct prof__threads_missing *ret)
     prof__unlock(&lock);
 }
 
-void prof__threads_fork_child(void)
+static void fork_child(void)
 {
     prof__lock_reset(&lock);
-    prof__ask_fork_child();
 }
+
+PROF__AT_FORK(PROF__RANK_THREADS, NULL, NULL, fork_child)

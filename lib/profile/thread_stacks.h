@@ -37,6 +37,4 @@ struct prof__threads_missing {
 };
 void prof__threads_missing(struct prof__threads_missing *ret);
 
-void prof__threads_fork_child(void);
-
 #endif

@@ -24,7 +24,7 @@
 #include "arch/thread.h"
 #include "base/arena.h"
 #include "base/clock.h"
-#include "base/lock.h"
+#include "base/fork.h"
 #include "base/task.h"
 #include "base/thread.h"
 #include "record/own_signal.h"
@@ -275,7 +275,7 @@ void prof__ask_wait(uint32_t seen, int64_t ns)
         syscall(SYS_futex, &answers, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
 }
 
-void prof__ask_fork_child(void)
+static void fork_child(void)
 {
     struct slot *s = atomic_load_explicit(&slots, memory_order_relaxed);
 
@@ -288,3 +288,5 @@ void prof__ask_fork_child(void)
         s[i].open = false;
     }
 }
+
+PROF__AT_FORK(PROF__RANK_ASK, NULL, NULL, fork_child)

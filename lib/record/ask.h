@@ -36,7 +36,4 @@ void prof__ask_withdraw(int question);
 uint32_t prof__ask_count(void);
 void prof__ask_wait(uint32_t seen, int64_t ns);
 
-/* In a forked child: nobody is being asked. */
-void prof__ask_fork_child(void);
-
 #endif

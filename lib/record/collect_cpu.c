@@ -35,7 +35,7 @@
 #include "arch/registers.h"
 #include "arch/thread.h"
 #include "base/error.h"
-#include "base/lock.h"
+#include "base/fork.h"
 #include "base/settings.h"
 #include "base/slot.h"
 #include "base/task.h"
@@ -406,7 +406,7 @@ void prof__cpu_state(struct prof__cpu_state *ret)
     prof__unlock_masked(&lock, mask);
 }
 
-void prof__cpu_fork_child(void)
+static void fork_child(void)
 {
     prof__lock_reset(&lock);
     readers = 0;
@@ -416,6 +416,8 @@ void prof__cpu_fork_child(void)
         atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);
     prof__cpu_timers_forget();
 }
+
+PROF__AT_FORK(PROF__RANK_CPU, NULL, NULL, fork_child)
 
 /* --- threads that start and end -------------------------------------------------------------- */
 

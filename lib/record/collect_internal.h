@@ -25,9 +25,6 @@ uint64_t prof__mutex_fraction(void);
 /* Are there hooks that tell of waits? */
 bool prof__lock_watched(void);
 
-/* In a forked child: the threads that waited are not there. */
-void prof__lock_fork_child(void);
-
 /* Give the thread's random generator its seed. Context: signal. */
 void prof__seed(struct prof__thread *t);
 
@@ -60,9 +57,6 @@ extern _Atomic uint32_t prof__cpu_watching;
 
 /* The calling thread is new. */
 void prof__cpu_thread_started(void);
-
-/* In a forked child: no timers, no readers. */
-void prof__cpu_fork_child(void);
 
 /* --- threads ---------------------------------------------------------------------------------- */
 

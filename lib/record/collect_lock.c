@@ -353,9 +353,3 @@ int prof_mutex_record(int64_t wait_ns, int waiters, int skip)
     }
     return 0;
 }
-
-void prof__lock_fork_child(void)
-{
-    prof__ledger_fork_child();
-    prof__wait_table_fork_child();
-}

@@ -21,7 +21,7 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/lock.h"
+#include "base/fork.h"
 #include "symbol/loader.h"
 #include "symbol/maps.h"
 #include "table/stack_table.h"
@@ -443,3 +443,5 @@ void prof__history_fork_child(void)
     prof__lock_reset(&lock);
     atomic_store_explicit(&forked, true, memory_order_relaxed);
 }
+
+PROF__AT_FORK(PROF__RANK_MODULES, NULL, NULL, prof__history_fork_child)

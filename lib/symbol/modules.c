@@ -204,8 +204,3 @@ const struct prof__module *prof__modules_find(const struct prof__modules *m, uin
             return &m->module[low];
     return NULL;
 }
-
-void prof__modules_fork_child(void)
-{
-    prof__history_fork_child();
-}

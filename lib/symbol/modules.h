@@ -49,7 +49,4 @@ const struct prof__module *prof__modules_find(const struct prof__modules *m, uin
 void prof__modules_before_unload(void);
 void prof__modules_after_unload(void);
 
-/* In a forked child: the lock may have been held. */
-void prof__modules_fork_child(void);
-
 #endif

@@ -27,8 +27,8 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/fork.h"
 #include "base/hash.h"
-#include "base/lock.h"
 #include "base/thread.h"
 #include "base/utf8.h"
 #include "symbol/deadline.h"
@@ -701,3 +701,5 @@ void prof__symbolize_fork_child(void)
     objects = NULL;
     atomic_store_explicit(&cached_bytes, 0, memory_order_relaxed);
 }
+
+PROF__AT_FORK(PROF__RANK_SYMBOLIZE, NULL, NULL, prof__symbolize_fork_child)

@@ -21,6 +21,7 @@
  */
 #include "table/lock_ledger.h"
 
+#include "base/fork.h"
 #include "base/hash.h"
 #include "base/pair.h"
 
@@ -375,7 +376,7 @@ uint64_t prof__ledger_lost(void)
     return atomic_load_explicit(&lost, memory_order_relaxed);
 }
 
-void prof__ledger_fork_child(void)
+static void fork_child(void)
 {
     if (!atomic_load_explicit(&used, memory_order_relaxed))
         return;
@@ -392,3 +393,5 @@ void prof__ledger_fork_child(void)
         atomic_store_explicit(&e->state.high, 0, memory_order_relaxed);
     }
 }
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

@@ -84,7 +84,4 @@ void prof__ledger_forgive(int64_t now_ns);
 /* Waits that found no room. */
 uint64_t prof__ledger_lost(void);
 
-/* In a forked child: those who waited are not there. */
-void prof__ledger_fork_child(void);
-
 #endif

@@ -10,6 +10,7 @@
  */
 #include "table/wait_table.h"
 
+#include "base/fork.h"
 #include "base/hash.h"
 #include "base/task.h"
 
@@ -108,7 +109,7 @@ bool prof__wait_table_find(uint32_t tid, struct prof__wait_entry *ret)
     return found;
 }
 
-void prof__wait_table_fork_child(void)
+static void fork_child(void)
 {
     self_tid = 0;
     if (!atomic_load_explicit(&used, memory_order_relaxed))
@@ -117,3 +118,5 @@ void prof__wait_table_fork_child(void)
         if (atomic_load_explicit(&place[i].tid, memory_order_relaxed))
             atomic_store_explicit(&place[i].tid, 0, memory_order_relaxed);
 }
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

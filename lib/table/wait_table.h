@@ -38,7 +38,4 @@ void prof__wait_table_remove(uint32_t ref);
 /* The innermost wait of a thread; false: none is known. */
 bool prof__wait_table_find(uint32_t tid, struct prof__wait_entry *ret);
 
-/* In a forked child: only this thread is left, and it has a new id. */
-void prof__wait_table_fork_child(void);
-
 #endif

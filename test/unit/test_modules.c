@@ -13,6 +13,7 @@
 
 #include "check.h"
 #include "symbol/elf_file.h"
+#include "symbol/module_history.h"
 #include "symbol/modules.h"
 #include "table/stack_table.h"
 #include "temp_dir.h"
@@ -431,7 +432,7 @@ static void child_of_a_busy_program(void)
 {
     struct prof__arena a = { 0 };
 
-    prof__modules_fork_child();
+    prof__history_fork_child();
     load(&a);
     prof__modules_before_unload(); /* no dlopen(): that may hang in glibc itself */
     prof__modules_after_unload();
@@ -503,7 +504,7 @@ static void load_in_child(void)
 {
     struct prof__arena a = { 0 };
 
-    prof__modules_fork_child();
+    prof__history_fork_child();
     test_program_comes_first_then_by_address();
     test_build_ids_and_bias_agree_with_the_files();
     test_vdso_is_kept_vsyscall_is_not();
@@ -530,7 +531,7 @@ static void test_child_loads_though_the_loader_was_locked(void)
 
 static void unload_in_child(void)
 {
-    prof__modules_fork_child();
+    prof__history_fork_child();
     test_epoch_tells_libraries_at_one_address_apart();
     test_unloading_that_nobody_told_of_is_noticed();
     test_closing_what_stays_changes_nothing();
