@@ -365,6 +365,19 @@ PROF_API int prof_stats(struct prof_stats *ret);
 #pragma GCC diagnostic pop
 #endif
 
+/* --- deadlocks ------------------------------------------------------------------------------- */
+
+/**
+ * Threads that wait for each other's locks in a circle, each without a time-out, so that none of
+ * them can ever go on. Copies sentences about them, at most size - 1 bytes and a NUL; buf may be
+ * NULL if size is 0. Who holds a read lock is not known, so a circle through readers is not found.
+ *
+ * Returns: how many such threads there are, 0 in a sound program; -EINVAL, -ENOENT without /proc,
+ *          -ENOMEM.
+ * Blocks:  no; it takes some microseconds for each thread. No thread is disturbed.
+ */
+PROF_API int prof_deadlocks(char *buf, size_t size);
+
 /* --- odds and ends --------------------------------------------------------------------------- */
 
 /**

@@ -5,7 +5,7 @@
  *   #   thread 4711 (writer) waits for mutex 0x55d0c0de1040, held by thread 4712 (reader)
  *   #   thread 4712 (reader) waits for mutex 0x55d0c0de1080, held by thread 4711 (writer)
  *
- * Comments, so the tools that group such dumps pass over them. Context: normal.
+ * Context: normal.
  */
 #include "profile/locks_text.h"
 
@@ -25,8 +25,8 @@ static void put_thread(struct prof__textout *out, pid_t tid)
 
 static void put_since(struct prof__textout *out, int64_t since_ns, int64_t now_ns)
 {
-    if (since_ns && now_ns)
-        prof__textout_printf(out, " for %.3f s", (double)(now_ns - since_ns) / 1e9);
+    if (since_ns && now_ns) /* it may have begun after `now` was read */
+        prof__textout_printf(out, " for %.3f s", (double)PROF_MAX(now_ns - since_ns, 0) / 1e9);
 }
 
 static void put_lock(struct prof__textout *out, const struct prof__waiting *w, int64_t now_ns)
@@ -51,31 +51,55 @@ static void put_lock(struct prof__textout *out, const struct prof__waiting *w, i
     }
 }
 
-void prof__locks_text_deadlocks(struct prof__textout *out, const struct prof__waiting *w, size_t n,
-                                unsigned cycles)
+static void put_head(struct prof__textout *out, const struct prof__waiting *w, size_t n, unsigned c)
+{
+    unsigned members = 0;
+
+    for (size_t i = 0; i < n; i++)
+        members += w[i].cycle == c;
+    if (members == 1)
+        prof__textout_printf(out, "deadlock: a thread waits for itself");
+    else
+        prof__textout_printf(out, "deadlock: %u threads wait for each other, and none can go on",
+                             members);
+}
+
+void prof__locks_text_deadlocks(struct prof__textout *out, const char *prefix,
+                                const struct prof__waiting *w, size_t n, unsigned cycles)
 {
     for (unsigned c = 1; c <= cycles; c++) {
-        unsigned members = 0;
-
-        for (size_t i = 0; i < n; i++)
-            members += w[i].cycle == c;
-        if (members == 1)
-            prof__textout_printf(out, "# deadlock: a thread waits for itself\n");
-        else
-            prof__textout_printf(
-                out, "# deadlock: %u threads wait for each other, and none can go on\n", members);
+        prof__textout_word(out, prefix);
+        put_head(out, w, n, c);
+        prof__textout_printf(out, "\n");
         for (size_t i = 0; i < n; i++) {
             if (w[i].cycle != c)
                 continue;
-            prof__textout_printf(out, "#   ");
+            prof__textout_word(out, prefix);
+            prof__textout_printf(out, "  ");
             put_thread(out, w[i].tid);
             prof__textout_printf(out, " ");
             put_lock(out, &w[i], 0);
             prof__textout_printf(out, "\n");
         }
     }
-    if (cycles)
+}
+
+void prof__locks_text_deadlocks_brief(struct prof__textout *out, const struct prof__waiting *w,
+                                      size_t n, unsigned cycles)
+{
+    for (unsigned c = 1; c <= cycles; c++) {
+        const char *separator = ": ";
+
+        put_head(out, w, n, c);
+        for (size_t i = 0; i < n; i++) {
+            if (w[i].cycle != c)
+                continue;
+            prof__textout_word(out, separator);
+            put_thread(out, w[i].tid);
+            separator = ", ";
+        }
         prof__textout_printf(out, "\n");
+    }
 }
 
 void prof__locks_text_waiting(struct prof__textout *out, const struct prof__waiting *w,

@@ -241,12 +241,13 @@ static void guess(const struct futex *f, const pid_t *tid, size_t n, struct prof
 
 /* --- all threads ------------------------------------------------------------------------------ */
 
-static void look(pid_t id, const pid_t *tid, size_t n, struct prof__waiting *ret)
+/* `switches`: whether the thread has run between two looks is to be told. */
+static void look(pid_t id, const pid_t *tid, size_t n, bool switches, struct prof__waiting *ret)
 {
     struct prof__wait_entry e;
     struct futex f;
 
-    *ret = (struct prof__waiting) { .tid = id, .switches = prof__task_switches(id) };
+    *ret = (struct prof__waiting) { .tid = id, .switches = switches ? prof__task_switches(id) : 0 };
     bool seen = futex_of(id, &f), known = prof__wait_table_find((uint32_t)id, &e);
 
     if (seen && !f.address)
@@ -310,26 +311,42 @@ static bool same(const struct prof__waiting *a, const struct prof__waiting *b)
            !b->timed;
 }
 
+/* A cycle put together from looks at different moments need never have existed. So its threads are
+ * looked at twice more, all of them before any for the second time. */
+static bool is_sure(const pid_t *tid, size_t n, struct prof__waiting *w, unsigned cycle)
+{
+    struct prof__waiting again;
+
+    for (size_t i = 0; i < n; i++) {
+        if (w[i].cycle != cycle)
+            continue;
+        look(tid[i], tid, n, true, &again);
+        if (again.object != w[i].object || again.holder != w[i].holder)
+            return false;
+        again.cycle = cycle;
+        w[i] = again;
+    }
+    for (size_t i = 0; i < n; i++) {
+        if (w[i].cycle != cycle)
+            continue;
+        look(tid[i], tid, n, true, &again);
+        if (!same(&w[i], &again))
+            return false;
+    }
+    return true;
+}
+
 unsigned prof__lockstate_read(const pid_t *tid, size_t n, struct prof__waiting *ret)
 {
     unsigned confirmed = 0;
 
     for (size_t i = 0; i < n; i++)
-        look(tid[i], tid, n, &ret[i]);
+        look(tid[i], tid, n, false, &ret[i]);
     unsigned cycles = prof__lockstate_cycles(ret, n);
 
-    /* A cycle put together from looks at different moments need never have existed. */
     for (unsigned c = 1; c <= cycles; c++) {
-        bool sure = true;
+        bool sure = is_sure(tid, n, ret, c);
 
-        for (size_t i = 0; i < n && sure; i++) {
-            struct prof__waiting again;
-
-            if (ret[i].cycle != c)
-                continue;
-            look(tid[i], tid, n, &again);
-            sure = same(&ret[i], &again);
-        }
         confirmed += sure;
         for (size_t i = 0; i < n; i++)
             if (ret[i].cycle == c)

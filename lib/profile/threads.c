@@ -5,6 +5,7 @@
  * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.
  */
 #include "profile/builtin.h"
+#include "profile/deadlocks.h"
 #include "profile/snapshot.h"
 #include "profile/thread_stacks.h"
 #include "profile/threads_text.h"
@@ -82,6 +83,7 @@ static int status(char *buf, size_t size)
     struct prof__threads_missing missing;
     int length = 0;
 
+    prof__append_deadlocks(buf, size, &length);
     prof__threads_missing(&missing);
     if (missing.no_answer && missing.ask_error)
         prof__append(buf, size, &length,

@@ -3,6 +3,7 @@
  *
  *   goroutine 4711 [sleeping in system call 202, futex_wait_queue]:
  *   # name: worker 3
+ *   # processor time: 0.520 s
  *   # labels: {"queue":"mail"}
  *   # waits for mutex 0x55d0c0de1040 for 1.250 s, held by thread 4712 (reader)
  *   wait_for_work()
@@ -22,6 +23,7 @@
 #include "profile/lockstate.h"
 #include "profile/snapshot.h"
 #include "profile/thread_stacks.h"
+#include "record/thread_timer.h"
 #include "symbol/demangle.h"
 #include "table/labels.h"
 
@@ -32,6 +34,7 @@ struct place {
     struct prof__task_state state;
     struct prof__position position;
     char channel[64]; /* the kernel's function that it sleeps in; "" unknown */
+    uint64_t cpu_ns;  /* processor time it has had */
     bool gone;
 };
 
@@ -68,7 +71,7 @@ static const char *state_name(char state)
 static void look(pid_t tid, struct place *ret)
 {
     *ret = (struct place) { .position.system_call = -1 };
-    ret->gone = prof__task_state(tid, &ret->state) < 0;
+    ret->gone = prof__task_state(tid, &ret->state) < 0 || !prof__thread_time(tid, &ret->cpu_ns);
     if (prof__task_position(tid, &ret->position) < 0)
         ret->position.system_call = -1;
     if (prof__task_read(tid, "wchan", ret->channel, sizeof(ret->channel)) < 0 ||
@@ -93,6 +96,8 @@ static void put_head(struct prof__textout *out, const char *word,
     prof__textout_printf(out, "]:\n# name: ");
     prof__textout_string(out, p->state.name, sizeof(p->state.name));
     prof__textout_printf(out, "\n");
+    if (!p->gone)
+        prof__textout_printf(out, "# processor time: %.3f s\n", (double)p->cpu_ns / 1e9);
     for (size_t i = 0; i < n; i++) {
         prof__textout_printf(out, i == 0 ? "# labels: {" : ", ");
         prof__textout_quoted(out, pair[i].key, LABEL_SIZE);
@@ -150,11 +155,15 @@ static int write_all(const struct prof_profile *p, const struct prof__report *re
     out->arg = arg;
     prof__demangler_init(&demangler);
     for (size_t i = 0; i < report->n_comments; i++) {
+        if (strncmp(report->comment[i], "deadlock: ", strlen("deadlock: ")) == 0)
+            continue; /* told in full below */
         prof__textout_printf(out, "# ");
         prof__textout_string(out, report->comment[i], NAME_SIZE);
         prof__textout_printf(out, "\n");
     }
-    prof__locks_text_deadlocks(out, d->waiting, d->n, d->deadlocks);
+    prof__locks_text_deadlocks(out, "# ", d->waiting, d->n, d->deadlocks);
+    if (d->deadlocks)
+        prof__textout_printf(out, "\n");
     for (size_t i = 0; i < d->n && out->error == 0; i++) {
         put_head(out, word, &d->thread[i], &d->place[i]);
         prof__locks_text_waiting(out, &d->waiting[i], now_ns);

@@ -1,5 +1,6 @@
 /*
- * deadlock.c - threads?debug=2 names a deadlock, and nothing else that way.
+ * deadlock.c - threads?debug=2, debug=1, the profile's status and prof_deadlocks() name a deadlock,
+ * and nothing else that way.
  *
  * Two threads that lock two mutexes in opposite orders; three with three; and a program that is
  * slow but alive. Once with the rates off, when only the kernel knows who waits, and once with them
@@ -30,23 +31,33 @@ static int sink(void *arg, const void *data, size_t size)
     return 0;
 }
 
-static void dump(void)
+static void dump_as(int debug)
 {
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
 
-    o.debug = 2;
+    o.debug = debug;
     text_size = 0;
     text[0] = '\0';
-    CHECK_INT(prof_profile_write(prof_lookup("threads"), &o, sink, NULL), 0, "threads?debug=2");
+    CHECK_INT(prof_profile_write(prof_lookup("threads"), &o, sink, NULL), 0, "threads as text");
+}
+
+static void dump(void)
+{
+    dump_as(2);
+}
+
+static int count_in(const char *where, const char *what)
+{
+    int n = 0;
+
+    for (const char *at = where; (at = strstr(at, what)) != NULL; at += strlen(what))
+        n++;
+    return n;
 }
 
 static int count(const char *what)
 {
-    int n = 0;
-
-    for (const char *at = text; (at = strstr(at, what)) != NULL; at += strlen(what))
-        n++;
-    return n;
+    return count_in(text, what);
 }
 
 static double now_s(void)
@@ -55,6 +66,24 @@ static double now_s(void)
 
     clock_gettime(CLOCK_MONOTONIC, &t);
     return (double)t.tv_sec + (double)t.tv_nsec * 1e-9;
+}
+
+/* What everything else says of `dead` threads in so many deadlocks. */
+static void elsewhere(int dead, int deadlocks)
+{
+    char sentences[8192], status[1024];
+
+    CHECK_INT(prof_deadlocks(NULL, 0), dead, "threads in deadlocks, with no words");
+    CHECK_INT(prof_deadlocks(sentences, sizeof(sentences)), dead, "threads in deadlocks");
+    CHECK_INT(count_in(sentences, "deadlock: "), deadlocks, "paragraphs");
+    CHECK_INT(count_in(sentences, "\n  thread "), dead, "lines of threads");
+    char small[20];
+    CHECK_INT(prof_deadlocks(small, sizeof(small)), dead, "in a small buffer, too");
+    CHECK(strlen(small) < sizeof(small), "which has an end");
+    prof_profile_status(prof_lookup("threads"), status, sizeof(status));
+    CHECK_INT(count_in(status, "deadlock: "), deadlocks, "the status");
+    dump_as(1);
+    CHECK_INT(count("\n# deadlock: "), deadlocks, "threads?debug=1");
 }
 
 struct party {
@@ -165,14 +194,18 @@ int main(void)
 {
     alarm(150);
     live(0);
+    elsewhere(0, 0);
     deadlock("off2", 2, 1);
+    elsewhere(2, 1);
     deadlock("off3", 3, 2);
+    elsewhere(5, 2);
     prof_set_block_rate(1);
     prof_set_mutex_fraction(1);
     live(2);
     deadlock("on2", 2, 3);
     CHECK(count(" s, held by") > 0, "the hooks know since when");
     deadlock("on3", 3, 4);
+    elsewhere(10, 4);
     int r = check_report();
     if (r)
         printf("%.3000s\n", text);
