@@ -30,6 +30,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "process.h"
+
 #define SECOND_NS 1e9
 
 #ifdef __clang__
@@ -173,33 +175,6 @@ static int metric(struct prof__buffer *out, const char *name, const char *type, 
 
 /* --- the process ------------------------------------------------------------------------------ */
 
-/* A small file of /proc, NUL-terminated. False when it cannot be read. */
-static bool read_file(const char *path, char *buf, size_t size)
-{
-    FILE *f = fopen(path, "re");
-    size_t n = f ? fread(buf, 1, size - 1, f) : 0;
-
-    if (f)
-        fclose(f);
-    buf[n] = '\0';
-    return n > 0;
-}
-
-/* Seconds since 1970 when the machine started; 0 when that is not told. */
-static double boot_time(void)
-{
-    double seconds = 0;
-    char line[256];
-    FILE *f = fopen("/proc/stat", "re");
-
-    while (f && seconds == 0 && fgets(line, sizeof(line), f))
-        if (strncmp(line, "btime ", 6) == 0)
-            seconds = (double)strtoull(line + 6, NULL, 10);
-    if (f)
-        fclose(f);
-    return seconds;
-}
-
 /* Descriptors of the program: the server's own are in another table. -1: not known. */
 static long open_descriptors(void)
 {
@@ -224,7 +199,6 @@ static void add_limit(struct prof__buffer *out, const char *name, const char *he
 
 static void add_process(struct prof__buffer *out)
 {
-    char text[1024];
     struct rusage usage;
 
     if (getrusage(RUSAGE_SELF, &usage) == 0)
@@ -239,26 +213,18 @@ static void add_process(struct prof__buffer *out)
     add_limit(out, "process_virtual_memory_max_bytes",
               "Maximum amount of virtual memory available in bytes.", RLIMIT_AS);
 
-    /* After the name, which may hold anything, fields 3 and on. */
-    char *rest = read_file("/proc/self/stat", text, sizeof(text)) ? strrchr(text, ')') : NULL;
-    unsigned long long threads, start_ticks, virtual_bytes;
-    long long resident_pages;
-    if (!rest || sscanf(rest + 1,
-                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %llu "
-                        "%*d %llu %llu %lld",
-                        &threads, &start_ticks, &virtual_bytes, &resident_pages) != 4)
+    struct prof__process process;
+    if (!prof__process_read(&process))
         return;
     metric(out, "process_virtual_memory_bytes", "gauge", "Virtual memory size in bytes.",
-           (double)virtual_bytes);
+           (double)process.virtual_bytes);
     metric(out, "process_resident_memory_bytes", "gauge", "Resident memory size in bytes.",
-           (double)resident_pages * (double)sysconf(_SC_PAGESIZE));
+           (double)process.resident_bytes);
     metric(out, "process_threads", "gauge", "Number of OS threads in the process.",
-           (double)threads);
-    double boot_s = boot_time();
-    if (boot_s > 0)
+           (double)process.threads);
+    if (process.started_s > 0)
         metric(out, "process_start_time_seconds", "gauge",
-               "Start time of the process since unix epoch in seconds.",
-               boot_s + (double)start_ticks / (double)sysconf(_SC_CLK_TCK));
+               "Start time of the process since unix epoch in seconds.", process.started_s);
 }
 
 /* --- the profiles ----------------------------------------------------------------------------- */
@@ -311,6 +277,17 @@ static void add_reason(struct prof__buffer *out, const char *name, const char *r
                        uint64_t value)
 {
     prof__buffer_printf(out, "%s{reason=\"%s\"} %llu\n", name, reason, (unsigned long long)value);
+}
+
+/* A number of its own, so that an alarm can be set on it; how many threads can never go on. */
+static void add_deadlocks(struct prof__buffer *out)
+{
+    int n = prof_deadlocks(NULL, 0);
+
+    if (n >= 0)
+        metric(out, "libprof_deadlocked_threads", "gauge",
+               "Threads that wait for each other's locks in a circle, and can never go on.",
+               (double)n);
 }
 
 static void add_own(struct prof__buffer *out, const struct prof_stats *s, bool thread_is_ours)
@@ -461,6 +438,7 @@ int prof__metrics_write(struct prof__buffer *out, bool thread_is_ours)
     prof_stats(&s);
     add_process(out);
     add_estimates(out, &s);
+    add_deadlocks(out);
     add_settings(out);
     add_own(out, &s, thread_is_ours);
     add_requests(out);

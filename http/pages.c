@@ -1,12 +1,13 @@
 /*
- * pages.c - the index of the profiles, as HTML.
+ * pages.c - the index of the profiles, as HTML and as text.
  *
- * One table with a row for each profile. The shape of a row,
+ * One table with a row for each profile, and nothing that is none. The shape of a row,
  *
- *   <tr><td>3</td><td><a href='heap?debug=1'>heap</a></td></tr>
+ *   <tr><td>3</td><td><a href='ui/#heap'>heap</a></td></tr>
  *
- * is Go's and is what scripts look for. Links are relative, so that the page works behind a proxy
- * that adds a prefix. No script, nothing from elsewhere; readable on a phone and in the dark.
+ * is Go's and is what scripts look for; a name leads to the viewer, where Go's leads to text. Links
+ * are relative, so that the page works behind a proxy that adds a prefix. No script, nothing from
+ * elsewhere; readable on a phone and in the dark.
  */
 #include "pages.h"
 
@@ -16,26 +17,20 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "cmdline.h"
+#include "process.h"
 
-/* Not profiles of the registry, but in the table all the same. */
-static const struct {
-    const char *name, *description;
-} extras[] = {
-    { "cmdline", "The command line the program was started with, a NUL between each two words." },
-    { "profile",
-      "Where processor time goes, watched for 30 seconds or for <code>?seconds=</code>." },
-    { "symbol", "Names for code addresses, for pprof: <code>?0xADDRESS+0xADDRESS</code>." },
-};
-
-#define EXTRAS (sizeof(extras) / sizeof(extras[0]))
+/* No profile of the registry, since it takes its time, but one for whoever looks at the page. */
+static const char cpu_name[] = "profile";
+static const char cpu_description[] = "Where processor time goes, watched for a while.";
 
 struct entry {
     const char *name;
-    const char *description;      /* HTML for the extras, text for profiles */
-    struct prof_profile *profile; /* NULL: one of the extras */
+    const char *description;
+    struct prof_profile *profile; /* NULL: CPU */
 };
 
 static const char head[] =
@@ -47,35 +42,33 @@ static const char head[] =
     "<meta name='color-scheme' content='light dark'>\n"
     "<title>/debug/pprof/</title>\n"
     "<style>\n"
-    ":root { color-scheme: light dark; --line: #8884; --soft: #8881; --warn: #e6a70033 }\n"
-    "body { font: 16px/1.5 system-ui, sans-serif; max-width: 46rem; margin: 0 auto;\n"
+    ":root { color-scheme: light dark; --line: #8884; --soft: #8881; --warn: #e6a70033;\n"
+    "  --bad: #b3261e; --quiet: #666 }\n"
+    "@media (prefers-color-scheme: dark) { :root { --bad: #ff9e92; --quiet: #aaa } }\n"
+    "body { font: 15px/1.5 system-ui, sans-serif; max-width: 48rem; margin: 0 auto;\n"
     "  padding: 1rem; overflow-wrap: anywhere }\n"
-    "h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.1rem; margin: 1.6rem 0 .4rem }\n"
+    "h1 { font-size: 1.4rem; margin: 0 } h2 { font-size: 1.05rem; margin: 1.6rem 0 .4rem }\n"
     "table { border-collapse: collapse; width: 100% }\n"
-    "th, td { text-align: left; padding: .4rem .6rem; border-bottom: 1px solid var(--line) }\n"
-    "th:first-child, td:first-child { text-align: right; width: 6rem;\n"
+    "th, td { text-align: left; padding: 0 .6rem; border-bottom: 1px solid var(--line) }\n"
+    "th:first-child, td:first-child { text-align: right; width: 5rem;\n"
     "  font-variant-numeric: tabular-nums }\n"
+    "td a { display: block; padding: .5rem 0; font-weight: 600 }\n"
     "tr:hover td { background: var(--soft) }\n"
     "code, pre { font: .9em ui-monospace, monospace }\n"
     "pre { background: var(--soft); padding: .6rem; overflow-x: auto; overflow-wrap: normal }\n"
-    "dt { font-weight: 600; margin-top: .6rem } dd { margin: 0 0 0 1rem }\n"
-    ".view a { display: inline-block; border: 1px solid var(--line); border-radius: .3rem;\n"
-    "  padding: .1rem .6rem; margin: .15rem .2rem .15rem 0; text-decoration: none }\n"
-    ".view a:first-child { font-weight: 600 }\n"
+    "dt { font-weight: 600; margin-top: .8rem } dd { margin: 0 0 0 1rem }\n"
+    ".quiet { color: var(--quiet) } .links a { margin-right: .8rem }\n"
+    ".view { display: inline-block; margin: .6rem 0; padding: .45rem 1rem; border-radius: .4rem;\n"
+    "  background: #0b57d0; color: #fff; text-decoration: none; font-weight: 600 }\n"
     ".status { background: var(--warn); padding: .1rem .5rem; white-space: pre-line }\n"
+    ".dead { border: 1px solid var(--bad); border-left-width: 4px; color: var(--bad);\n"
+    "  padding: .5rem .8rem; margin: 1rem 0; white-space: pre-wrap }\n"
+    "@media (max-width: 40rem), (pointer: coarse) { td a, .links a, .view { min-height: 44px;\n"
+    "  box-sizing: border-box; line-height: 28px; padding-top: 8px; padding-bottom: 8px }\n"
+    "  .links a { display: inline-block; min-width: 44px } }\n"
     "</style>\n"
     "</head>\n"
     "<body>\n";
-
-static const char usage[] =
-    "<h2>How to look at them</h2>\n"
-    "<pre>go tool pprof http://HOST:PORT/debug/pprof/heap\n"
-    "curl -s http://HOST:PORT/debug/pprof/heap &gt; heap.out</pre>\n"
-    "<p>The links above show the old text form, <code>?debug=1</code>; without it a profile comes "
-    "as gzipped protobuf. <code>?seconds=N</code> gives what changed within N seconds. "
-    "<code>?symbolize=0</code> leaves the names to the reader.</p>\n"
-    "</body>\n"
-    "</html>\n";
 
 int prof__html_escape(struct prof__buffer *out, const char *text)
 {
@@ -128,7 +121,7 @@ static int list_entries(struct entry **ret_entries, size_t *ret_count)
 {
     size_t cap = prof_profiles(NULL, 0) + 16; /* some may be added meanwhile */
     struct prof_profile **profiles = calloc(cap, sizeof(*profiles));
-    struct entry *entries = calloc(cap + EXTRAS, sizeof(*entries));
+    struct entry *entries = calloc(cap + 1, sizeof(*entries));
     size_t n = 0;
 
     if (!profiles || !entries) {
@@ -140,8 +133,7 @@ static int list_entries(struct entry **ret_entries, size_t *ret_count)
     for (size_t i = 0; i < count && i < cap; i++)
         entries[n++] = (struct entry) { prof_profile_name(profiles[i]),
                                         prof_profile_description(profiles[i]), profiles[i] };
-    for (size_t i = 0; i < EXTRAS; i++)
-        entries[n++] = (struct entry) { extras[i].name, extras[i].description, NULL };
+    entries[n++] = (struct entry) { cpu_name, cpu_description, NULL };
     free(profiles);
     qsort(entries, n, sizeof(*entries), by_name);
     *ret_entries = entries;
@@ -149,30 +141,100 @@ static int list_entries(struct entry **ret_entries, size_t *ret_count)
     return 0;
 }
 
-static void add_row(struct prof__buffer *out, const struct entry *e)
+static long long count_of(const struct entry *e)
 {
     int64_t count = e->profile ? prof_profile_count(e->profile) : 0;
 
-    prof__buffer_printf(out, "<tr><td>%lld</td><td><a href='", count > 0 ? (long long)count : 0LL);
+    return count > 0 ? (long long)count : 0LL;
+}
+
+/* --- what program this is --------------------------------------------------------------------- */
+
+struct identity {
+    const char *program; /* argv[0]; "" not known */
+    char host[256];
+    double up_s; /* -1: not known */
+};
+
+static void identify(struct identity *ret)
+{
+    struct prof__process process;
+    struct timespec now;
+    size_t size;
+
+    *ret = (struct identity) { .up_s = -1 };
+    if (prof__cmdline(&ret->program, &size) < 0)
+        ret->program = "";
+    if (gethostname(ret->host, sizeof(ret->host) - 1) < 0)
+        ret->host[0] = '\0';
+    clock_gettime(CLOCK_REALTIME, &now);
+    if (prof__process_read(&process) && process.started_s > 0)
+        ret->up_s = (double)now.tv_sec + (double)now.tv_nsec / 1e9 - process.started_s;
+    if (ret->up_s < 0)
+        ret->up_s = process.started_s > 0 ? 0 : -1; /* the clock has been set back */
+}
+
+/* "3 days 4 h", "12 min". */
+static void add_span(struct prof__buffer *out, double seconds)
+{
+    long long s = (long long)seconds;
+
+    if (s < 60)
+        prof__buffer_printf(out, "%lld s", s);
+    else if (s < 3600)
+        prof__buffer_printf(out, "%lld min", s / 60);
+    else if (s < 86400)
+        prof__buffer_printf(out, "%lld h %lld min", s / 3600, s / 60 % 60);
+    else
+        prof__buffer_printf(out, "%lld d %lld h", s / 86400, s / 3600 % 24);
+}
+
+/* --- the page --------------------------------------------------------------------------------- */
+
+static void add_head(struct prof__buffer *out, const struct identity *id)
+{
+    char dead[4096];
+
+    prof__buffer_puts(out, head);
+    prof__buffer_puts(out, "<h1>/debug/pprof/</h1>\n<p>");
+    if (*id->program) {
+        prof__buffer_puts(out, "<code>");
+        prof__html_escape(out, id->program);
+        prof__buffer_puts(out, "</code>, ");
+    }
+    prof__buffer_printf(out, "process %d", (int)getpid());
+    if (id->host[0]) {
+        prof__buffer_puts(out, " on ");
+        prof__html_escape(out, id->host);
+    }
+    if (id->up_s >= 0) {
+        prof__buffer_puts(out, ", up ");
+        add_span(out, id->up_s);
+    }
+    prof__buffer_printf(out, ", libprof %s</p>\n", prof_version());
+    if (prof_deadlocks(dead, sizeof(dead)) > 0) {
+        prof__buffer_puts(out, "<div class='dead' role='alert'>");
+        prof__html_escape(out, dead);
+        prof__buffer_puts(out, "<a href='ui/#threads'>All threads</a></div>\n");
+    }
+    prof__buffer_puts(out, "<p><a class='view' href='ui/'>Open the viewer</a></p>\n");
+}
+
+static void add_row(struct prof__buffer *out, const struct entry *e)
+{
+    prof__buffer_printf(out, "<tr><td>%lld</td><td><a href='ui/#", count_of(e));
     prof__url_escape(out, e->name);
-    prof__buffer_puts(out, "?debug=1'>");
+    prof__buffer_puts(out, "'>");
     prof__html_escape(out, e->name);
     prof__buffer_puts(out, "</a></td></tr>\n");
 }
 
-/* A click away: each profile in the viewer. */
-static void add_viewer_links(struct prof__buffer *out, const struct entry *entries, size_t count)
+static void add_link(struct prof__buffer *out, const char *name, const char *query,
+                     const char *words)
 {
-    prof__buffer_puts(out, "<p class='view'><a href='ui/'>Look at them here</a>");
-    for (size_t i = 0; i < count; i++)
-        if (entries[i].profile || strcmp(entries[i].name, "profile") == 0) {
-            prof__buffer_puts(out, "\n<a href='ui/#");
-            prof__url_escape(out, entries[i].name);
-            prof__buffer_puts(out, "'>");
-            prof__html_escape(out, entries[i].name);
-            prof__buffer_puts(out, "</a>");
-        }
-    prof__buffer_puts(out, "</p>\n");
+    prof__buffer_puts(out, "<a href='");
+    prof__url_escape(out, name);
+    prof__buffer_printf(out, "%s'>%s</a> ", query, words);
 }
 
 static void add_description(struct prof__buffer *out, const struct entry *e)
@@ -182,16 +244,12 @@ static void add_description(struct prof__buffer *out, const struct entry *e)
     prof__buffer_puts(out, "<dt>");
     prof__html_escape(out, e->name);
     prof__buffer_puts(out, "</dt>\n");
-    if (!e->profile) {
-        prof__buffer_printf(out, "<dd>%s</dd>\n", e->description);
-        return;
-    }
     if (*e->description) {
         prof__buffer_puts(out, "<dd>");
         prof__html_escape(out, e->description);
         prof__buffer_puts(out, "</dd>\n");
     }
-    if (prof_profile_status(e->profile, status, sizeof(status)) > 0) {
+    if (e->profile && prof_profile_status(e->profile, status, sizeof(status)) > 0) {
         size_t end = strlen(status);
         while (end && status[end - 1] == '\n')
             status[--end] = '\0';
@@ -199,44 +257,113 @@ static void add_description(struct prof__buffer *out, const struct entry *e)
         prof__html_escape(out, status);
         prof__buffer_puts(out, "</dd>\n");
     }
+    prof__buffer_puts(out, "<dd class='links'>");
+    if (!e->profile) {
+        add_link(out, e->name, "?seconds=10", "file, of 10 s");
+        add_link(out, e->name, "?seconds=10&amp;debug=1", "text, of 10 s");
+    } else {
+        add_link(out, e->name, "", "file");
+        add_link(out, e->name, "?debug=1", "text");
+    }
+    if (strcmp(e->name, "threads") == 0 || strcmp(e->name, "goroutine") == 0)
+        add_link(out, e->name, "?debug=2", "full stack dump of every thread");
+    prof__buffer_puts(out, "</dd>\n");
 }
 
-int prof__page_index(struct prof__buffer *out)
+static void add_usage(struct prof__buffer *out, const char *host)
 {
+    static const char *const commands[] = {
+        "go tool pprof http://%s/debug/pprof/heap\n",
+        "go tool pprof http://%s/debug/pprof/profile?seconds=10\n",
+        "curl -s http://%s/debug/pprof/heap &gt; heap.out",
+    };
+    struct prof__buffer name = { 0 };
+
+    prof__html_escape(&name, host && *host ? host : "HOST:PORT");
+    prof__buffer_puts(out, "<h2>From a shell</h2>\n<pre>");
+    for (size_t i = 0; i < sizeof(commands) / sizeof(commands[0]); i++) {
+        const char *hole = strstr(commands[i], "%s");
+
+        prof__buffer_add(out, commands[i], (size_t)(hole - commands[i]));
+        prof__buffer_add(out, name.data, name.size);
+        prof__buffer_puts(out, hole + 2);
+    }
+    prof__buffer_free(&name);
+    prof__buffer_puts(
+        out,
+        "</pre>\n"
+        "<p class='quiet'>A file is gzipped protobuf, as pprof reads it. "
+        "<code>?debug=1</code> is text, <code>?seconds=N</code> what changed within N seconds, "
+        "<code>?format=folded</code> stacks for flame graphs; <code>?symbolize=0</code> leaves "
+        "the names to the reader.</p>\n"
+        "<h2>Also here</h2>\n"
+        "<p class='links'><a href='cmdline'>the command line</a> "
+        "<a href='symbol'>symbol, which names addresses for pprof</a></p>\n"
+        "</body>\n"
+        "</html>\n");
+}
+
+int prof__page_index(struct prof__buffer *out, const char *host)
+{
+    struct identity id;
     struct entry *entries;
-    size_t count, size;
-    const char *program;
+    size_t count;
     int r = list_entries(&entries, &count);
 
     if (r < 0)
         return r;
-    prof__buffer_puts(out, head);
-    prof__buffer_puts(out, "<h1>/debug/pprof/</h1>\n<p>");
-    if (prof__cmdline(&program, &size) == 0) {
-        prof__buffer_puts(out, "<code>");
-        prof__html_escape(out, program); /* ends at the first NUL: argv[0] */
-        prof__buffer_puts(out, "</code>, ");
-    }
-    prof__buffer_printf(out, "process %d, libprof %s</p>\n", (int)getpid(), prof_version());
-    add_viewer_links(out, entries, count);
-
+    identify(&id);
+    add_head(out, &id);
     prof__buffer_puts(out, "<h2>Types of profiles available:</h2>\n"
                            "<table>\n<thead><tr><th>Count</th><th>Profile</th></tr></thead>\n"
                            "<tbody>\n");
-    bool has_goroutine = false;
-    for (size_t i = 0; i < count; i++) {
+    for (size_t i = 0; i < count; i++)
         add_row(out, &entries[i]);
-        has_goroutine |= strcmp(entries[i].name, "goroutine") == 0;
-    }
-    prof__buffer_puts(out, "</tbody>\n</table>\n");
-    if (has_goroutine)
-        prof__buffer_puts(out, "<p><a href='goroutine?debug=2'>full stack dump of every "
-                               "thread</a></p>\n");
-
-    prof__buffer_puts(out, "<h2>Profile Descriptions</h2>\n<dl>\n");
+    prof__buffer_puts(out, "</tbody>\n</table>\n<h2>Profile Descriptions</h2>\n<dl>\n");
     for (size_t i = 0; i < count; i++)
         add_description(out, &entries[i]);
     prof__buffer_puts(out, "</dl>\n");
     free(entries);
-    return prof__buffer_puts(out, usage);
+    add_usage(out, host);
+    return prof__buffer_puts(out, ""); /* out of memory shows in the last one too */
+}
+
+/* --- the text --------------------------------------------------------------------------------- */
+
+/* A string from outside, fit for one line. */
+static void add_line(struct prof__buffer *out, const char *key, const char *text)
+{
+    prof__buffer_printf(out, "%s: ", key);
+    for (; *text; text++)
+        prof__buffer_add(out, (unsigned char)*text < ' ' || *text == 127 ? "?" : text, 1);
+    prof__buffer_puts(out, "\n");
+}
+
+int prof__page_index_text(struct prof__buffer *out)
+{
+    struct identity id;
+    struct entry *entries;
+    char dead[4096];
+    size_t count;
+    int r = list_entries(&entries, &count);
+
+    if (r < 0)
+        return r;
+    identify(&id);
+    add_line(out, "program", id.program);
+    prof__buffer_printf(out, "process: %d\n", (int)getpid());
+    add_line(out, "host", id.host);
+    prof__buffer_printf(out, "version: %s\n", prof_version());
+    if (id.up_s >= 0)
+        prof__buffer_printf(out, "seconds up: %.1f\n", id.up_s);
+    if (prof_deadlocks(dead, sizeof(dead)) > 0)
+        prof__buffer_puts(out, dead);
+    prof__buffer_puts(out, "\n");
+    for (size_t i = 0; i < count; i++) {
+        prof__buffer_printf(out, "%lld\t", count_of(&entries[i]));
+        prof__url_escape(out, entries[i].name);
+        prof__buffer_printf(out, "\t%s\n", entries[i].description);
+    }
+    free(entries);
+    return prof__buffer_puts(out, "");
 }

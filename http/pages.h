@@ -11,8 +11,23 @@
     "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'; form-action 'none'; " \
     "frame-ancestors 'none'"
 
-/* The index, /debug/pprof/: every profile, how much is in it, what is off. 0 or -ENOMEM. */
-int prof__page_index(struct prof__buffer *out);
+/* The index, /debug/pprof/: every profile, how much is in it, what is off. `host` is what the
+ * request calls this server, NULL if it does not say. 0 or -ENOMEM. */
+int prof__page_index(struct prof__buffer *out, const char *host);
+
+/* The same as text, for curl and for the viewer:
+ *
+ *   program: /usr/bin/service
+ *   process: 4711
+ *   host: web1
+ *   version: 0.1.0
+ *   seconds up: 12.5
+ *   deadlock: 2 threads wait for each other, and none can go on      (if so)
+ *
+ *   12<tab>allocs<tab>All memory allocated ...
+ *
+ * Names are escaped as in a link. 0 or -ENOMEM. */
+int prof__page_index_text(struct prof__buffer *out);
 
 /* Append text as HTML, fit for attributes in single quotes as well. */
 int prof__html_escape(struct prof__buffer *out, const char *text);

@@ -55,7 +55,7 @@ void prof__request_open(struct prof__request *q, const struct prof__site *site,
     q->caller.authorization = header(q, "Authorization");
     q->caller.fetch_site = header(q, "Sec-Fetch-Site");
     /* RFC 9112: the host in the target is the one that counts. */
-    q->caller.host = x->target.host ? x->target.host : header(q, "Host");
+    x->host = q->caller.host = x->target.host ? x->target.host : header(q, "Host");
     /* Of two, whoever forwards it may have looked at the other one. */
     MHD_get_connection_values(mhd, MHD_HEADER_KIND, count_host, &hosts);
     if (hosts > 1)

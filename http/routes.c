@@ -389,6 +389,7 @@ static int serve_cpu(struct prof__exchange *x)
         seconds = 30; /* as in Go, whatever was given */
     x->name = "profile";
     x->options.no_symbols = wants_no_symbols(x);
+    x->options.debug = debug_param(x); /* Go has no text of it */
     r = format_param(x);
     if (r < 0)
         return r;
@@ -413,20 +414,38 @@ static int serve_delta(struct prof__exchange *x, struct prof_profile *p, int r, 
     return wait_with_window(x, seconds);
 }
 
+/* Not the name that was asked for: it is a stranger's text. Those that exist help whoever mistyped
+ * one. */
+static int unknown_profile(struct prof__exchange *x)
+{
+    struct prof_profile *profiles[64];
+    size_t n = prof_profiles(profiles, 64);
+
+    prof__exchange_refuse(x, 404, "Unknown profile");
+    prof__buffer_puts(&x->reply.body, "There are: ");
+    for (size_t i = 0; i < n && i < 64; i++)
+        prof__buffer_printf(&x->reply.body, "%s, ", prof_profile_name(profiles[i]));
+    return prof__buffer_puts(&x->reply.body, "profile\n");
+}
+
 static int serve_profile(struct prof__exchange *x)
 {
     const char *name = x->target.path + strlen(ROOT);
     int64_t seconds = 0;
 
     if (!*name) {
+        if (debug_param(x) > 0) {
+            text_reply(x);
+            return prof__page_index_text(&x->reply.body);
+        }
         x->reply.status = 200;
         x->reply.type = TYPE_HTML;
         x->reply.policy = PROF__PAGE_POLICY;
-        return prof__page_index(&x->reply.body);
+        return prof__page_index(&x->reply.body, x->host);
     }
     struct prof_profile *p = prof_lookup(name);
     if (!p)
-        return refused(x, -ENOENT, "Unknown profile"); /* not its name: it is a stranger's text */
+        return unknown_profile(x);
     x->name = prof_profile_name(p);
     x->options.debug = debug_param(x);
     x->options.no_symbols = wants_no_symbols(x);

@@ -46,8 +46,8 @@ struct prof__exchange {
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
     bool may_read_source;
-    bool thread_is_ours;                         /* it does nothing else but serve */
-    const char *accept_encoding, *if_none_match; /* headers; NULL: absent */
+    bool thread_is_ours;                                /* it does nothing else but serve */
+    const char *host, *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
 
     uint64_t busy_ns; /* spent on the answer so far */

@@ -1,71 +1,128 @@
-// flame.js - the tree of calls drawn on a canvas: icicle (root at the top) or flame (at the bottom).
+// flame.js - a tree on a canvas: which boxes there are, pointer and keys. flame_draw.js paints them.
 //
-// Only what is in view and at least half a pixel wide is drawn, so the size of the profile does not
-// matter much. The canvas stays in place while an empty element of the full height scrolls beside it.
-//
-// A difference shows in three ways, so that colour is not needed: each label has a sign, what has
-// shrunk is hatched, and red and blue.
-import { format, percent } from "./model.js";
+// Only what is in view is drawn, and children too narrow to be seen are one box, "12 smaller", that can
+// be looked into like any other. So the size of the profile does not matter much, and nothing vanishes
+// without a word. The canvas stays in place while an empty element of the full height scrolls beside
+// it.
+import { make } from "./dom.js";
+import { paint } from "./flame_draw.js";
 
-const ROW = 20; // pixels
-const LEAST = 0.5; // pixels of width worth drawing
-const FONT = "12px ui-monospace, monospace";
-const PAD = 4;
+const LEAST = 3; // pixels of width worth a box of its own
+const REST = 1; // pixels of width worth a box for many
+const MORE = 90; // pixels of the box that leads on, when many are looked into
+const TOUCH = matchMedia("(pointer: coarse)");
 
-function hash(text) {
-  let h = 0;
-  for (let i = 0; i < text.length; i++)
-    h = (h * 31 + text.charCodeAt(i)) | 0;
-  return h >>> 0;
-}
-
-/** Is it a frame that stands for something that is no code: "[lost: table full]"? */
-function isPseudo(name) {
-  return name[0] === "[";
+/** Several children of a node, in one box. */
+function restOf(tree, parent, from) {
+  let total = 0, weight = 0;
+  const list = tree.children(parent);
+  for (let i = from; i < list.length; i++) {
+    total += tree.total[list[i]];
+    weight += tree.weight[list[i]];
+  }
+  return { parent, from, count: list.length - from, total, weight };
 }
 
 export class Flame {
-  /** `on` has callbacks: mark(node) when another frame is marked, zoom(node). */
-  constructor(canvas, scroll, space, on) {
-    this.canvas = canvas;
-    this.scroll = scroll;
-    this.space = space;
-    this.on = on;
-    this.flipped = false;
-    this.marked = this.root = 0;
-    this.boxes = []; // {node, x, width, row}: what can be seen or pointed at
+  /**
+   * In `place`, an element. options: label, for those who cannot see it; up: the root is at the bottom;
+   * bare: the root of the tree, "all", is not shown; on: { hover(box or null, event), choose(node), zoom(node, from) }: what is pointed at, chosen,
+   * wanted as the widest box (of its children only those from the from'th on, if from > 0).
+   */
+  constructor(place, options) {
+    this.on = options.on;
+    this.up = Boolean(options.up);
+    this.bare = Boolean(options.bare);
+    this.canvas = make("canvas", { tabindex: 0, role: "application", "aria-label": options.label });
+    this.space = make("div", { class: "flame-space" });
+    this.scroll = make("div", { class: "flame-scroll" }, this.canvas, this.space);
+    place.append(this.scroll);
+    this.marked = this.root = this.from = 0;
+    this.boxes = []; // what can be seen or pointed at
+    this.chosen = -1; // key whose boxes are outlined
     this.waiting = false;
 
-    scroll.addEventListener("scroll", () => this.later());
-    new ResizeObserver(() => this.layout()).observe(scroll);
+    this.away = 0; // pixels scrolled away from the root
+    this.scroll.addEventListener("scroll", () => {
+      this.away = this.up ? this.scroll.scrollHeight - this.scroll.clientHeight -
+        this.scroll.scrollTop : this.scroll.scrollTop;
+      this.on.hover(null);
+      this.later();
+    });
+    new ResizeObserver(() => this.layout()).observe(this.scroll);
     matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => this.later());
+    TOUCH.addEventListener("change", () => this.layout());
+    const { canvas } = this;
     canvas.addEventListener("mousemove", (e) => this.point(e));
+    canvas.addEventListener("mouseleave", () => this.point(null));
     canvas.addEventListener("click", (e) => this.click(e));
     canvas.addEventListener("keydown", (e) => this.key(e));
     canvas.addEventListener("focus", () => this.later());
     canvas.addEventListener("blur", () => this.later());
   }
 
-  /** Show another selection and its tree. The zoom starts anew. */
-  show(selection, tree, unit) {
+  get row() { // pixels: fingers are wider than pointers
+    return TOUCH.matches ? 32 : 21;
+  }
+
+  /** Show another tree of a selection. whole: what shares are of. */
+  show(selection, tree, { unit, whole, signed = selection.isSigned }) {
     this.selection = selection;
     this.tree = tree;
     this.unit = unit;
-    this.marked = this.root = 0;
+    this.whole = whole;
+    this.signed = signed;
+    this.marked = this.root = this.from = 0;
     this.matches = null;
+    this.hovered = null;
+    this.most = 0; // the largest change, for the shade of others
+    if (signed)
+      for (let node = 1; node < tree.size; node++)
+        this.most = Math.max(this.most, Math.abs(tree.total[node]));
     this.layout();
-    this.scroll.scrollTop = this.flipped ? this.space.offsetHeight : 0;
+    this.toRoot();
   }
 
-  flip() {
-    this.flipped = !this.flipped;
-    this.layout();
-    this.scroll.scrollTop = this.flipped ? this.space.offsetHeight : 0;
+  toRoot() {
+    this.away = 0;
+    this.keepPlace();
   }
 
-  /** Mark every frame for which matches[key] is true; null: none. */
+  keepPlace() {
+    this.scroll.scrollTop = this.up ? this.scroll.scrollHeight - this.scroll.clientHeight - this.away
+      : this.away;
+  }
+
+  turn(up) {
+    if (up !== this.up) {
+      this.up = up;
+      this.layout();
+      this.toRoot();
+    }
+  }
+
+  /** Mark every box for whose key matches[key] is true; null: none. */
   search(matches) {
     this.matches = matches;
+    this.later();
+  }
+
+  /** Outline every box of a key; -1: none. */
+  choose(key) {
+    this.chosen = key;
+    this.later();
+  }
+
+  zoom(node, from = 0) {
+    if (node === this.root && from === this.from)
+      return;
+    this.root = node;
+    this.from = from;
+    this.layout();
+  }
+
+  mark(node) {
+    this.marked = node;
     this.later();
   }
 
@@ -77,84 +134,96 @@ export class Flame {
     return node === 0 ? null : this.selection.frame[this.tree.key[node]];
   }
 
-  zoom(node) {
-    this.root = node;
-    this.layout();
-    this.on.zoom(node);
-    this.mark(node);
-  }
-
-  mark(node) {
-    if (node === this.marked)
-      return;
-    this.marked = node;
-    this.later();
-    this.on.mark(node);
-  }
-
-  /** The one line about a frame. */
-  describe(node) {
-    const { tree, unit } = this, signed = this.selection.isSigned;
-    const self = tree.self[node], all = tree.weight[0];
-    let text = `${this.name(node)}: ${format(tree.total[node], unit, signed)}`;
-
-    if (all)
-      text += ` (${percent(tree.total[node], all)})`;
-    if (self && node)
-      text += `, itself ${format(self, unit, signed)}`;
-    const frame = this.frame(node);
-    if (frame) {
-      if (frame.inlined)
-        text += ", inlined";
-      text += `, in ${frame.module}`;
-      if (frame.file)
-        text += `, ${frame.file}:${frame.line}`;
-    }
-    return text;
-  }
-
-  // --- layout --------------------------------------------------------------------------------------
+  // --- layout ----------------------------------------------------------------------------------------
 
   layout() {
     if (!this.tree || !this.scroll.clientWidth)
       return;
-    const { tree } = this;
-    const path = [];
-    for (let node = this.root; node > 0; node = tree.parent[node])
-      path.unshift(tree.parent[node]);
+    const { tree } = this, path = [];
 
+    for (let node = this.root; node > 0; node = tree.parent[node])
+      if (!this.bare || tree.parent[node] > 0)
+        path.unshift(tree.parent[node]);
     this.width = this.scroll.clientWidth;
     this.boxes = [];
     this.boxOf = new Map();
-    const add = (node, x, width, row, above) => {
-      const box = { node, x, width, row, above };
+    this.byRow = [];
+    const add = (box) => {
       this.boxes.push(box);
-      this.boxOf.set(node, box);
-      return box;
+      (this.byRow[box.row] ||= []).push(box);
+      if (!box.rest)
+        this.boxOf.set(box.node, box);
     };
-    path.forEach((node, row) => add(node, 0, this.width, row, true));
-    let rows = path.length;
+    path.forEach((node, row) => add({ node, x: 0, width: this.width, row, above: true }));
     const first = this.boxes.length;
-    add(this.root, 0, this.width, rows, false);
-    for (let i = first; i < this.boxes.length; i++) {
-      const box = this.boxes[i], weight = tree.weight[box.node];
-      let x = box.x;
-      rows = Math.max(rows, box.row + 1);
-      for (const child of tree.children(box.node)) {
-        const width = box.width * tree.weight[child] / weight;
-        if (!(width >= LEAST))
-          break; // they are sorted: the others are narrower still
-        add(child, x, width, box.row + 1, false);
-        x += width;
-      }
-    }
-    this.rows = rows;
-    this.space.style.height = `${Math.max(rows * ROW, this.scroll.clientHeight)}px`;
+    add({ node: this.root, x: 0, width: this.width, row: first, above: this.from > 0 });
+    if (this.from > 0)
+      add({ node: this.root, rest: restOf(tree, this.root, this.from), x: 0, width: this.width,
+        row: first + 1, wide: true });
+    // Breadth first: this.boxes grows while it is walked.
+    for (let i = first + (this.from > 0 ? 1 : 0); i < this.boxes.length; i++)
+      this.addChildren(this.boxes[i], add);
+    this.space.style.height = `${Math.max(this.byRow.length * this.row,
+      this.scroll.clientHeight)}px`;
+    this.keepPlace();
     this.later();
   }
 
+  addChildren(box, add) {
+    if (box.rest && !box.wide)
+      return;
+    if (box.wide) {
+      this.addPart(box, add);
+      return;
+    }
+    const { tree } = this, list = tree.children(box.node), row = box.row + 1;
+    const weight = tree.weight[box.node];
+    let x = box.x, i = 0;
+
+    for (; i < list.length; i++) {
+      const width = box.width * tree.weight[list[i]] / weight;
+      if (!(width >= LEAST))
+        break; // they are sorted: the others are narrower still
+      add({ node: list[i], x, width, row });
+      x += width;
+    }
+    if (i === list.length)
+      return;
+    const rest = restOf(tree, box.node, i), width = box.width * rest.weight / weight;
+    if (width < REST)
+      return;
+    if (rest.count === 1)
+      add({ node: list[i], x, width, row });
+    else
+      add({ node: box.node, rest, x, width, row });
+  }
+
+  /** The children in a box for many, as many as can be seen; the rest of them in another, which has a
+   *  width of its own. */
+  addPart(box, add) {
+    const { tree } = this, list = tree.children(box.node), row = box.row + 1;
+    const { from, weight } = box.rest, room = box.width - MORE;
+    let end = from, sum = 0, x = box.x;
+
+    while (end < list.length && tree.weight[list[end]] * room >= LEAST * (sum + tree.weight[list[end]]))
+      sum += tree.weight[list[end++]];
+    const all = end === list.length || end === from, width = all ? box.width : room;
+    if (end === from) { // not one: they weigh nothing
+      end = list.length;
+      sum = weight;
+    }
+    for (let i = from; i < end; i++) {
+      const one = sum ? width * tree.weight[list[i]] / sum : 0;
+      if (one >= REST)
+        add({ node: list[i], x, width: one, row });
+      x += one;
+    }
+    if (!all)
+      add({ node: box.node, rest: restOf(tree, box.node, end), x: box.x + room, width: MORE, row });
+  }
+
   top(row) {
-    return this.flipped ? this.space.offsetHeight - (row + 1) * ROW : row * ROW;
+    return this.up ? this.space.offsetHeight - (row + 1) * this.row : row * this.row;
   }
 
   later() {
@@ -167,156 +236,57 @@ export class Flame {
     }
   }
 
-  // --- drawing -------------------------------------------------------------------------------------
-
   draw() {
-    const { canvas, scroll } = this;
-    if (!this.tree || !scroll.clientWidth)
-      return;
-    const ratio = devicePixelRatio || 1, height = scroll.clientHeight;
-    if (canvas.width !== Math.round(this.width * ratio) ||
-        canvas.height !== Math.round(height * ratio)) {
-      canvas.width = Math.round(this.width * ratio);
-      canvas.height = Math.round(height * ratio);
-      canvas.style.width = `${this.width}px`;
-      canvas.style.height = `${height}px`;
-    }
-    const c = canvas.getContext("2d");
-    c.setTransform(ratio, 0, 0, ratio, 0, 0);
-    c.clearRect(0, 0, this.width, height);
-    c.font = FONT;
-    c.textBaseline = "middle";
-    this.letter = c.measureText("m").width;
-    this.dark = matchMedia("(prefers-color-scheme: dark)").matches;
-    for (const box of this.boxes) {
-      const y = this.top(box.row) - scroll.scrollTop;
-      if (y > -ROW && y < height)
-        this.drawBox(c, box, y);
-    }
-    const marked = this.boxOf.get(this.marked);
-    if (marked) {
-      c.lineWidth = 2;
-      c.strokeStyle = this.dark ? "#fff" : "#000";
-      c.strokeRect(marked.x + 1, this.top(marked.row) - scroll.scrollTop + 1,
-        Math.max(marked.width - 2, 1), ROW - 3);
-    }
+    if (this.tree && this.scroll.clientWidth)
+      paint(this);
   }
 
-  colour(node) {
-    const { dark, tree } = this;
-    if (this.selection.isSigned) {
-      const total = tree.total[node];
-      const hue = total > 0 ? 8 : 215;
-      return total === 0 ? (dark ? "#444" : "#ccc")
-        : `hsl(${hue} ${dark ? 45 : 75}% ${dark ? 34 : 78}%)`;
-    }
-    const frame = this.frame(node);
-    if (!frame || isPseudo(this.name(node)))
-      return dark ? "#444" : "#ccc";
-    const hue = hash(frame.module) % 360, shade = hash(this.name(node)) % 9;
-    return `hsl(${hue} ${dark ? 35 : 65}% ${(dark ? 27 : 74) + shade}%)`;
-  }
+  // --- pointer and keys ------------------------------------------------------------------------------
 
-  hatch(c, x, y, width) {
-    c.save();
-    c.beginPath();
-    c.rect(x, y, width, ROW - 1);
-    c.clip();
-    c.beginPath();
-    for (let at = x - ROW; at < x + width; at += 7) {
-      c.moveTo(at, y + ROW);
-      c.lineTo(at + ROW, y);
-    }
-    c.lineWidth = 1;
-    c.strokeStyle = this.dark ? "#fff4" : "#0003";
-    c.stroke();
-    c.restore();
-  }
-
-  drawBox(c, box, y) {
-    const { node, x, width } = box;
-    const inner = Math.max(width - 0.5, LEAST);
-    const found = this.matches && node > 0 && this.matches[this.tree.key[node]];
-
-    c.globalAlpha = box.above || (this.matches && !found) ? 0.45 : 1;
-    c.fillStyle = found ? (this.dark ? "#a60" : "#fc3") : this.colour(node);
-    c.fillRect(x, y, inner, ROW - 1);
-    if (this.selection.isSigned && this.tree.total[node] < 0)
-      this.hatch(c, x, y, inner);
-    const frame = this.frame(node);
-    if (frame && frame.inlined) {
-      // Inlined: a dashed line where the call would be.
-      c.beginPath();
-      c.setLineDash([3, 3]);
-      const edge = this.flipped ? y + ROW - 2 : y + 1;
-      c.moveTo(x, edge);
-      c.lineTo(x + inner, edge);
-      c.lineWidth = 1.5;
-      c.strokeStyle = this.dark ? "#fffb" : "#000b";
-      c.stroke();
-      c.setLineDash([]);
-    }
-    c.globalAlpha = 1;
-    const room = Math.floor((width - 2 * PAD) / this.letter);
-    if (room >= 2) {
-      c.fillStyle = this.dark ? "#f2f2f2" : "#111";
-      c.fillText(this.label(node, room), x + PAD, y + ROW / 2);
-    }
-  }
-
-  /** What fits into `room` letters. */
-  label(node, room) {
-    let text = this.name(node);
-    const frame = this.frame(node);
-    if (frame && frame.inlined)
-      text = "↳" + text;
-    if (this.selection.isSigned) {
-      const total = this.tree.total[node];
-      text = (total > 0 ? "+" : total < 0 ? "−" : "=") + text;
-      const value = " " + format(total, this.unit, true);
-      if (text.length + value.length <= room)
-        text += value;
-    }
-    return text.length <= room ? text : text.slice(0, room - 1) + "…";
-  }
-
-  // --- pointer and keys ----------------------------------------------------------------------------
-
-  nodeAt(event) {
+  boxAt(event) {
     const bounds = this.canvas.getBoundingClientRect();
     const x = event.clientX - bounds.left;
     const y = event.clientY - bounds.top + this.scroll.scrollTop;
-    const row = Math.floor((this.flipped ? this.space.offsetHeight - y : y) / ROW);
-    const box = this.boxes.find((b) => b.row === row && x >= b.x && x < b.x + b.width);
-    return box ? box.node : -1;
+    const row = Math.floor((this.up ? this.space.offsetHeight - y : y) / this.row);
+    return (this.byRow?.[row] || []).find((b) => x >= b.x && x < b.x + b.width) || null;
   }
 
   point(event) {
-    const node = this.tree ? this.nodeAt(event) : -1;
-    if (node >= 0)
-      this.mark(node);
+    const box = event && this.tree ? this.boxAt(event) : null;
+    if (box !== this.hovered) {
+      this.hovered = box;
+      this.later();
+    }
+    this.on.hover(box, event);
   }
 
-  /** With a mouse the frame is marked already; a finger marks first, and zooms the second time. */
+  /** With a mouse a click zooms; a finger shows first what it is, and zooms the second time. */
   click(event) {
-    const node = this.tree ? this.nodeAt(event) : -1;
-    if (node < 0)
+    const box = this.tree ? this.boxAt(event) : null;
+    if (!box)
       return;
-    if (event.pointerType === "touch" && this.touched !== node) {
-      this.touched = node;
-      this.mark(node);
-    } else {
-      this.zoom(node);
+    if (event.pointerType === "touch" && this.touched !== box) {
+      this.touched = box;
+      this.hovered = box;
+      this.on.hover(box, event);
+      this.later();
+      return;
     }
+    this.touched = null;
+    this.on.hover(null);
+    if (box.rest)
+      this.on.zoom(box.rest.parent, box.wide ? 0 : box.rest.from);
+    else
+      this.on.zoom(box.node, 0);
   }
 
   key(event) {
-    if (!this.tree)
+    if (!this.tree || event.ctrlKey || event.metaKey || event.altKey)
       return;
     const { tree, marked } = this;
     const siblings = marked ? tree.children(tree.parent[marked]) : [0];
     const at = siblings.indexOf(marked);
-    const deeper = this.flipped ? "ArrowUp" : "ArrowDown";
+    const deeper = this.up ? "ArrowUp" : "ArrowDown";
     let to = -1;
 
     switch (event.key) {
@@ -334,27 +304,39 @@ export class Flame {
       to = 0;
       break;
     case "Enter":
-      this.zoom(marked);
+      this.on.zoom(marked, 0);
       break;
     case "Escape":
     case "Backspace":
-      this.zoom(this.root ? tree.parent[this.root] : 0);
+      this.on.zoom(this.from ? this.root : this.root ? tree.parent[this.root] : 0, 0);
       break;
     default:
       return;
     }
     event.preventDefault();
+    event.stopPropagation();
     if (to !== undefined && to >= 0 && this.boxOf.has(to)) {
       this.mark(to);
       this.reveal(to);
+      this.on.choose(to);
     }
   }
 
+  /** Bring a node into view, zooming out as far as it takes to have a box for it. */
   reveal(node) {
-    const y = this.top(this.boxOf.get(node).row), { scroll } = this;
+    while (!this.boxOf.has(node) && this.root) {
+      this.root = this.from ? this.root : this.tree.parent[this.root];
+      this.from = 0;
+      this.layout();
+    }
+    const box = this.boxOf.get(node), { scroll } = this;
+    if (!box)
+      return false;
+    const y = this.top(box.row);
     if (y < scroll.scrollTop)
       scroll.scrollTop = y;
-    else if (y + ROW > scroll.scrollTop + scroll.clientHeight)
-      scroll.scrollTop = y + ROW - scroll.clientHeight;
+    else if (y + this.row > scroll.scrollTop + scroll.clientHeight)
+      scroll.scrollTop = y + this.row - scroll.clientHeight;
+    return true;
   }
 }

@@ -1,29 +1,60 @@
-// model.js - from profiles to what is shown: filters, the tree of calls, tables, differences.
+// model.js - from profiles to a selection: which stacks are shown, as what, and with which values.
 //
-//   profiles -> select() -> a selection: stacks of keys, each with one value -> tree(), top(), peek()
+//   profiles -> select() -> a selection -> tree.js, tables.js -> views
 //
-// A key is what frames are grouped by: a function, line, file or module. A difference is a selection
-// like any other: the stacks of the profile and, with their values negated, those of its base; equal
-// stacks meet in the tree. Nothing here touches the page.
+// A selection has one value a stack, and its stacks are made of keys. A key is what frames are grouped
+// by: a function of a file, a line, a file or a module. A difference is a selection like any other: the
+// stacks of the profile and, with their values negated, those of its base; equal stacks meet in the
+// tree. Nothing here touches the page.
 import { demangle } from "./demangle.js";
+import { foreignFrames, isPseudo } from "./mycode.js";
 
-/** Every frame of a profile once: per location, outermost line first. Made on first use. */
-function framesOf(profile) {
-  if (!profile.frames)
-    profile.frames = profile.locations.map((location) =>
-      location.lines.map((line, i) => ({
-        name: demangle(line.name),
-        file: line.file,
-        line: line.line,
-        module: location.module,
+export const GROUPS = ["function", "line", "file", "module"];
+
+const HIDDEN = { name: "[hidden]", file: "", line: 0, module: "", inlined: false, address: 0, depth: 0 };
+
+/**
+ * A profile's frames and stacks in the form that select() runs over. Made on first use.
+ *
+ * frames: of each location, outermost first; stack i is id[at[i] .. at[i + 1]), indexes of frames,
+ * root first.
+ */
+export function prepare(profile) {
+  if (profile.flat)
+    return profile.flat;
+  const frames = [], first = new Int32Array(profile.locations.length + 1);
+  const n = profile.stacks.length, at = new Int32Array(n + 1);
+
+  profile.locations.forEach((location, l) => {
+    for (let i = location.lines.length - 1; i >= 0; i--) {
+      const line = location.lines[i];
+      frames.push({
+        name: demangle(line.name), file: line.file, line: line.line, module: location.module,
         inlined: i < location.lines.length - 1, // all but the outermost
-        address: location.address,
-        depth: i,
-      })).reverse());
-  return profile.frames;
+        address: location.address, depth: i, main: location.module === profile.main,
+      });
+    }
+    first[l + 1] = frames.length;
+  });
+  profile.stacks.forEach((stack, i) => {
+    let size = 0;
+    for (const l of stack)
+      size += first[l + 1] - first[l];
+    at[i + 1] = at[i] + size;
+  });
+  const id = new Int32Array(at[n]);
+  profile.stacks.forEach((stack, i) => {
+    let to = at[i];
+    for (let k = stack.length - 1; k >= 0; k--)
+      for (let f = first[stack[k]]; f < first[stack[k] + 1]; f++)
+        id[to++] = f;
+  });
+  profile.flat = { frames, at, id };
+  return profile.flat;
 }
 
-function keyText(frame, group) {
+/** What a frame is counted under, and what tells it from others with the same text. */
+function keyOf(frame, group) {
   switch (group) {
   case "line":
     return frame.file ? `${frame.name} ${frame.file}:${frame.line}` : frame.name;
@@ -32,33 +63,41 @@ function keyText(frame, group) {
   case "module":
     return frame.module;
   default:
-    return frame.name;
+    return frame.file ? `${frame.name}\n${frame.file}` : frame.name;
   }
 }
 
-/** A test for names: a regular expression, or plain text where it is none. "" gives null. */
-export function matcher(pattern) {
-  if (!pattern)
-    return null;
-  let test;
+/** A regular expression as pprof reads it: a leading (?i), and without that letter case counts only
+ *  where the pattern has a capital. Throws SyntaxError. */
+export function expression(pattern) {
+  const any = pattern.startsWith("(?i)"), text = any ? pattern.slice(4) : pattern;
+  return new RegExp(text, any || !/[A-Z]/.test(text.replace(/\\./g, "")) ? "i" : "");
+}
+
+/** Why `pattern` is no regular expression, in words; "" if it is one. */
+export function complaint(pattern) {
   try {
-    const expression = new RegExp(pattern, /[A-Z]/.test(pattern) ? "" : "i");
-    test = (text) => expression.test(text);
-  } catch {
-    test = (text) => text.includes(pattern);
+    expression(pattern);
+    return "";
+  } catch (error) {
+    return "Not a regular expression: " +
+      error.message.replace(/^Invalid regular expression: (\/.*\/\w*: )?/, "").toLowerCase() + ".";
   }
-  return (frame) => test(frame.name) || test(frame.file) || test(frame.module);
 }
 
-/** All text labels: [{key, text}], sorted, at most `most`. */
-export function labelsOf(profiles, most = 500) {
-  const seen = new Map();
-  for (const profile of profiles)
-    for (const list of profile.labels)
-      for (const { key, text } of list)
-        if (text !== null && seen.size < most)
-          seen.set(JSON.stringify([key, text]), { key, text });
-  return [...seen.entries()].sort((a, b) => (a[0] < b[0] ? -1 : 1)).map((entry) => entry[1]);
+/** A test for frames: by function, file or module. "" gives null, and so does what is no expression:
+ *  the page says so at the field. */
+export function matcher(pattern) {
+  if (!pattern || complaint(pattern))
+    return null;
+  const test = expression(pattern);
+  return (frame) => test.test(frame.name) || test.test(frame.file) || test.test(frame.module);
+}
+
+/** The value of one label of a sample: text, or a number as text; null: it has none. */
+export function labelValue(labels, key) {
+  const found = labels.find((l) => l.key === key);
+  return found ? found.text ?? String(found.number) : null;
 }
 
 /** The index in `profile` of a type by name; -1: it has none. */
@@ -66,227 +105,137 @@ export function typeIndex(profile, type) {
   return profile.types.findIndex((t) => t.type === type);
 }
 
+/** Does it hold what changed in a span of time, rather than what was so at one moment? What a
+ *  processor did is always of a span, and no change. */
+export function isWindow(profile) {
+  return profile.durationS > 0 &&
+    !profile.types.some((t) => ["cpu", "samples", "wall"].includes(t.type));
+}
+
+/** The part of a stack that is shown of "my code": from its root to the innermost frame that is the
+ *  program's own. The answer is the end of that part; the whole stack's where there is none. */
+function ownEnd(id, from, to, foreign, pseudo) {
+  let end = to;
+  if (pseudo[id[to - 1]])
+    return to;
+  while (end > from && (foreign[id[end - 1]] || pseudo[id[end - 1]]))
+    end--;
+  return end > from ? end : to;
+}
+
 /**
  * The stacks that pass, of `profile` less those of `base` (may be null).
  *
- * options: type, group, focus, ignore, hide (patterns), label ({key, text} or null).
- * -> { keys: [text], frame: [one for each key], stacks: [Int32Array of keys, root first],
- *      values, isDifference, total: of the absolute values of the merged stacks }
+ * options: type, group, focus, ignore, hide (patterns), label ({key, value} or null; a value of null
+ * is "without that label"), root (a label's key, whose value becomes the outermost frame, or ""),
+ * mine (charge the program's own code).
+ *
+ * -> { keys: [text], ids: [what tells equal texts apart], frame: [one for each key],
+ *      foreign: [is a key's code not the program's own],
+ *      count, at, path: stack i is path[at[i] .. at[i + 1]), keys, root first, never empty,
+ *      values, sample: [index in its profile; those of base are negative: ~index],
+ *      isSigned: values may be below 0, and are shown with their sign,
+ *      charged: how many stacks "my code" changes, or would change }
  */
 export function select(profile, base, options) {
-  const s = {
-    keys: [], frame: [], stacks: [], values: [], isDifference: Boolean(base),
-  };
-  const keyOf = new Map();
+  const s = { keys: [], ids: [], frame: [], foreign: [], count: 0, charged: 0 };
+  const keyNumber = new Map(), values = [], sample = [];
   const focus = matcher(options.focus), ignore = matcher(options.ignore);
-  const hide = matcher(options.hide);
+  const hide = matcher(options.hide), collapse = ["file", "module"].includes(options.group);
+  const room = [profile, base].reduce((n, p) => n + (p ? prepare(p).id.length +
+    2 * p.stacks.length : 0), 0);
+  const path = new Int32Array(room), at = [0];
+  let end = 0, negative = false;
+
+  const keyFor = (frame, id, text, foreign) => {
+    let key = keyNumber.get(id);
+    if (key === undefined) {
+      key = s.keys.length;
+      keyNumber.set(id, key);
+      s.keys.push(text);
+      s.ids.push(id);
+      s.frame.push(frame);
+      s.foreign.push(foreign);
+    } else if (!frame.inlined && s.frame[key].inlined) {
+      s.frame[key] = frame; // inlined is what never shows as a call of its own
+    }
+    return key;
+  };
 
   const add = (from, sign) => {
-    const column = from.values[typeIndex(from, options.type)];
-    // What the patterns say of each location, found out once.
-    const locations = framesOf(from).map((frames) => ({
-      focused: focus && frames.some(focus),
-      ignored: ignore && frames.some(ignore),
-      keys: frames.filter((frame) => !(hide && hide(frame))).map((frame) => {
-        const text = keyText(frame, options.group);
-        let key = keyOf.get(text);
-        if (key === undefined) {
-          key = s.keys.length;
-          keyOf.set(text, key);
-          s.keys.push(text);
-          s.frame.push(frame);
-        } else if (!frame.inlined && s.frame[key].inlined) {
-          s.frame[key] = frame; // inlined is what never shows as a call of its own
-        }
-        return key;
-      }),
-    }));
+    const column = from.values[typeIndex(from, options.type)], flat = prepare(from);
+    const { frames, id } = flat, n = frames.length;
+    const foreign = foreignFrames(frames, from.main, flat);
+    // What is to be known of each frame, found out once.
+    const focused = new Uint8Array(n), ignored = new Uint8Array(n), pseudo = new Uint8Array(n);
+    const key = new Int32Array(n);
+
     if (!column)
       return;
+    frames.forEach((frame, f) => {
+      focused[f] = focus && focus(frame) ? 1 : 0;
+      ignored[f] = ignore && ignore(frame) ? 1 : 0;
+      pseudo[f] = isPseudo(frame.name) ? 1 : 0;
+      const text = options.group === "function" ? frame.name : keyOf(frame, options.group);
+      key[f] = hide && hide(frame) ? -1
+        : keyFor(frame, keyOf(frame, options.group), text, foreign[f] === 1);
+    });
+    const has = (marks, i) => {
+      for (let k = flat.at[i]; k < flat.at[i + 1]; k++)
+        if (marks[id[k]])
+          return true;
+      return false;
+    };
     for (let i = 0; i < from.stacks.length; i++) {
-      const value = column[i], stack = from.stacks[i];
-      if (value === 0)
+      const value = column[i], begin = flat.at[i];
+      if (value === 0 || begin === flat.at[i + 1] || (focus && !has(focused, i)) ||
+          (ignore && has(ignored, i)))
         continue;
-      if (focus && !stack.some((l) => locations[l].focused))
+      if (options.label &&
+          labelValue(from.labels[i], options.label.key) !== options.label.value)
         continue;
-      if (ignore && stack.some((l) => locations[l].ignored))
-        continue;
-      if (options.label && !from.labels[i].some(
-        (l) => l.key === options.label.key && l.text === options.label.text))
-        continue;
-      const keys = [];
-      for (let k = stack.length - 1; k >= 0; k--)
-        for (const key of locations[stack[k]].keys)
-          keys.push(key);
-      if (!keys.length)
-        continue;
-      s.stacks.push(keys);
-      s.values.push(sign * value);
+      const own = ownEnd(id, begin, flat.at[i + 1], foreign, pseudo);
+      if (own < flat.at[i + 1])
+        s.charged++;
+      const last = options.mine ? own : flat.at[i + 1], before = end;
+      if (options.root) {
+        const label = labelValue(from.labels[i], options.root);
+        const text = label === null ? `[without ${options.root}]` : `[${options.root} ${label}]`;
+        path[end++] = keyFor({ ...HIDDEN, name: text }, `label\n${text}`, text, false);
+      }
+      const inner = end;
+      for (let k = begin; k < last; k++) {
+        const number = key[id[k]];
+        if (number >= 0 && !(collapse && end > inner && path[end - 1] === number))
+          path[end++] = number;
+      }
+      if (end === inner) // nothing of it is to be seen, but it counts
+        path[end++] = keyFor(HIDDEN, "[hidden]", "[hidden]", false);
+      if (end > before) {
+        at.push(end);
+        values.push(sign * value);
+        sample.push(sign > 0 ? i : ~i);
+        negative ||= value < 0;
+      }
     }
   };
   add(profile, 1);
   if (base)
     add(base, -1);
-  s.isSigned = s.isDifference || s.values.some((v) => v < 0);
+  s.count = values.length;
+  s.at = Int32Array.from(at);
+  s.path = path;
+  s.values = Float64Array.from(values);
+  s.sample = sample;
+  s.isSigned = Boolean(base) || negative || isWindow(profile);
   return s;
 }
 
-/**
- * The tree of calls, as columns: node 0 is the root, a parent comes before its children.
- *
- * self, total: values; weight: how wide, the sum of the absolute self values below. So a node whose
- * parts grew and shrank alike has a total of 0 and is still there to be looked into.
- */
-export function tree(s) {
-  const most = s.stacks.reduce((n, keys) => n + keys.length, 1);
-  const key = new Int32Array(most), parent = new Int32Array(most);
-  const first = new Int32Array(most), next = new Int32Array(most); // child, sibling; 0: none
-  const self = new Float64Array(most);
-  // Open addressing: (parent, key) -> node. A power of two, at most half full.
-  const mask = 2 ** Math.ceil(Math.log2(most * 2)) - 1, slots = new Int32Array(mask + 1);
-  let n = 1;
-
-  key[0] = parent[0] = -1;
-  s.stacks.forEach((keys, i) => {
-    let node = 0;
-    for (const k of keys) {
-      let at = (Math.imul(node, 0x9e3779b1) ^ Math.imul(k + 1, 0x85ebca6b)) >>> 7 & mask;
-      while (slots[at] && (parent[slots[at]] !== node || key[slots[at]] !== k))
-        at = at + 1 & mask;
-      if (!slots[at]) {
-        slots[at] = n;
-        key[n] = k;
-        parent[n] = node;
-        next[n] = first[node];
-        first[node] = n++;
-      }
-      node = slots[at];
-    }
-    self[node] += s.values[i];
-  });
-
-  const total = self.slice(0, n), weight = self.slice(0, n).map(Math.abs);
-  for (let node = n - 1; node > 0; node--) {
-    total[parent[node]] += total[node];
-    weight[parent[node]] += weight[node];
-  }
-  const sorted = new Map();
-  /** The heaviest first. Sorted when first asked for: most of a tree is never seen. */
-  const children = (node) => {
-    let list = sorted.get(node);
-    if (!list) {
-      list = [];
-      for (let child = first[node]; child; child = next[child])
-        list.push(child);
-      list.sort((a, b) => weight[b] - weight[a] || a - b);
-      sorted.set(node, list);
-    }
-    return list;
-  };
-  return { size: n, key, parent, self, total, weight, children };
-}
-
-/** Values by key: [{key, flat, cum}], unsorted. Recursion counts once in cum, as in pprof. */
-export function top(s) {
-  const flat = new Float64Array(s.keys.length), cum = new Float64Array(s.keys.length);
-  const seen = new Int32Array(s.keys.length).fill(-1);
-
-  s.stacks.forEach((keys, i) => {
-    const value = s.values[i];
-    for (const k of keys)
-      if (seen[k] !== i) {
-        seen[k] = i;
-        cum[k] += value;
-      }
-    flat[keys[keys.length - 1]] += value;
-  });
-  const rows = [];
-  for (let key = 0; key < s.keys.length; key++)
-    if (seen[key] >= 0)
-      rows.push({ key, flat: flat[key], cum: cum[key] });
-  return rows;
-}
-
-/** Who calls `key` and whom it calls: { flat, cum, callers, callees }, of {key, value}, largest
- *  first. An edge counts once in a stack. */
-export function peek(s, key) {
-  const callers = new Map(), callees = new Map();
-  let flat = 0, cum = 0;
-
-  s.stacks.forEach((keys, i) => {
-    const value = s.values[i], from = new Set(), to = new Set();
-    let is = false;
-    keys.forEach((k, at) => {
-      if (k !== key)
-        return;
-      is = true;
-      if (at > 0)
-        from.add(keys[at - 1]);
-      if (at < keys.length - 1)
-        to.add(keys[at + 1]);
-    });
-    if (!is)
-      return;
-    cum += value;
-    if (keys[keys.length - 1] === key)
-      flat += value;
-    for (const k of from)
-      callers.set(k, (callers.get(k) || 0) + value);
-    for (const k of to)
-      callees.set(k, (callees.get(k) || 0) + value);
-  });
-  const rows = (map) => [...map].map(([k, value]) => ({ key: k, value }))
-    .sort((a, b) => Math.abs(b.value) - Math.abs(a.value) || a.key - b.key);
-  return { flat, cum, callers: rows(callers), callees: rows(callees) };
-}
-
-/** Values by line of one file: Map of line -> {flat, cum}. `s` is grouped by line. */
-export function byLine(s, file) {
-  const lines = new Map();
-  const seen = new Set();
-
-  s.stacks.forEach((keys, i) => {
-    const value = s.values[i], leaf = keys[keys.length - 1];
-    seen.clear();
-    for (const k of keys) {
-      const frame = s.frame[k];
-      if (frame.file !== file || !frame.line)
-        continue;
-      const row = lines.get(frame.line) || { flat: 0, cum: 0 };
-      if (!seen.has(frame.line))
-        row.cum += value;
-      seen.add(frame.line);
-      lines.set(frame.line, row);
-    }
-    const frame = s.frame[leaf];
-    if (frame.file === file && frame.line)
-      lines.get(frame.line).flat += value;
-  });
-  return lines;
-}
-
-const SCALES = {
-  bytes: [[1, "B"], [1024, "KiB"], [1048576, "MiB"], [1073741824, "GiB"], [1099511627776, "TiB"]],
-  nanoseconds: [[1, "ns"], [1e3, "µs"], [1e6, "ms"], [1e9, "s"], [60e9, "min"], [3600e9, "h"]],
-};
-
-/** A value to read: "1.5 MiB"; with `sign`, "+1.5 MiB" or "−1.5 MiB". */
-export function format(value, unit, sign) {
-  const size = Math.abs(value);
-  let text;
-  const scale = SCALES[unit];
-  if (scale) {
-    const [by, name] = scale.filter((step) => size >= step[0]).pop() || scale[0];
-    const n = size / by;
-    text = (by === 1 ? String(n) : n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0)) + " " + name;
-  } else {
-    text = size.toLocaleString("en", { maximumFractionDigits: 0 });
-  }
-  if (value < 0)
-    return "−" + text;
-  return sign && value > 0 ? "+" + text : text;
-}
-
-export function percent(value, total) {
-  return total ? (100 * value / total).toFixed(1).replace("-", "−") + " %" : "";
+/** The text of a function of the profile that the page was told of by name, and file where several
+ *  have that name: its key; -1: it is not there. */
+export function findKey(s, id) {
+  if (!id)
+    return -1;
+  const exact = s.ids.indexOf(id);
+  return exact >= 0 ? exact : s.keys.indexOf(id.split("\n")[0]);
 }

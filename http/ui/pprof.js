@@ -8,6 +8,7 @@
 //   { types: [{type, unit}], shown: index of the type to show first,
 //     stacks: [[location index, leaf first]], values: one Float64Array a type, labels: [[label]],
 //     locations: [{address, module, lines: [{name, file, line}]}], innermost line first,
+//     main: the program's own file, the first mapping,
 //     comments, timeMs, durationS, period: {type, unit, value} }
 
 const MAX_BYTES = 1 << 30; // of protobuf
@@ -250,9 +251,11 @@ export async function decode(input) {
       number: l[3] || 0 })));
   });
 
+  const [first] = t.mappings.values();
   const shown = types.findIndex((v) => v.type === text(t.scalar[14]));
   return {
     types, stacks, values, labels, locations,
+    main: first ? text(first[5]) : "",
     shown: shown < 0 ? types.length - 1 : shown,
     comments: t.comments.map(text).filter(Boolean),
     timeMs: (t.scalar[9] || 0) / 1e6,

@@ -207,7 +207,10 @@ def test_rows(s):
         if "disposition" in want:
             equal(a.header("Content-Disposition"), want["disposition"], what + ": disposition")
         if "error" in want:
-            equal(a.body, want["error"], what + ": message")
+            # After the words that are Go's, ours tells which profiles there are.
+            equal(a.body.split(b"There are: ")[0], want["error"], what + ": message")
+            check(not s.ours or a.status != 404 or re.search(
+                rb"\nThere are: allocs, .*heap, .*profile\n$", a.body), "%s: %r" % (what, a.body))
             # Only with these two does pprof show the message to its user.
             equal(a.header("X-Go-Pprof"), "1", what + ": X-Go-Pprof")
             equal(a.header("Content-Type"), TEXT, what + ": Content-Type of the error")
@@ -292,14 +295,26 @@ def test_index(s):
     rows = re.findall(r"<tr><td>(\d+)</td><td><a href='([^']*)'>([^<]*)</a></td></tr>", page)
     names = [name for _, _, name in rows]
     equal(names, sorted(names), "index: rows sorted by name")
-    for name in ["allocs", "cmdline", "heap", "my.custom", "profile", "symbol"]:
+    for name in ["allocs", "heap", "my.custom", "profile"]:
         equal(names.count(name), 1, "index: one row for " + name)
+    check("cmdline" not in names and "symbol" not in names, "index: nothing that is no profile")
     for count, href, name in rows:
-        equal(href, name + "?debug=1", "index: link of " + name)
+        equal(href, "ui/#" + name, "index: link of " + name)
     equal(dict((n, c) for c, _, n in rows)["my.custom"], "1", "index: count")
+    links = re.findall(r"<a href='([^'#]*)'", page)
     for name in names:
-        if name not in ("profile",):
-            equal(s.get(name + "?debug=1").status, 200, "index: the link to " + name)
+        check(name == "profile" or name + "?debug=1" in links, "index: %s as text" % name)
+    for link in links:
+        if "seconds=" not in link:
+            equal(s.get(link.replace("&amp;", "&")).status, 200, "index: the link to " + link)
+    check("go tool pprof http://localhost/debug/pprof/heap" in page and "HOST:PORT" not in page,
+          "index: commands name this very server")
+    text = s.get("?debug=1")
+    equal(text.header("Content-Type"), TEXT, "index as text: type")
+    about, _, rows = text.body.decode().partition("\n\n")
+    for line in ("program: ", "process: %d" % s.demo.pid, "host: ", "version: ", "seconds up: "):
+        check("\n" + line in "\n" + about, "index as text: %s: %r" % (line, about))
+    equal([row.split("\t")[1] for row in rows.splitlines()], names, "index as text: its rows")
     check("<script" not in page, "index: no script")
     check(not re.search(r"(src|href)='?\"?https?:", page), "index: nothing from elsewhere")
     check("default-src 'none'" in a.header("Content-Security-Policy"), "index: policy")

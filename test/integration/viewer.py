@@ -1,160 +1,55 @@
 #!/usr/bin/env python3
 """viewer.py - the viewer in a real browser: Debian's chromium, headless, driven by chromedriver.
 
-    viewer.py views SERVICE              each view on the demo service, with keys, in dark, on a phone
-    viewer.py numbers SERVICE PROFRUN    its numbers are those of `go tool pprof -top`
-    viewer.py hostile HOSTILE            names that try to become markup stay text
-    viewer.py source SERVICE             source files beside values, and only where allowed
-    viewer.py files SERVICE              profiles from files: large, odd, broken
+    viewer.py page SERVICE SERVICE_CC     how it opens and is laid out, on a desk and on a phone
+    viewer.py views SERVICE_CC            each view of a C++ service, by mouse and by keys
+    viewer.py differences SERVICE         windows and differences: signs, rates, totals
+    viewer.py source SERVICE SERVICE_CC   source files beside values, and only where allowed
+    viewer.py speed MANY_STACKS           how long 12,000 stacks take; a report, not a limit
 
 VIEWER_SCREENSHOTS names a folder to leave pictures in. Exit status 77 if chromium, chromedriver or
 what a part needs is not installed. Loopback only.
 """
-import base64
 import gzip
 import os
-import random
 import re
-import shutil
-import signal
-import struct
-import subprocess
 import sys
-import tempfile
 import time
-import urllib.parse
 import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import browser  # noqa: E402
-from checks import check, report  # noqa: E402
-import pprof  # noqa: E402
+from checks import check  # noqa: E402
+from viewing import *  # noqa: E402,F403
 
-PICTURES = os.environ.get("VIEWER_SCREENSHOTS")
-LIMIT_S = 280
+# --- the page -----------------------------------------------------------------------------------
 
-
-def equal(got, want, what):
-    check(got == want, "%s: got %.600r, want %.600r" % (what, got, want))
+PACKED_MOST = 80 * 1024 # bytes of all files, as they travel
 
 
-def skip(why):
-    print("skipped: " + why)
-    sys.exit(77)
-
-
-class Program:
-    """A program that prints where it serves; ended by its process id."""
-
-    def __init__(self, argv, pattern=r"([\w.:]+:\d+)$", stream="stdout", **options):
-        self.process = subprocess.Popen(argv, stdin=subprocess.PIPE, text=True,
-                                        **{stream: subprocess.PIPE}, **options)
-        while True:
-            line = getattr(self.process, stream).readline()
-            if not line:
-                raise RuntimeError("%s has ended" % argv[0])
-            found = re.search(pattern, line.strip())
-            if found:
-                break
-        self.root = "http://%s/debug/pprof/" % found.group(1)
-
-    def __enter__(self):
-        return self
-
-    def __exit__(self, *_):
-        self.process.send_signal(signal.SIGTERM)
-        self.process.wait()
-
-
-def picture(b, name):
-    if PICTURES:
-        time.sleep(0.2) # for the eye only: the next frame is drawn
-        b.screenshot(os.path.join(PICTURES, name + ".png"))
-
-
-def no_complaints(b, what):
-    equal([m["message"] for m in b.log()], [], "console of " + what)
-
-
-def capture(b, selector):
-    """Press a capture button, wait until its profile shows."""
-    before = b.run("return app.state.captures.length;")
-    b.click(selector)
-    b.wait("app.state.captures.length > %d && document.querySelector('#progress').hidden" % before,
-           "a capture by " + selector)
-
-
-def rows(b, selector):
-    """The text of each row of a table, by cell."""
-    return b.run("return [...document.querySelectorAll(a[0] + ' tbody tr')].map("
-                 "(row) => [...row.cells].map((cell) => cell.textContent));", selector)
-
-
-def notice(b):
-    return b.run("return document.querySelector('#notice').textContent;")
-
-
-def choose(b, selector, index):
-    b.run("const e = document.querySelector(a[0]); e.selectedIndex = a[1];"
-          "e.dispatchEvent(new Event('change'));", selector, index)
-
-
-def enter(b, selector, text):
-    b.run("const e = document.querySelector(a[0]); e.value = a[1];"
-          "e.dispatchEvent(new Event('input')); e.dispatchEvent(new Event('change'));",
-          selector, text)
-
-
-def visible(b, selector):
-    return b.run("const e = document.querySelector(a[0]);"
-                 "return e !== null && e.offsetWidth > 0 && e.offsetHeight > 0;", selector)
-
-
-def drawn(b):
-    """How many colours the flame graph has; an empty one has one."""
-    return b.run("""
-        app.flame.draw();
-        const shown = document.querySelector("#flame-canvas");
-        const c = new OffscreenCanvas(shown.width, shown.height);
-        c.getContext("2d", {willReadFrequently: true}).drawImage(shown, 0, 0);
-        const d = c.getContext("2d").getImageData(0, 0, c.width, c.height).data;
-        const seen = new Set();
-        for (let i = 0; i < d.length; i += 4)
-          seen.add(d[i] << 24 | d[i + 1] << 16 | d[i + 2] << 8 | d[i + 3]);
-        return seen.size;""")
-
-
-def names(b):
-    return b.run("return app.state.selection.keys;")
-
-
-def used(b):
-    """The keys that are in the tree."""
-    return set(b.run("return [...app.state.tree.key.slice(1, app.state.tree.size)];"))
-
-
-def demo(service, **variables):
-    """The demo service, when it has done enough for each of its functions to have samples: 64 are
-    expected of the smallest, so that none would be seen once in e^64."""
-    env = {k: v for k, v in os.environ.items() if not k.startswith("LIBPROF_")}
-    program = Program([service, "127.0.0.1:0"],
-                      env=dict(env, LIBPROF_HEAP_RATE="65536", **variables))
-    while not program.process.stdout.readline().startswith("handled 2000 "):
-        pass
-    return program
-
-
-# --- views --------------------------------------------------------------------------------------
+def files_of(root):
+    """Every file of the viewer, by what it loads, from its page on."""
+    todo, found = [""], {}
+    while todo:
+        name = todo.pop()
+        if name in found:
+            continue
+        with urllib.request.urlopen(root + "ui/" + name) as a:
+            found[name] = a.read()
+        for path in re.findall(rb'(?:from|import) "(\./|\.\./)([\w./]+)"', found[name]):
+            folder = os.path.dirname(name)
+            todo.append(os.path.normpath(os.path.join(folder, path[0].decode(), path[1].decode())))
+        if not name:
+            todo += [m.decode() for m in re.findall(rb'(?:src|href)="([\w.]+)"', found[name])]
+    return found
 
 
 def test_policy(root):
     """The headers that the page lives by, and that it fits its budget."""
     size = packed = 0
-    for name in ("", "app.js", "demangle.js", "flame.js", "model.js", "pprof.js", "style.css",
-                 "icon.svg"):
+    for name, plain in sorted(files_of(root).items()):
         url = root + "ui/" + name
         with urllib.request.urlopen(url) as a:
-            plain = a.read()
             check(a.headers["Content-Encoding"] is None, name + ": plain for who cannot unpack")
             etag = a.headers["ETag"]
             policy = a.headers["Content-Security-Policy"]
@@ -183,195 +78,532 @@ def test_policy(root):
             check(sink not in plain, "%s does not use %s" % (name, sink.decode()))
         size, packed = size + len(plain), packed + len(body)
     print("the viewer is %d bytes, %d packed" % (size, packed))
-    check(size <= 80 * 1024, "the viewer is at most 80 KiB: %d" % size)
-    try:
-        urllib.request.urlopen(root + "ui/../../../etc/passwd").close()
-        check(False, "nothing else is served")
-    except urllib.error.HTTPError as e:
-        equal(e.code, 404, "nothing else is served")
+    check(packed <= PACKED_MOST, "the viewer travels in at most 80 KiB: %d" % packed)
+    status, _ = get(root + "ui/../../../etc/passwd")
+    equal(status, 404, "nothing else is served")
+    status, _ = get(root + "ui/views/../../../../etc/passwd")
+    equal(status, 404, "nor below its folder")
 
 
-def test_flame(b, root):
-    b.open(root)
-    b.click("a[href='ui/#heap']") # one click from the index
-    b.wait("document.querySelector('script[src=\"app.js\"]') && app.state.shown", "heap")
-    check("audit_remember" in names(b), "the leak has a name: %r" % names(b))
-    inlined = b.run("return app.state.selection.frame.filter((f) => f.inlined).map((f) => f.name);")
-    check("buffer_new" in inlined, "inlined frames are told apart: %r" % inlined)
-    check(b.run("return app.flame.describe(a[0]);", b.run(
-        "return [...app.state.tree.key].indexOf(app.state.selection.keys.indexOf('buffer_new'));")
-        ).find(", inlined, in ") > 0, "and described as such")
+# What can be pressed and is smaller than a finger. A label counts for what is in it.
+SMALL = """
+    const least = a[0], out = [];
+    for (const e of document.querySelectorAll("button, a, select, input, textarea, summary, label")) {
+      if (e.tagName === "LABEL" && !e.classList.contains("switch") && !e.classList.contains("button"))
+        continue;
+      if (/^(checkbox|file)$/.test(e.type))
+        continue; // their labels are what is pressed
+      const r = e.getBoundingClientRect();
+      if (r.width > 0 && r.height > 0 && (r.height < least || r.width < least) &&
+          getComputedStyle(e).visibility !== "hidden")
+        out.push(`${e.tagName} ${e.id || e.textContent.slice(0, 30)} ${r.width}x${r.height}`);
+    }
+    return out;"""
+
+# Text that is too faint on what is behind it: less than 4.5 to 1, as WCAG asks.
+FAINT = """
+    const parse = (text) => (text.match(/[\\d.]+/g) || [0, 0, 0, 0]).map(Number);
+    const luminance = ([r, g, b]) => [r, g, b].map((v) => (v /= 255) <= 0.04045 ? v / 12.92
+      : ((v + 0.055) / 1.055) ** 2.4).reduce((sum, v, i) => sum + v * [0.2126, 0.7152, 0.0722][i], 0);
+    const over = (top, below) => { const x = top[3] ?? 1;
+      return [0, 1, 2].map((i) => top[i] * x + below[i] * (1 - x)); };
+    const behind = (e) => {
+      const layers = [];
+      for (; e; e = e.parentElement)
+        layers.unshift(parse(getComputedStyle(e).backgroundColor));
+      return layers.reduce((below, top) => over(top, below), [255, 255, 255]);
+    };
+    const out = [], walker = document.createTreeWalker(document.body, NodeFilter.SHOW_TEXT);
+    while (walker.nextNode()) {
+      const e = walker.currentNode.parentElement, text = walker.currentNode.textContent.trim();
+      if (!text || !e.offsetWidth || e.disabled || e.closest(".unseen, script, option, [popover]"))
+        continue;
+      const back = behind(e), front = over(parse(getComputedStyle(e).color), back);
+      const [x, y] = [luminance(front), luminance(back)].sort((p, q) => q - p);
+      const ratio = (x + 0.05) / (y + 0.05);
+      if (ratio < 4.5)
+        out.push(`${ratio.toFixed(1)} ${e.tagName}.${e.className} ${text.slice(0, 30)}`);
+    }
+    return out;"""
+
+# Controls that a screen reader could not name.
+NAMELESS = """
+    return [...document.querySelectorAll("button, select, input, textarea, canvas, a")].filter((e) =>
+      !(e.textContent.trim() && e.tagName !== "SELECT") && !e.getAttribute("aria-label") &&
+      !(e.labels && [...e.labels].some((l) => l.textContent.trim())) && !e.title)
+      .map((e) => e.outerHTML.slice(0, 100));"""
+
+TOP_OF_PICTURE = """
+    const shown = [...document.querySelectorAll("main > section")].find((s) => s.offsetHeight > 0);
+    return shown.getBoundingClientRect().top;"""
+
+
+def tour(b, what, least_target=None):
+    """Every tab: the page is not wider than the screen, the picture begins where it did, everything
+    can be read, named and pressed."""
+    top = b.run(TOP_OF_PICTURE)
+    tabs = b.run("return [...document.querySelectorAll('#tabs button')].map((x) => x.dataset.id);")
+    for tab in tabs:
+        b.run("document.querySelector('#tab-' + a[0]).click();", tab)
+        settled(b, tab)
+        name = "%s, %s" % (what, tab)
+        if tab == "source":
+            b.wait("document.querySelector('#source').textContent", name)
+        check(visible(b, "#" + tab) or visible(b, "#empty"), name + " shows")
+        check(b.run("return document.documentElement.scrollWidth <= innerWidth &&"
+                    " document.documentElement.scrollHeight <= innerHeight;"),
+              name + " is as large as the screen")
+        equal(b.run(TOP_OF_PICTURE), top, name + " begins where the others do")
+        equal(b.run(FAINT), [], name + " can be read")
+        equal(b.run(NAMELESS), [], name + ": every control has a name")
+        if least_target:
+            equal(b.run(SMALL, least_target), [], name + " can be pressed with a finger")
+        picture(b, "%s-%s" % (what, tab))
+    return tabs
+
+
+def test_opening(b, program, service):
+    b.open(program.root)
+    b.click("a.view") # the button of the index
+    settled(b, "the viewer, opened with no word of what")
+    equal(b.run("return app.state.name;"), "heap", "it opens with the heap")
+    check("audit_remember" in names(b), "and shows it: %r" % names(b))
     check(drawn(b) > 3, "the flame graph is drawn")
-    picture(b, "flame")
-
-    # By keys alone: down to the leak, zoom, out again.
-    b.run("document.querySelector('#flame-canvas').focus();")
-    b.keys("\ue015") # down
-    first = b.run("return app.flame.marked;")
-    check(first > 0, "down marks a frame")
-    b.keys("\ue015", "\ue007") # down, Enter
-    zoomed = b.run("return app.flame.root;")
-    check(zoomed > 0 and zoomed == b.run("return app.flame.marked;"), "Enter zooms")
-    check("Zoom out" in b.run("return document.querySelector('#detail-buttons').textContent;"),
-          "the zoom can be left by a button too")
-    b.keys("\ue00c") # Escape
-    check(b.run("return app.flame.root;") < zoomed, "Escape zooms out")
-    b.keys("f")
-    check(b.run("return app.flame.flipped;"), "f flips")
-    check(drawn(b) > 3, "the flipped graph is drawn")
-    picture(b, "flipped")
-    b.keys("f", "c")
-    check(visible(b, "#peek"), "c leads to callers and callees")
-    b.keys("2")
-    check(visible(b, "#top-table"), "2 is the table")
-    b.keys("1")
-    check(visible(b, "#flame-canvas"), "1 is the flame graph")
-    b.keys("/")
-    equal(b.run("return document.activeElement.id;"), "search", "/ is the search")
-    b.run("document.activeElement.blur();")
-    b.keys("?")
-    check(visible(b, "#help"), "? is help")
-    b.click("#help-close")
-    # By mouse: the row of the root's first child, the second from the top.
-    b.run("""const c = document.querySelector("#flame-canvas"), at = c.getBoundingClientRect();
-        const where = {clientX: at.left + 20, clientY: at.top + 30, bubbles: true};
-        c.dispatchEvent(new MouseEvent("mousemove", where));
-        c.dispatchEvent(new MouseEvent("click", where));""")
-    equal(b.run("return app.flame.root;"), b.run("return app.state.tree.children(0)[0];"),
-          "a click zooms to the frame under it")
-    b.run("app.flame.zoom(0);")
+    head = text(b, "#program")
+    for part in (os.path.basename(service), "pid %d" % program.pid, os.uname().nodename, "up "):
+        check(part in head, "the header tells %s: %s" % (part, head))
+    equal(b.run("return document.querySelectorAll('#toolbar').length;"), 1, "one toolbar")
+    check(b.run("return !document.querySelector('#tabs').contains(document.querySelector('#take'));"),
+          "the capture menu is apart from the tabs")
+    b.open(program.root)
+    b.click("a[href='ui/#allocs']") # a profile's name
+    settled(b, "allocs")
+    equal(b.run("return [app.state.name, app.page.type];"), ["allocs", "alloc_space"],
+          "a name of the index leads to that profile")
 
 
-def test_tables(b):
-    b.click("#tab-top")
-    table = rows(b, "#top-table")
-    check(any(r[4].startswith("audit_remember") for r in table), "top has the leak: %r" % table[:3])
-    check(any("buffer_new(inlined)" in r[4] for r in table), "top marks what is inlined")
-    for column, key in ((0, "flat"), (2, "cum")):
-        b.run("document.querySelectorAll('#top-table th button')[a[0]].click();", 0 if column == 0
-              else 1)
-        if column == 0: # it was sorted so already: twice, to be so again
-            b.run("document.querySelectorAll('#top-table th button')[0].click();")
-        values = b.run("return [...document.querySelectorAll('#top-table tbody tr')].map("
-                       "(r) => Number(r.cells[a[0]].dataset.value));", column)
-        equal(values, sorted(values, reverse=True), "top sorts by " + key)
-    b.run("document.querySelectorAll('#top-table th button')[2].click();")
-    listed = [r[4] for r in rows(b, "#top-table")]
-    equal(b.run("return document.querySelectorAll('#top-table th')[4].getAttribute('aria-sort');"),
-          "ascending", "the order is told")
-    check(len(listed) > 3 and listed[0] < listed[-1], "top sorts by name")
-    picture(b, "top")
-    for i, (group, wanted) in enumerate([("function", "work"), ("line", "service.c:"),
-                                         ("file", "service.c"), ("module", "/service")]):
-        choose(b, "#group", i)
-        check(any(wanted in name for name in names(b)), "by %s: %r" % (group, names(b)[:5]))
-    choose(b, "#group", 0)
-
-    # Callers and callees, from the table.
-    b.run("[...document.querySelectorAll('#top-table td.name button')]"
-          ".find((x) => x.textContent === 'handle_request').click();")
-    equal(b.run("return document.querySelector('#peek-name').textContent;"), "handle_request",
-          "a name in the table leads to its callers")
-    check("work" in rows(b, "#callers")[0][2], "callers: %r" % rows(b, "#callers"))
-    check(any("audit_remember" in r[2] for r in rows(b, "#callees")),
-          "callees: %r" % rows(b, "#callees"))
-    picture(b, "peek")
-    b.click("#tab-about")
-    check("inuse_space" in b.run("return document.querySelector('#about').textContent;"),
-          "about tells the types")
+WHERE = """
+    return ["#home", "#shown", "#take", "#tabs", "#search", "#total", "main", "#flame canvas", "footer"]
+      .map((s) => { const r = document.querySelector(s).getBoundingClientRect();
+        return [s, r.left, r.top, r.width, r.height]; });"""
 
 
-def test_filters(b):
-    b.click("#tab-flame")
-    everything = b.run("return app.state.tree.weight[0];")
-    enter(b, "#focus", "cache_fill")
-    part = b.run("return app.state.tree.weight[0];")
-    check(0 < part < everything, "focus keeps a part")
-    check("audit_remember" not in [n for i, n in enumerate(names(b))
-          if i in used(b)], "focus drops what has no match")
-    enter(b, "#focus", "")
-    enter(b, "#ignore", "cache_fill")
-    equal(b.run("return app.state.tree.weight[0];"), everything - part, "ignore drops that part")
-    enter(b, "#ignore", "")
-    enter(b, "#hide", "^libc|/libc")
-    check("start_thread" not in [n for i, n in enumerate(names(b))
-          if i in used(b)], "hide leaves frames out")
-    equal(b.run("return app.state.tree.weight[0];"), everything, "but no value")
-    enter(b, "#hide", "")
-    enter(b, "#search", "audit")
-    check("Search: " in b.run("return document.querySelector('#detail-text').textContent;"),
-          "a search tells how much it found")
-    check(b.run("return app.flame.matches.filter(Boolean).length;") >= 1, "and marks it")
-    enter(b, "#search", "(")
-    equal(b.run("return app.flame.matches.filter(Boolean).length;"), 0,
-          "what is no regular expression is looked for as it is")
-    enter(b, "#search", "")
-    enter(b, "#focus", "no such name")
-    check("Nothing to show" in notice(b), "filters that leave nothing say so: " + notice(b))
-    enter(b, "#focus", "")
-
-
-def test_captures(b, root):
-    types = b.run("return [...document.querySelector('#type').options].map((o) => o.textContent);")
-    equal(types, ["alloc_objects (count)", "alloc_space (bytes)", "inuse_objects (count)",
-                  "inuse_space (bytes)"], "every type can be chosen")
-    choose(b, "#type", 0)
-    check(b.run("return app.state.tree.total[0];") ==
-          b.run("return app.state.shown.profile.values[0].reduce((x, y) => x + y);"),
-          "and its sum is that of the samples")
-
-    # The leak has grown, nothing else: heap now less heap then.
-    first = b.run("return app.state.captures[0].title;")
-    url = root + "allocs?debug=1"
-    start = total(url)
-    while total(url) < start + (8 << 20):
-        pass
-    capture(b, "[data-name=heap]")
-    choose(b, "#base", 1)
-    check(b.run("return app.state.base.title;") == first, "a base is chosen")
-    check(b.run("return app.state.selection.isSigned;"), "a difference has signs")
-    b.click("#tab-top")
-    grown = [r for r in rows(b, "#top-table") if r[4].startswith("audit_remember")]
-    check(grown and grown[0][0].startswith("▲ +"), "growth has a sign and a shape: %r" % grown)
-    b.click("#tab-flame")
-    check(drawn(b) > 3, "the difference is drawn")
-    picture(b, "difference")
-    # The other way round it has shrunk.
-    choose(b, "#shown", 1)
-    choose(b, "#base", 1)
-    b.click("#tab-top")
-    shrunk = [r for r in rows(b, "#top-table") if r[4].startswith("audit_remember")]
-    check(shrunk and shrunk[0][0].startswith("▼ −"), "shrinkage likewise: %r" % shrunk)
-    b.click("#tab-flame")
-    picture(b, "shrinkage")
-    choose(b, "#base", 0)
-    check(not b.run("return app.state.selection.isSigned;"), "and back")
-
-    for name, frame in (("allocs", "parse"), ("threads", "work"), ("threadcreate", "main")):
-        capture(b, "[data-name=%s]" % name)
-        check(frame in names(b), "%s shows %s: %r" % (name, frame, names(b)[:20]))
-    for name in ("mutex", "block"):
-        capture(b, "[data-name=%s]" % name)
-        text = notice(b)
-        check("This profile is empty" in text, "%s says that it is empty: %s" % (name, text))
-        check("%s profiling is off: set LIBPROF_" % name in text, "and why, and what to do")
-    picture(b, "off")
-
-    # CPU: a bar meanwhile, and it can be given up.
-    count = b.run("return app.state.captures.length;")
-    b.click("[data-name=cpu30]")
+def test_no_jump(b, root):
+    """A capture that takes its time: a bar, a way out, and everything stays in its place."""
+    open_page(b, root, "#heap")
+    before = b.run(WHERE)
+    count = b.run("return app.captures.length;")
+    b.click("#take")
+    enter(b, "#window-seconds", "60")
+    press(b, "#take-list", "Watch 60 s")
     b.wait("document.querySelector('#progress-bar').value > 0", "the bar moves")
-    check(visible(b, "#progress"), "a capture that takes its time shows a bar")
+    check(visible(b, "#progress") and "s to go" in text(b, "#progress"),
+          "it says how long it will take: " + text(b, "#progress"))
+    equal(b.run(WHERE), before, "nothing jumps when the bar appears")
     picture(b, "progress")
     b.click("#cancel")
     b.wait("document.querySelector('#progress').hidden", "the end of what was cancelled")
-    check("cancelled" in notice(b), "cancelled: " + notice(b))
-    equal(b.run("return app.state.captures.length;"), count, "and nothing was added")
-    capture(b, "[data-name=cpu5]")
-    equal(b.run("return app.state.type;"), "cpu", "CPU time shows first")
-    check("checksum" in names(b), "the work shows: %r" % names(b)[:20])
-    check(4 < b.run("return app.state.shown.profile.durationS;") < 60, "watched for 5 s")
-    picture(b, "cpu")
+    check("given up" in text(b, "#toast"), "cancelled: " + text(b, "#toast"))
+    equal(b.run("return app.captures.length;"), count, "and nothing was added")
+    equal(b.run(WHERE), before, "nor when it goes")
+
+
+def test_keys(b, root):
+    """Everything by keys alone."""
+    open_page(b, root, "#heap")
+    b.run("document.querySelector('#flame canvas').focus();")
+    b.keys(DOWN)
+    first = b.run("return app.flameView.flame.marked;")
+    check(first > 0, "down marks a box")
+    b.keys(DOWN, ENTER)
+    zoomed = b.run("return app.flameView.flame.root;")
+    check(zoomed > 0 and zoomed == b.run("return app.flameView.flame.marked;"), "Enter zooms")
+    check(visible(b, "#zoom-out"), "the zoom can be left by a button too")
+    b.keys(ESCAPE)
+    check(b.run("return app.flameView.flame.root;") < zoomed, "Escape zooms out")
+    b.keys("f")
+    check(b.run("return app.flameView.flame.up;"), "f flips")
+    check(drawn(b) > 3, "the flipped graph is drawn")
+    b.keys("f", "i")
+    check(b.run("return app.state.inverted;"), "i inverts")
+    b.keys("i", "c")
+    check(visible(b, "#callers"), "c leads to the callers")
+    b.keys("2")
+    check(visible(b, "#top-table"), "2 is the second tab")
+    b.keys("1")
+    check(visible(b, "#flame canvas"), "1 is the first")
+    b.keys("/")
+    equal(b.run("return document.activeElement.id;"), "search", "/ is the search")
+    b.keys("a", "u", "d", "i", "t", ENTER)
+    check(b.run("return app.page.selection.keys[app.page.chosen()];").startswith("audit"),
+          "Enter goes to the first match")
+    b.keys(ESCAPE)
+    equal(b.run("return app.state.search;"), "", "Escape ends the search")
+    before = b.run("return app.page.selection.charged;")
+    b.keys("m")
+    equal(b.run("return app.state.mine;"), False if before else None, "m switches my code")
+    b.keys("m", "t")
+    check(visible(b, "#take-menu"), "t opens the capture menu")
+    b.keys(ESCAPE)
+    check(not visible(b, "#take-menu"), "Escape closes it")
+    b.keys("?")
+    check(visible(b, "#help"), "? is help")
+    b.click("#help-close")
+    b.run("document.querySelector('#tab-flame').focus();")
+    b.keys(RIGHT)
+    check(visible(b, "#top-table"), "arrows move between tabs")
+
+
+def page(service, service_cc):
+    with demo(service) as program:
+        test_policy(program.root)
+        with browser.Browser(1440, 900) as b:
+            test_opening(b, program, service)
+            test_no_jump(b, program.root)
+            test_keys(b, program.root)
+            no_complaints(b, "the page")
+    with demo(service_cc) as program:
+        for width, height, dark, most, what in (
+                (1440, 900, False, 96, "desk"), (900, 700, True, 96, "small-dark"),
+                (390, 844, False, 132, "phone"), (390, 844, True, 132, "phone-dark")):
+            with browser.Browser(width, height, dark) as b:
+                if width < 500:
+                    b.touch()
+                open_page(b, program.root, "#heap", what)
+                equal(b.run("return matchMedia('(prefers-color-scheme: dark)').matches;"), dark,
+                      what + ": light or dark")
+                top = b.run(TOP_OF_PICTURE)
+                check(top <= most, "%s: %g px above the picture, at most %d" % (what, top, most))
+                b.run("app.page.go({focus: 'shop', hide: 'clone', key: app.page.selection.ids["
+                      "app.page.main()]});")
+                equal(b.run(TOP_OF_PICTURE), top, what + ": filters take no room from it")
+                least = 44 if width < 500 else None
+                if least:
+                    equal(b.run(SMALL, least), [], what + ": chips and buttons for fingers")
+                picture(b, what + "-filtered")
+                go(b, focus="", hide="")
+                tabs = tour(b, what, least)
+                check({"flame", "top", "callers", "source", "sizes", "labels"} <= set(tabs),
+                      "%s: all tabs: %r" % (what, tabs))
+                capture(b, "threads")
+                tour(b, what + "-threads", least)
+                for menu in ("take", "more", "filter"):
+                    b.click("#" + menu)
+                    check(b.run("""const r = document.querySelector(":popover-open")
+                        .getBoundingClientRect(); return r.left >= 0 && r.top >= 0 &&
+                        r.right <= innerWidth && r.bottom <= innerHeight;"""),
+                          "%s: the menu of %s is inside" % (what, menu))
+                    if least:
+                        equal(b.run(SMALL, least), [], "%s: the menu of %s" % (what, menu))
+                    picture(b, "%s-menu-%s" % (what, menu))
+                    b.keys(ESCAPE)
+                no_complaints(b, what, "ui/source.* 403") # it was not allowed
+        with browser.Browser(390, 844) as b: # the index, for fingers
+            b.touch()
+            b.open(program.root)
+            equal(b.run(SMALL, 44), [], "the index can be pressed with a finger")
+            check(b.run("return document.documentElement.scrollWidth <= innerWidth;"),
+                  "and is not wider than a phone")
+            picture(b, "index")
+
+
+# --- views --------------------------------------------------------------------------------------
+
+
+def point(b, selector, x, y, kind="mousemove"):
+    """A mouse event at a place in an element."""
+    b.run("""const c = document.querySelector(a[0]), r = c.getBoundingClientRect();
+        c.dispatchEvent(new MouseEvent(a[3], {clientX: r.left + a[1], clientY: r.top + a[2],
+          bubbles: true}));""", selector, x, y, kind)
+
+
+def test_my_code(b, root):
+    """The first row of Top is the program's own function, not what it asked for memory."""
+    open_page(b, root, "#heap?tab=top")
+    table = rows(b, "#top-table")
+    check(table[0][-1].startswith("shop::Audit::remember"), "the leak is first: %r" % table[0])
+    check(b.run("return document.querySelector('#mine').checked;"), "my code is on at first")
+    total = sum_of(b)
+    b.click("#mine-label")
+    table = rows(b, "#top-table")
+    check("std::" in table[0][-1], "off, the library is first: %r" % table[0])
+    equal(sum_of(b), total, "the sum is the same")
+    check("mine=0" in b.run("return location.hash;"), "and the URL says so")
+    b.click("#mine-label")
+    check(rows(b, "#top-table")[0][-1].startswith("shop::Audit::remember"), "and on again")
+    # The reader's own list.
+    b.click("#filter")
+    b.click("#own summary")
+    enter(b, "#own-foreign", "^shop::Audit\n(")
+    b.click("#own-keep")
+    check("(" in text(b, "#own-error"), "a bad line is told: " + text(b, "#own-error"))
+    enter(b, "#own-foreign", "^shop::Audit")
+    b.click("#own-keep")
+    check(rows(b, "#top-table")[0][-1].startswith("shop::Service::handle"),
+          "who is not mine is charged to its caller: %r" % rows(b, "#top-table")[0])
+    open_page(b, root, "#heap?tab=top")
+    check(rows(b, "#top-table")[0][-1].startswith("shop::Service::handle"), "and it is kept")
+    b.click("#filter")
+    b.click("#own summary")
+    enter(b, "#own-mine", "Audit")
+    b.click("#own-keep")
+    check(rows(b, "#top-table")[0][-1].startswith("shop::Audit::remember"), "mine after all")
+    enter(b, "#own-mine", "")
+    enter(b, "#own-foreign", "")
+    b.click("#own-keep")
+    b.keys(ESCAPE)
+
+
+def test_flame(b, root):
+    open_page(b, root, "#heap?mine=0")
+    inlined = b.run("return app.page.selection.frame.filter((f) => f.inlined).map((f) => f.name);")
+    check("shop::Audit::remember" in inlined, "inlined frames are told apart: %r" % inlined)
+    # The tooltip is at the pointer, and tells value, share and place.
+    point(b, "#flame canvas", 40, 30)
+    tip = text(b, "#tip")
+    check("MiB" in tip and "% of all" in tip, "the tooltip: " + tip)
+    near = b.run("const r = document.querySelector('#tip').getBoundingClientRect(), c ="
+                 " document.querySelector('#flame canvas').getBoundingClientRect();"
+                 "return [r.left - c.left - 40, r.top - c.top - 30];")
+    check(0 < near[0] < 40 and 0 < near[1] < 40, "at the pointer: %r" % near)
+    node = b.run("return [...app.page.tree('calls').key].indexOf("
+                 "app.page.selection.keys.indexOf('shop::Audit::remember'));")
+    lines = b.run("const { describe } = await import(new URL('views/graph.js', location));"
+                  "const f = app.flameView.flame; return describe(f, f.boxOf.get(a[0])).flat();", node)
+    check("inlined into its caller" in lines and any("service.cc:" in x for x in lines),
+          "inlined, and where: %r" % lines)
+    # Value and share are inside the boxes.
+    label = b.run("""const f = app.flameView.flame, seen = [];
+        const c = CanvasRenderingContext2D.prototype, fill = c.fillText;
+        c.fillText = function (text, ...rest) { seen.push(text); fill.call(this, text, ...rest); };
+        f.draw(); c.fillText = fill; return seen;""")
+    check("shop::Audit::remember" in label and any(re.match(r"[\d.]+ MiB  [\d.]+ %$", x)
+                                                  for x in label), "in the boxes: %r" % label[:12])
+    # By mouse: the row of the root's first child, the second from the top.
+    point(b, "#flame canvas", 20, 30, "click")
+    settled(b)
+    equal(b.run("return app.flameView.flame.root;"), b.run(
+        "return app.page.tree('calls').children(0)[0];"), "a click zooms to the box under it")
+    check(text(b, "#detail") and "Callers" in text(b, "#detail"), "and chooses its function")
+    go(b, zoom=[])
+    # Inverted: the leaves first, then their callers.
+    press(b, "#view-tools", "Inverted")
+    first = b.run("const t = app.flameView.flame.tree, s = app.page.selection;"
+                  "return t.children(0).map((n) => s.keys[t.key[n]]);")
+    flat = b.run("return app.page.top().filter((r) => r.flat).map((r) => app.page.selection.keys[r.key]);")
+    equal(set(first), set(flat), "inverted, it begins with the functions that hold the values")
+    equal(b.run("return app.flameView.flame.tree.total[0];"), sum_of(b), "and holds all of it")
+    check(drawn(b) > 3, "the inverted graph is drawn")
+    picture(b, "inverted")
+    press(b, "#view-tools", "Inverted")
+
+
+def test_many_small(b):
+    """What is too narrow to be seen is one box that can be looked into."""
+    small = [("main", "f%d" % i) for i in range(3000)]
+    data = small_profile([(("main", "large"), [1 << 20])] + [(s, [10]) for s in small])
+    open_bytes(b, "small.pb.gz", data)
+    rest = b.run("return app.flameView.flame.boxes.filter((x) => x.rest).map("
+                 "(x) => [x.rest.count, x.rest.total, x.width]);")
+    check(len(rest) == 1 and rest[0][:2] == [3000, 30000] and rest[0][2] >= 1,
+          "3000 functions in one box: %r" % rest)
+    at = b.run("const f = app.flameView.flame, x = f.boxes.find((x) => x.rest);"
+               "return [x.x + x.width / 2, f.top(x.row) + 5];")
+    point(b, "#flame canvas", *at)
+    check("3,000 smaller functions" in text(b, "#tip"), "its tooltip: " + text(b, "#tip"))
+    point(b, "#flame canvas", *at, "click")
+    settled(b)
+    check(b.run("return app.flameView.flame.boxes.filter((x) => !x.rest && !x.above &&"
+                " app.flameView.flame.name(x.node).startsWith('f')).length;") > 100,
+          "looked into, each has a box of its own")
+    picture(b, "smaller")
+    check("zoom=" in b.run("return location.hash;"), "and the URL knows")
+    b.run("document.querySelector('#flame canvas').focus();")
+    b.keys(ESCAPE)
+    equal(b.run("return app.flameView.flame.from;"), 0, "Escape leads out")
+
+
+def test_search(b, root):
+    open_page(b, root, "#heap")
+    enter(b, "#search", "shop::(Audit|Cache)")
+    found = text(b, "#found")
+    check(re.match(r"\d+ · [\d.]+ %$", found), "how many were found, and how much of it: " + found)
+    count = int(found.split()[0])
+    check(count >= 2, "both are there: " + found)
+    seen = []
+    for i in range(count + 1):
+        b.click("#next")
+        check(text(b, "#found").startswith("%d/%d" % (i % count + 1, count)),
+              "next is the %d: %s" % (i + 1, text(b, "#found")))
+        seen.append(b.run("return app.flameView.flame.marked;"))
+    equal((len(set(seen)), seen[0]), (count, seen[-1]), "each once, and round again")
+    b.click("#previous")
+    equal(b.run("return app.flameView.flame.marked;"), seen[count - 1], "previous goes back")
+    check(b.run("return app.flameView.flame.matches.some(Boolean);"), "matches are marked")
+    enter(b, "#search", "shop(")
+    check("Not a regular expression" in text(b, "#search-error"),
+          "what is wrong is told below the field: " + text(b, "#search-error"))
+    equal(b.run("return document.querySelector('#search').getAttribute('aria-invalid');"), "true",
+          "and to who cannot see it")
+    picture(b, "bad-search")
+    enter(b, "#search", "")
+    check(not visible(b, "#search-error"), "and goes away")
+    b.click("#tab-top")
+    enter(b, "#search", "parse|checksum|Audit")
+    equal(text(b, "#found").split(" ")[0], str(len(rows(b, "#top-table"))),
+          "in the table the search counts rows")
+    enter(b, "#search", "")
+
+
+def test_filters(b, root):
+    open_page(b, root, "#heap?mine=0")
+    whole = b.run("return app.page.whole.total;")
+    b.click("#filter")
+    enter(b, "#focus", "shop::Cache")
+    b.keys(ESCAPE)
+    part = sum_of(b)
+    check(0 < part < whole, "focus keeps a part")
+    total = text(b, "#total")
+    check(re.match(r"[\d.]+( \w+)? of [\d.]+ [KM]iB \([\d.]+ %\) inuse_space$", total),
+          "the part of the whole: " + total)
+    equal(b.run("return app.page.whole.total;"), whole, "which stays what it is")
+    b.click("#tab-top")
+    share = float(rows(b, "#top-table")[0][3].split()[0])
+    check(share < 50, "shares are of the whole, whatever is filtered: %g" % share)
+    equal(text(b, "#chips"), "focus: shop::Cache✕", "a chip says what is filtered")
+    b.run("document.querySelector('#chips button').click();")
+    equal((text(b, "#chips"), sum_of(b)), ("", whole), "and can be taken away")
+    go(b, ignore="shop::Cache")
+    equal(sum_of(b), whole - part, "ignore drops that part")
+    # Everything of a stack hidden: the stack stays, and its value.
+    go(b, ignore="", hide=".")
+    equal((names(b), sum_of(b)), (["[hidden]"], whole), "stacks with nothing left are [hidden]")
+    go(b, hide="shop::|std::|libc")
+    check("[hidden]" in names(b) or len(names(b)) > 1, "some are left: %r" % names(b)[:5])
+    equal(sum_of(b), whole, "and no value is lost")
+    go(b, hide="", focus="no such name")
+    check("no stack passes the filters" in text(b, "#empty"), "nothing left: " + text(b, "#empty"))
+    press(b, "#empty", "Take all filters away")
+    equal(sum_of(b), whole, "and out of it again")
+    go(b, focus="(")
+    b.click("#filter")
+    check("Not a regular expression" in text(b, "#focus-error"), "a bad pattern is told at its field")
+    equal(sum_of(b), whole, "and filters nothing")
+    equal(b.run("return document.querySelectorAll('.chip.wrong').length;"), 1, "nor does its chip")
+    b.keys(ESCAPE)
+    go(b, focus="")
+
+
+def test_tables(b, root):
+    open_page(b, root, "#heap?tab=top&mine=0")
+    heads = b.run("return [...document.querySelectorAll('#top-table th')].map((h) => h.textContent);")
+    equal(len(heads), 6, "columns: %r" % heads)
+    column = {"flat": 0, "cum": 2, "freed": 4}
+    for name, at in column.items():
+        b.run("[...document.querySelectorAll('#top-table th button')].find("
+              "(x) => x.textContent.startsWith(a[0])).click();", name)
+        if not b.run("return document.querySelectorAll('#top-table th')[a[0]].textContent"
+                     ".endsWith('↓');", at):
+            b.run("[...document.querySelectorAll('#top-table th button')].find("
+                  "(x) => x.textContent.startsWith(a[0])).click();", name)
+        values = b.run("return [...document.querySelectorAll('#top-table tbody tr')].map("
+                       "(r) => Number(r.cells[a[0]].dataset.value));", at)
+        check(len(values) > 3 and values == sorted(values, reverse=True), "top sorts by " + name)
+    equal(b.run("return document.querySelectorAll('#top-table th')[4].getAttribute('aria-sort');"),
+          "descending", "the order is told")
+    check("sort=freed" in b.run("return location.hash;"), "and is in the URL")
+    # What is allocated and freed at once, against what stays.
+    freed = {r[5].split("inlined")[0].split("/")[0]: r[4] for r in rows(b, "#top-table")}
+    go(b, mine=None)
+    freed = {r[5]: r[4] for r in rows(b, "#top-table")}
+    of = lambda name: [v for k, v in freed.items() if k.startswith(name)][0]  # noqa: E731
+    check("(0.0 %)" in of("shop::Audit::remember"), "the leak frees nothing: %r" % freed)
+    churn = [k for k in freed if k.startswith(("shop::Service::start", "shop::Service::parse"))
+             and re.search(r"\((9\d|100)\.\d %\)", freed[k])]
+    check(churn, "churn is freed: %r" % freed)
+    picture(b, "top")
+    b.run("[...document.querySelectorAll('#top-table th button')].pop().click();")
+    listed = [r[-1] for r in rows(b, "#top-table")]
+    check(len(listed) > 3 and listed[0] < listed[-1], "top sorts by name: %r" % listed[:3])
+    for group, wanted in (("line", "service.cc:"), ("file", "service.cc"), ("module", "/service-cc"),
+                          ("function", "shop::")):
+        go(b, group=group)
+        check(any(wanted in name for name in names(b)), "by %s: %r" % (group, names(b)[:5]))
+
+    # One function between its callers and what it calls.
+    go(b, sort="", mine=False)
+    b.run("[...document.querySelectorAll('#top-table td.name button')]"
+          ".find((x) => x.textContent === 'shop::Audit::remember').click();")
+    check("shop::Audit::remember" in text(b, "#detail"), "a row is chosen: " + text(b, "#detail"))
+    press(b, "#detail", "Callers")
+    equal(text(b, "#peek-name"), "shop::Audit::remember", "and leads to its callers")
+    check("shop::Service::handle" in rows(b, "#callers-table")[0][2], "callers: %r" %
+          rows(b, "#callers-table"))
+    check(any("std::" in r[2] for r in rows(b, "#callees-table")), "callees")
+    both = b.run("""const { callersOf, calleesOf } = await import(new URL("tree.js", location));
+        const k = app.page.chosen(), s = app.page.selection, row = app.page.row(k);
+        const trees = [app.page.tree("above " + k, callersOf(k)), app.page.tree("below " + k, calleesOf(k))];
+        return trees.map((t) => [t.total[0] === row.cum, t.children(0).map((n) => s.keys[t.key[n]])]);""")
+    equal(both, [[True, ["shop::Audit::remember"]]] * 2, "the sandwich: all of it, and from it")
+    picture(b, "callers")
+
+
+def test_sizes_and_labels(b, root):
+    open_page(b, root, "#heap?tab=sizes")
+    key = b.run("return app.page.selection.ids[app.page.top().map((r) => r.key).find("
+                "(k) => app.page.selection.keys[k] === 'shop::Audit::remember')];")
+    everything = rows(b, "#sizes-table")
+    check(any(r[0] == "8 KiB – 16 KiB" for r in everything), "sizes: %r" % everything)
+    go(b, key=key)
+    equal(text(b, "#sizes-of"), "Blocks of shop::Audit::remember and what it calls", "of one function")
+    table = rows(b, "#sizes-table")
+    sums = b.run("return [...document.querySelectorAll('#sizes-table tbody tr')].map("
+                 "(r) => Number(r.cells[3].dataset.value)).reduce((x, y) => x + y, 0);")
+    equal(sums, b.run("return app.page.row(app.page.chosen()).cum;"),
+          "the histogram adds up to what the function holds: %r" % table)
+    picture(b, "sizes")
+
+    b.click("#tab-labels")
+    table = rows(b, "#labels-table")
+    equal({r[-1] for r in table}, {"acme", "globex", "without it"}, "by tenant: %r" % table)
+    check(table[0][-1] == "acme", "the largest first")
+    press(b, "#labels", "Only this")
+    equal(b.run("return app.state.label;"), {"key": "tenant", "value": "acme"}, "one can be chosen")
+    equal(text(b, "#chips"), "tenant=acme✕", "with a chip")
+    acme = sum_of(b)
+    go(b, label={"key": "tenant", "value": None})
+    none = sum_of(b)
+    go(b, label={"key": "tenant", "value": "globex"})
+    equal(acme + none + sum_of(b), b.run("return app.page.whole.total;"), "the parts are the whole")
+    go(b, label=None)
+    press(b, "#view-tools", "Group graphs by it")
+    b.click("#tab-flame")
+    first = b.run("const t = app.flameView.flame.tree, s = app.page.selection;"
+                  "return t.children(0).map((n) => s.keys[t.key[n]]);")
+    equal(set(first), {"[tenant acme]", "[tenant globex]", "[without tenant]"}, "graphs by label")
+    picture(b, "by-label")
+    go(b, root="")
+    b.click("#tab-about")
+    check("inuse_space" in text(b, "#about"), "about tells the types")
+
+
+def views(service_cc):
+    with demo(service_cc) as program, browser.Browser(1440, 900) as b:
+        root = program.root
+        test_my_code(b, root)
+        test_flame(b, root)
+        test_many_small(b)
+        test_search(b, root)
+        test_filters(b, root)
+        test_tables(b, root)
+        test_sizes_and_labels(b, root)
+        # Where it changes nothing, the switch is not there.
+        open_bytes(b, "own.pb.gz", small_profile([(("main", "work"), [7])]))
+        check(not visible(b, "#mine-label"), "no switch where my code changes nothing")
+        no_complaints(b, "the views")
+
+
+# --- differences --------------------------------------------------------------------------------
 
 
 def total(url):
@@ -380,472 +612,170 @@ def total(url):
         return int(re.search(rb"\[\d+: (\d+)\]", a.read()).group(1))
 
 
-def test_download(b):
-    want = base64.b64decode(b.run(
-        "return btoa(String.fromCharCode(...app.state.shown.bytes));"))
-    b.click("#download")
-    path = os.path.join(b.downloads, "profile.pb.gz")
-    end = time.monotonic() + 30
-    while not os.path.exists(path) and time.monotonic() < end:
-        time.sleep(0.05)
-    check(os.path.exists(path), "a download arrives: %r" % os.listdir(b.downloads))
-    with open(path, "rb") as f:
-        equal(f.read(), want, "and is what the server sent")
-    b.type("#file", path)
-    b.wait("app.state.shown.title.startsWith('profile.pb.gz')", "the file, opened again")
-    check("checksum" in names(b), "a local file shows like a capture")
+def differences(service):
+    with demo(service) as program, browser.Browser(1440, 900) as b:
+        root = program.root
+        # A window is a difference: sign, rate, time, and the total beside it.
+        open_page(b, root, "#heap")
+        capture(b, "heap", watch=2)
+        said = text(b, "#total")
+        check(re.match(r"\+[\d.]+ MiB inuse_space in \d\.\d s \(\+[\d.]+ [KM]iB/s\) "
+                       r"of [\d.]+ MiB now$", said), "a window: " + said)
+        check(b.run("return app.page.selection.isSigned;"), "has signs")
+        go(b, tab="top")
+        check(rows(b, "#top-table")[0][0].startswith("▲ +"), "and arrows, not only colours")
+        go(b, focus="no such thing|audit_remember")
+        said = text(b, "#total")
+        check(" of +" in said, "and is a part of the whole: " + said)
+        go(b, focus="", tab="")
+        picture(b, "window")
+        check("seconds=2" in b.run("return location.hash;"), "the URL has the window")
+
+        # The leak has grown, nothing else: heap now less heap then.
+        capture(b, "heap")
+        first = b.run("return app.page.shown.at;")
+        start = total(root + "allocs?debug=1")
+        while total(root + "allocs?debug=1") < start + (8 << 20):
+            pass
+        capture(b, "heap")
+        options = b.run("return [...document.querySelector('#base').options].map((o) => o.text);")
+        check(options[0] == "minus nothing" and all("in 2 s" not in o for o in options),
+              "what can be subtracted: %r" % options)
+        choose(b, "#base", 1)
+        equal(b.run("return app.page.base.at;"), first, "a base is chosen")
+        said = text(b, "#total")
+        check(re.match(r"\+[\d.]+ [KM]iB inuse_space in .*/s\) of [\d.]+ MiB now$", said),
+              "a difference says the same as a window: " + said)
+        go(b, tab="top")
+        grown = [r for r in rows(b, "#top-table") if r[-1].startswith("audit_remember")]
+        check(grown and grown[0][0].startswith("▲ +"), "growth has a sign and a shape: %r" % grown)
+        go(b, tab="")
+        check(drawn(b) > 3, "the difference is drawn")
+        picture(b, "difference")
+        # The other way round it has shrunk.
+        later = b.run("return app.page.shown.at;")
+        go(b, at=first, base=later, tab="top")
+        shrunk = [r for r in rows(b, "#top-table") if r[-1].startswith("audit_remember")]
+        check(shrunk and shrunk[0][0].startswith("▼ −"), "shrinkage likewise: %r" % shrunk)
+        go(b, tab="")
+        picture(b, "shrinkage")
+        # The larger the change, the stronger the colour.
+        data = small_profile([(("main", "much"), [1000]), (("main", "little"), [100]),
+                              (("main", "less"), [-500])])
+        open_bytes(b, "shades.pb.gz", data)
+        shade = b.run("""const { page, flameView } = app, f = flameView.flame, s = page.selection;
+            f.draw(); const c = f.canvas.getContext("2d"), out = {};
+            for (const box of f.boxes) if (box.node) {
+              const d = c.getImageData(box.x + box.width - 3, f.top(box.row) + 2, 1, 1).data;
+              out[f.name(box.node)] = [d[0], d[1], d[2]]; }
+            return out;""")
+        spread = {k: max(v) - min(v) for k, v in shade.items()}
+        check(spread["much"] > spread["little"] + 20, "shaded by size: %r" % shade)
+        check(shade["less"][2] > shade["less"][0] and shade["much"][0] > shade["much"][2],
+              "red has grown, blue has shrunk: %r" % shade)
+        picture(b, "shades")
+
+        for name, frame in (("allocs", "parse"), ("threads", "work"), ("threadcreate", "main")):
+            capture(b, name)
+            check(frame in names(b), "%s shows %s: %r" % (name, frame, names(b)[:20]))
+        for name in ("mutex", "block"):
+            capture(b, name)
+            said = text(b, "#empty")
+            check("This profile is empty" in said, "%s says that it is empty: %s" % (name, said))
+            check("%s profiling is off: set LIBPROF_" % name in said, "and why, and what to do")
+        picture(b, "off")
+        capture(b, "profile", watch=3)
+        equal(b.run("return app.page.type;"), "cpu", "CPU time shows first")
+        check("checksum" in names(b), "the work shows: %r" % names(b)[:20])
+        check(re.match(r"[\d.]+ m?s cpu in \d\.\d s \([\d.]+ processors\)$", text(b, "#total")),
+              "how long, and how many processors: " + text(b, "#total"))
+        picture(b, "cpu")
+        types = b.run("return [...document.querySelector('#type').options].map((o) => o.text);")
+        equal(types, ["samples (count)", "cpu (nanoseconds)"], "every type can be chosen")
+        choose(b, "#type", 0)
+        equal(sum_of(b), b.run("return app.page.shown.profile.values[0].reduce((x, y) => x + y);"),
+              "and its sum is that of the samples")
+        no_complaints(b, "differences", "willReadFrequently") # of the test's own reading
 
 
-def views(service):
-    with demo(service) as program:
-        test_policy(program.root)
-        with browser.Browser() as b:
-            test_flame(b, program.root)
-            test_tables(b)
-            test_filters(b)
-            test_captures(b, program.root)
-            test_download(b)
-            no_complaints(b, "the views")
-        with browser.Browser(width=360, height=740, dark=True) as b:
-            b.open(program.root + "ui/#heap")
-            b.wait("app.state.shown", "heap")
-            check(b.run("return matchMedia('(prefers-color-scheme: dark)').matches;"),
-                  "the browser asks for dark")
-            check(b.run("return getComputedStyle(document.body).backgroundColor;") ==
-                  "rgb(23, 24, 26)", "and gets it")
-            for tab in ("flame", "top", "peek", "about"):
-                b.click("#tab-" + tab)
-                check(b.run("return document.documentElement.scrollWidth <= innerWidth;"),
-                      "%s is not wider than a phone" % tab)
-                check(visible(b, "#" + tab), "%s shows on a phone" % tab)
-                picture(b, "phone-" + tab)
-            b.click("#tab-flame")
-            check(drawn(b) > 3, "the flame graph is drawn on a phone, in the dark")
-            no_complaints(b, "the phone")
+# --- source -------------------------------------------------------------------------------------
 
 
-# --- source ---------------------------------------------------------------------------------------
-
-
-def status_of(url):
-    try:
-        with urllib.request.urlopen(url) as a:
-            return a.status, a.read().decode()
-    except urllib.error.HTTPError as e:
-        return e.code, e.read().decode()
-
-
-def source(service):
-    with browser.Browser() as b:
+def source(service, service_cc):
+    with browser.Browser(1440, 900) as b:
         with demo(service) as program:
-            status, text = status_of(program.root + "ui/source?address=0x1000&depth=0")
+            status, _ = get(program.root + "ui/source?address=0x1000&depth=0")
             equal(status, 403, "source is off at first")
-            b.open(program.root + "ui/#heap")
-            b.wait("app.state.shown", "heap")
-            b.click("#tab-source")
+            open_page(b, program.root, "#heap?tab=source")
             b.wait("document.querySelector('#source').textContent.includes('LIBPROF_UI_SOURCE')",
                    "the tab says how to switch it on")
+            check(any(r[2] for r in rows(b, "#source-table")), "lines with values show all the same")
             b.log() # the 403
+        with demo(service_cc, LIBPROF_UI_SOURCE="1") as program:
+            open_page(b, program.root, "#heap?tab=source&mine=0")
+            b.wait("document.querySelector('#source .hottest .code')?.textContent", "the source")
+            equal(b.run("return document.querySelector('#source-file').selectedOptions[0].text;")
+                  .split("/")[-1], "service.cc", "the first choice is the program's own file")
+            check("log_[request.number] = request.body" in text(b, "#source .hottest .code"),
+                  "the hottest line: " + text(b, "#source .hottest .code"))
+            check(b.run("""const l = document.querySelector("#source .hottest").getBoundingClientRect(),
+                p = document.querySelector("#source").getBoundingClientRect();
+                return l.top >= p.top && l.bottom <= p.bottom;"""), "is scrolled to")
+            b.run("document.querySelector('#source').scrollTop = 1e6;")
+            check(b.run("const r = document.querySelector('#source-file').getBoundingClientRect(),"
+                        "p = document.querySelector('#source').getBoundingClientRect();"
+                        "return r.top >= p.top && r.bottom < p.top + 60;"),
+                  "the file's name stays in sight")
+            picture(b, "source")
         with demo(service, LIBPROF_UI_SOURCE="1") as program:
-            b.open("about:blank")
-            b.open(program.root + "ui/#heap")
-            b.wait("app.state.shown", "heap")
+            open_page(b, program.root, "#heap")
             for function, line in (("audit_remember", "malloc(sizeof(*a))"),
                                    ("buffer_new", "malloc(size)")): # the second one is inlined
-                b.run("app.state.key = a[0];", function)
-                b.click("#tab-source")
+                b.run("const s = app.page.selection; await app.page.go({tab: 'source', mine: false,"
+                      "key: s.ids[s.keys.indexOf(a[0])]});", function)
                 b.wait("document.querySelector('#source table') && document.querySelector("
                        "'#source').textContent.includes('buffer_new')", "the source")
                 found = [r for r in rows(b, "#source") if r[1] and line in r[3]]
                 check(found and "iB" in found[0][0], "bytes beside %s: %r" % (line, found))
-            picture(b, "source")
             no_complaints(b, "source")
             for query in ("", "?address=0", "?address=0x1&depth=0", "?address=/etc/passwd&depth=0",
                           "?address=0x1&depth=-1", "?address=0x1&depth=99999999999999999999",
                           "?file=/etc/passwd", "?address=&depth=&file=/etc/passwd",
                           "/etc/passwd", "%2f..%2f..%2fetc%2fpasswd"):
-                status, text = status_of(program.root + "ui/source" + query)
-                check(status in (400, 404) and "root:" not in text,
+                status, answer = get(program.root + "ui/source" + query)
+                check(status in (400, 404) and "root:" not in answer,
                       "no file is served by %r: %d" % (query, status))
 
 
-# --- numbers ------------------------------------------------------------------------------------
-
-UNIT = {"bytes": ("-unit=B", "B"), "nanoseconds": ("-unit=ns", "ns"), "count": ("", "")}
+# --- speed --------------------------------------------------------------------------------------
 
 
-def pprof_top(path, kind, unit, *options):
-    """{name: (flat, cum)} as go tool pprof has it."""
-    flag, suffix = UNIT[unit]
-    argv = ["go", "tool", "pprof", "-top", "-symbolize=none", "-nodecount=1000000",
-            "-nodefraction=0", "-edgefraction=0", "-sample_index=" + kind]
-    out = subprocess.run(argv + ([flag] if flag else []) + list(options) + [path], check=True,
-                         stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True).stdout
-    table = {}
-    for line in out.split("flat%", 1)[1].splitlines()[1:]:
-        flat, _, _, cum, _, name = line.split(None, 5)
-        name = re.sub(r" \((partial-)?inline\)$", "", name)
-        table[name] = tuple(int(v[: len(v) - len(suffix)] if suffix and v.endswith(suffix) else v)
-                            for v in (flat, cum))
-    return table
+def speed(many_stacks):
+    """Processor time of the page's own thread, in ms, so that a busy machine does not matter much."""
+    with Program([many_stacks], env=quiet_environment(LIBPROF_HEAP_RATE="1")) as program, \
+            browser.Browser(1440, 900) as b:
+        b.cdp("Performance.enable", {"timeDomain": "threadTicks"})
 
+        def spent():
+            numbers = b.cdp("Performance.getMetrics", {})["metrics"]
+            return 1000 * next(m["value"] for m in numbers if m["name"] == "TaskDuration")
 
-def viewer_top(b):
-    """The same, as the viewer has it; what is all zero pprof leaves out."""
-    table = b.run("""
-        const { top } = await import(new URL("model.js", location));
-        return top(app.state.selection).map((r) => [app.state.selection.keys[r.key], r.flat, r.cum]);
-        """)
-    return {name: (flat, cum) for name, flat, cum in table if flat or cum}
-
-
-def compare(b, tmp, what, base=None):
-    """Every sample type of the profile that shows. Returns the file it was written to."""
-    path = os.path.join(tmp, re.sub(r"\W", "_", what) + ".pb.gz")
-    with open(path, "wb") as f:
-        f.write(base64.b64decode(b.run(
-            "let s = ''; for (const x of app.state.shown.bytes) s += String.fromCharCode(x);"
-            "return btoa(s);")))
-    for i, (kind, unit) in enumerate(b.run(
-            "return app.state.shown.profile.types.map((t) => [t.type, t.unit]);")):
-        choose(b, "#type", i)
-        options = ["-base", base] if base else []
-        want = {k: v for k, v in pprof_top(path, kind, unit, *options).items() if v != (0, 0)}
-        got = viewer_top(b)
-        differ = {k: (got.get(k), want.get(k)) for k in set(got) | set(want)
-                  if got.get(k) != want.get(k)}
-        check(want or base, "%s: pprof has rows of %s" % (what, kind))
-        equal(differ, {}, "%s: %s, the viewer against pprof" % (what, kind))
-    return path
-
-
-def compare_program(b, program, tmp, what, load):
-    b.open("about:blank") # or only the fragment would change, and captures stay
-    b.open(program.root + "ui/#heap")
-    b.wait("app.state.shown", "heap of " + what)
-    first = compare(b, tmp, what + " heap")
-    load()
-    capture(b, "[data-name=heap]")
-    compare(b, tmp, what + " heap later")
-    choose(b, "#base", 1)
-    compare(b, tmp, what + " difference", first)
-    choose(b, "#base", 0)
-    for name in ("allocs", "threads", "threadcreate"):
-        capture(b, "[data-name=%s]" % name)
-        compare(b, tmp, "%s %s" % (what, name))
-    b.run("window.got = app.capture('profile', 1);")
-    load()
-    b.run("await window.got;")
-    compare(b, tmp, what + " cpu")
-
-
-def numbers(service, profrun):
-    if not shutil.which("go"):
-        skip("go is not installed")
-    tmp = tempfile.mkdtemp()
-    try:
-        with browser.Browser() as b:
-            with demo(service) as program:
-                compare_program(b, program, tmp, "demo", lambda: time.sleep(0))
-                test_mangled(b, tmp)
-            no_complaints(b, "the demo's numbers")
-            if not shutil.which("redis-server") or not shutil.which("redis-benchmark"):
-                skip("redis-server is not installed")
-            port = str(browser.free_port())
-            redis = [profrun, "--http", "127.0.0.1:0", "--heap-rate", "4096", "--", "redis-server",
-                     "--port", port, "--bind", "127.0.0.1", "--save", "", "--dir", tmp]
-            bench = ["redis-benchmark", "-p", port, "-n", "20000", "-r", "10000", "-q", "-t",
-                     "set,lpush,sadd"]
-            with Program(redis, r"http://([\w.:]+:\d+)", "stderr",
-                         stdout=subprocess.DEVNULL) as program:
-                compare_program(b, program, tmp, "redis", lambda: subprocess.run(
-                    bench, check=True, stdout=subprocess.DEVNULL))
-                picture(b, "redis")
-            no_complaints(b, "redis's numbers")
-    finally:
-        shutil.rmtree(tmp)
-
-
-# Names as compilers make them, and what they must become here. Those with None stay as they are.
-MANGLED = [
-    ("_Z3foov", "foo"),
-    ("_ZN3net6Server5serveERKSs", "net::Server::serve"),
-    ("_ZNSt6vectorIiSaIiEE9push_backERKi", "std::vector::push_back"),
-    ("_ZNSt7__cxx1112basic_stringIcSt11char_traitsIcESaIcEE9_M_appendEPKcm",
-     "std::__cxx11::basic_string::_M_append"),
-    ("_ZN12_GLOBAL__N_15cacheEv", "(anonymous namespace)::cache"),
-    ("_ZN6WidgetC2EOS_", "Widget::Widget"),
-    ("_ZN6WidgetD0Ev", "Widget::~Widget"),
-    ("_ZplRK1AS1_", "operator+"),
-    ("_ZN1AixEm", "A::operator[]"),
-    ("_ZNK1AcvbEv", "A::operator bool"),
-    ("_ZSt4moveIRiEONSt16remove_referenceIT_E4typeEOS2_", "std::move"),
-    ("_ZN1nL5innerEv", "n::inner"),
-    ("_ZZ4mainE5local", None),  # local names are spelt in more than one way
-    ("_ZN1x1yILi3ELb1EE1zEv", "x::y::z"),
-    ("_ZN4core3fmt5write17h0123456789abcdefE", "core::fmt::write"),
-    ("_Z", None), ("_ZN", None), ("_ZN3net", None), ("_ZNS5_3fooEv", None), ("_Z99foo", None),
-    ("_ZN9__proto__E", "__proto__"), ("_Z11constructorv", "constructor"), ("main", "main"),
-    ("_Z3barI" + "P" * 5000 + "iEvv", None), ("_Z" + "N" * 5000, None),
-]
-
-
-def mangled_profile():
-    strings, p = [b"", b"samples", b"count", b"/usr/bin/cpp"], pprof.Profile()
-    p.sample_type = [pprof.ValueType(type=1, unit=2)]
-    p.mapping = [pprof.Mapping(id=1, memory_start=0x1000, memory_limit=0x100000, filename=3,
-                               has_functions=1, has_filenames=1, has_line_numbers=1)]
-    for i, (name, _) in enumerate(MANGLED):
-        strings.append(name.encode())
-        at = len(strings) - 1
-        p.function.append(pprof.Function(id=i + 1, name=at, system_name=at))
-        p.location.append(pprof.Location(id=i + 1, mapping_id=1, address=0x1000 + i, line=[
-            pprof.Line(function_id=i + 1, line=1)]))
-        p.sample.append(pprof.Sample(location_id=[i + 1], value=[1000 + i]))
-    return encode(p, strings)
-
-
-def test_mangled(b, tmp):
-    """C++ and Rust names, against what is known and against pprof's own demangler."""
-    data = mangled_profile()
-    open_bytes(b, "mangled.pb.gz", data)
-    got = {flat: name for name, (flat, _) in viewer_top(b).items()}
-    path = os.path.join(tmp, "mangled.pb.gz")
-    with open(path, "wb") as f:
-        f.write(data)
-    out = subprocess.run(["go", "tool", "pprof", "-top", "-nodecount=10000", "-nodefraction=0", path],
-                         check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True,
-                         env=dict(os.environ, PPROF_BINARY_PATH=tmp)).stdout
-    theirs = {int(m.group(1)): m.group(2) for m in re.finditer(
-        r"^ *(\d+) +[\d.]+% +[\d.]+% +\d+ +[\d.]+%  (.+)$", out, re.M)}
-    for i, (name, want) in enumerate(MANGLED):
-        if want is None:
-            check(got.get(1000 + i, "") != "", "%.60s shows" % name)
-            continue
-        equal(got.get(1000 + i), want, name)
-        equal(theirs.get(1000 + i), want, name + ", by pprof")
-
-
-# --- hostile names ------------------------------------------------------------------------------
-
-# Every tag in the page; more than these, or an attribute that is a handler, is a hole.
-INTRUDERS = """
-    const bad = [...document.querySelectorAll("*")].filter((e) =>
-      [...e.attributes].some((x) => x.name.startsWith("on")) ||
-      /^(IFRAME|OBJECT|EMBED|IMG|SVG|B|I|BASE|STYLE|FORM)$/i.test(e.tagName));
-    const scripts = [...document.querySelectorAll("script")].map((s) => s.getAttribute("src"));
-    return [bad.map((e) => e.outerHTML.slice(0, 200)), scripts, typeof window.hits];"""
-
-
-def no_intruders(b, what):
-    equal(b.run(INTRUDERS), [[], ["app.js"], "undefined"], "page of " + what)
-
-
-def tour(b, what):
-    for tab in ("flame", "top", "peek", "source", "about"):
-        if tab != "source" or not b.run("return app.state.shown.here;"):
-            b.click("#tab-" + tab)
-            no_intruders(b, "%s, %s" % (what, tab))
-    b.click("#tab-flame")
-    b.run("for (let i = 0; i < app.state.tree.size && i < 200; i++) app.flame.mark(i);")
-    no_intruders(b, what + ", every frame marked")
-
-
-def nasty_profile():
-    """A profile by a stranger: markup, quotes, controls, invalid UTF-8, 64 KiB, in every name."""
-    p = pprof.Profile()
-    strings = [b""]
-
-    def text(value):
-        if value not in strings:
-            strings.append(value)
-        return strings.index(value)
-
-    nasty = [b"<script>window.hits=1</script>", b"<img src=x onerror=window.hits=1>",
-             b"\"'><svg/onload=window.hits=1>", b"\xff\xfe\xc0\xaf<b>\xed\xa0\x80", b"a" * 65536,
-             b"\xe2\x80\xaegnp.exe\x00\x07\x1b[31m", b"javascript:window.hits=1", b"${window.hits=1}",
-             b"__proto__", b"constructor", b"toString", b"&lt;b&gt;&amp;", b"</textarea></title>"]
-    p.sample_type = [pprof.ValueType(type=text(n), unit=text(m))
-                     for n, m in ((nasty[0], nasty[1]), (b"space", b"bytes"))]
-    p.mapping = [pprof.Mapping(id=1, memory_start=0x1000, memory_limit=0x100000,
-                               filename=text(nasty[1]), build_id=text(nasty[2]))]
-    for i, name in enumerate(nasty):
-        p.function.append(pprof.Function(id=i + 1, name=text(name), system_name=text(name),
-                                         filename=text(nasty[-1 - i])))
-        p.location.append(pprof.Location(id=i + 1, mapping_id=1, address=0x1000 + i, line=[
-            pprof.Line(function_id=i + 1, line=i)]))
-        p.sample.append(pprof.Sample(location_id=[i + 1, 1], value=[i + 1, 100 * (i + 1)], label=[
-            pprof.Label(key=text(name), str=text(nasty[-1 - i]))]))
-    p.comment = [text(n) for n in nasty]
-    p.default_sample_type = text(b"space")
-    p.period_type = pprof.ValueType(type=text(nasty[3]), unit=text(nasty[4]))
-    p.period = 1
-    return encode(p, strings)
-
-
-def encode(p, strings):
-    """`p` with these bytes as its string table, valid or not."""
-    def field(data):
-        size, out = len(data), b""
-        while size >= 128:
-            out, size = out + bytes([size & 127 | 128]), size >> 7
-        return b"\x32" + out + bytes([size]) + data
-
-    p.string_table = []
-    return gzip.compress(p.encode() + b"".join(field(s) for s in strings), mtime=0)
-
-
-def open_bytes(b, name, data):
-    path = os.path.join(b.folder, name)
-    with open(path, "wb") as f:
-        f.write(data)
-    b.run("document.querySelector('#notice').replaceChildren();")
-    b.type("#file", path)
-    b.wait("document.querySelector('#notice').textContent !== '' ||"
-           " app.state.shown?.name === %r" % name, "the file " + name)
-
-
-def hostile(program):
-    with Program([program], r"^(\S+)$") as p, browser.Browser() as b:
-        b.open(p.root)
-        equal(b.run("return document.querySelectorAll('script, img, svg, b, i').length;"), 0,
-              "the index has no tag of a stranger")
-        b.open(p.root + "ui/#heap")
-        b.wait("app.state.shown", "heap")
-        check(any("<script>hit('symbol')</script>" in n for n in names(b)),
-              "the symbol is there, as it is: %r" % names(b))
-        check(any("<svg onload=" in f for f in b.run(
-            "return app.state.selection.frame.map((f) => f.file);")), "so is the file")
-        check(b.run("return app.state.labels.length;") > 1, "so is the label")
-        tour(b, "a hostile program's heap")
-        choose(b, "#label", 1)
-        check(b.run("return app.state.selection.stacks.length;") > 0, "and can be chosen")
-        picture(b, "hostile")
-        custom = "<img/src=x/onerror=hit(7)>&#39;"
-        check(b.run("return [...document.querySelectorAll('#sources button')].some("
-                    "(x) => x.dataset.name === a[0]);", custom), "the custom profile has a button")
-        b.run("[...document.querySelectorAll('#sources button')].find("
-              "(x) => x.dataset.name === a[0]).click();", custom)
-        b.wait("app.state.shown.name === %r" % custom, "the custom profile")
-        tour(b, "a custom profile")
-        capture(b, "[data-name=threads]")
-        tour(b, "its threads")
-
-        open_bytes(b, "nasty.pb.gz", nasty_profile())
-        equal(b.run("return app.state.shown.name;"), "nasty.pb.gz", "a nasty file opens")
-        tour(b, "a nasty file")
-        picture(b, "nasty")
-        check(b.run("return document.documentElement.scrollWidth <= innerWidth;"),
-              "64 KiB of a name do not push the page apart")
-        b.open("about:blank")
-        for fragment in ("<script>hit(1)</script>", "../../metrics", "javascript:hit(1)", "%00",
-                         "%zz", "heap/../../x", "__proto__"):
-            b.open(p.root + "ui/#" + fragment)
-            b.run("await new Promise((done) => setTimeout(done, 0));")
-            b.wait("document.querySelector('#progress').hidden", "fragment " + fragment)
-            no_intruders(b, "fragment " + fragment)
-        # A name that is no profile's is asked for and refused: the only thing that may be logged.
-        said = [m["message"] for m in b.log() if not re.search("status of 40[04]", m["message"])]
-        equal(said, [], "console of hostile names")
-
-
-# --- files --------------------------------------------------------------------------------------
-
-
-def large_profile(samples=16000, functions=6000, seed=7):
-    rng = random.Random(seed)
-    strings, p = [b"", b"space", b"bytes", b"/usr/bin/large", b"f.c"], pprof.Profile()
-    p.sample_type = [pprof.ValueType(type=1, unit=2)]
-    p.mapping = [pprof.Mapping(id=1, memory_start=0x1000, memory_limit=0x1000000, filename=3)]
-    for i in range(functions):
-        strings.append(b"function_%d" % i)
-        p.function.append(pprof.Function(id=i + 1, name=i + 5, system_name=i + 5, filename=4))
-        p.location.append(pprof.Location(id=i + 1, mapping_id=1, address=0x1000 + i,
-                                         line=[pprof.Line(function_id=i + 1, line=1)]))
-    for _ in range(samples):
-        depth = rng.randint(10, 40)
-        p.sample.append(pprof.Sample(
-            location_id=[rng.randint(1, functions) for _ in range(depth // 2)] +
-            list(range(depth - depth // 2, 0, -1)), value=[rng.randint(1, 1 << 20)]))
-    return encode(p, strings), sum(s.value[0] for s in p.sample)
-
-
-def unsymbolized_profile():
-    """Locations without lines, as ?symbolize=0 and other writers have them; a negative value; a
-    frame without a mapping; recursion; an address in the upper half."""
-    strings = [b"", b"space", b"bytes", b"/usr/lib/libx.so", b"again"]
-    p = pprof.Profile()
-    p.sample_type = [pprof.ValueType(type=1, unit=2)]
-    p.mapping = [pprof.Mapping(id=1, memory_start=0x1000, memory_limit=0x2000, file_offset=0x40,
-                               filename=3)]
-    p.function = [pprof.Function(id=1, name=4)]
-    p.location = [pprof.Location(id=1, mapping_id=1, address=0x1234),
-                  pprof.Location(id=2, address=0xffffffffff600000),
-                  pprof.Location(id=3, mapping_id=1, address=0x1300,
-                                 line=[pprof.Line(function_id=1, line=5)])]
-    p.sample = [pprof.Sample(location_id=[1, 2], value=[10]),
-                pprof.Sample(location_id=[3, 3, 2], value=[-4])]
-    return encode(p, strings)
-
-
-def files(service):
-    data, total = large_profile()
-    with demo(service) as program, browser.Browser() as b:
-        b.open(program.root + "ui/")
-        check("Take a profile" in notice(b), "an empty page says what to do: " + notice(b))
-        open_bytes(b, "large.pb.gz", data)
-        equal(b.run("return app.state.tree.total[0];"), total, "16000 samples add up")
-        equal(b.run("return app.state.selection.stacks.length;"), 16000, "none is missing")
-        took = b.run("""
-            const { decode } = await import(new URL("pprof.js", location));
-            const begin = performance.now();
-            const profile = await decode(app.state.shown.bytes);
-            const decoded = performance.now();
-            app.state.shown.profile = profile;
-            app.refresh();
-            app.flame.draw();
-            return [decoded - begin, performance.now() - decoded];""")
-        print("16000 samples: decoded in %d ms, shown in %d ms" % tuple(took))
-        b.click("#tab-top")
-        equal(len(rows(b, "#top-table")), 500, "a long table begins with a part")
-        b.run("[...document.querySelectorAll('#top button')].pop().click();")
-        check(len(rows(b, "#top-table")) > 5000, "and shows all when asked")
-        b.click("#tab-flame")
-
-        open_bytes(b, "bare.pb.gz", unsymbolized_profile())
-        for name in ("libx.so+0x274", "0xffffffffff600000", "again"):
-            check(name in names(b), "a frame without a name shows as %s: %r" % (name, names(b)))
-        b.click("#tab-top")
-        table = {r[4].split("(")[0]: (r[0], r[2]) for r in rows(b, "#top-table")}
-        equal(table["again"], ("▼ −4 B", "▼ −4 B"), "recursion counts once, with its sign")
-        equal(table["0xffffffffff600000"], ("0 B", "▲ +6 B"), "a sum of both signs")
-        b.click("#tab-flame")
-        check(drawn(b) > 3, "frames without names are drawn")
-        picture(b, "bare")
-
-        good = gzip.decompress(unsymbolized_profile())
-        broken = {"empty": b"", "text": b"heap profile: 1: 2 [3: 4] @ heap/5\n",
-                  "zip": b"\x1f\x8b" + b"\x00" * 40, "cut": gzip.compress(good)[:-12],
-                  "page": b"<!DOCTYPE html><p>sign in", "key": b"\xff" * 64,
-                  "length": good + struct.pack("BBBB", 0x12, 0xff, 0xff, 0x7f)}
-        for name, content in broken.items():
-            open_bytes(b, name, content)
-            check(name in notice(b) and "profile" in notice(b),
-                  "%s is told to be no profile: %s" % (name, notice(b)))
-            equal(b.run("return app.state.shown.name;"), "bare.pb.gz", "what showed stays")
-        no_complaints(b, "the files")
-
-
-def main():
-    part = sys.argv[1]
-    if browser.missing():
-        skip(browser.missing() + " is not installed")
-    signal.alarm(LIMIT_S)
-    if PICTURES:
-        os.makedirs(PICTURES, exist_ok=True)
-    {"views": views, "source": source, "numbers": numbers, "hostile": hostile, "files": files}[part](*sys.argv[2:])
-    return report()
+        for visit in (1, 2):
+            open_page(b, program.root, "#heap")
+            print("visit %d: page ready in %d ms" % (visit, spent()))
+        equal(b.run("return app.page.selection.count;") >= 12000, True, "12,000 stacks are there")
+        for what, change in (("filter", {"focus": "step_7"}), ("another", {"focus": "step_[1-3]."}),
+                             ("none", {"focus": ""}), ("top", {"tab": "top"}),
+                             ("filtered", {"focus": "step_7"}), ("callers", {"tab": "callers"})):
+            before = spent()
+            go(b, **change)
+            b.run("app.flameView.flame.draw();")
+            print("%s: %d ms" % (what, spent() - before))
+        check(0 < sum_of(b) < b.run("return app.page.whole.total;"), "and the filter does filter")
+        picture(b, "many-stacks")
+        no_complaints(b, "12,000 stacks")
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_parts({"page": page, "views": views, "differences": differences, "source": source,
+                        "speed": speed}))

@@ -73,8 +73,8 @@ class Browser:
                        {"script": COMMAND_LIMIT_S * 1000, "pageLoad": COMMAND_LIMIT_S * 1000})
             self.cdp("Browser.setDownloadBehavior",
                      {"behavior": "allow", "downloadPath": self.downloads})
-            self.cdp("Emulation.setDeviceMetricsOverride", {
-                "width": width, "height": height, "deviceScaleFactor": 1, "mobile": False})
+            self.size = {"width": width, "height": height, "deviceScaleFactor": 1}
+            self.cdp("Emulation.setDeviceMetricsOverride", dict(self.size, mobile=False))
         except BaseException:
             self.close()
             raise
@@ -106,6 +106,11 @@ class Browser:
 
     def cdp(self, name, params):
         return self.command("/goog/cdp/execute", {"cmd": name, "params": params})
+
+    def touch(self):
+        """Be a phone: fingers instead of a pointer."""
+        self.cdp("Emulation.setDeviceMetricsOverride", dict(self.size, mobile=True))
+        self.cdp("Emulation.setTouchEmulationEnabled", {"enabled": True})
 
     def open(self, url):
         self.command("/url", {"url": url})

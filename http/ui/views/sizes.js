@@ -1,0 +1,62 @@
+// views/sizes.js - how large the blocks are: a histogram of the chosen function, or of all.
+import { make, shorten } from "../dom.js";
+import { format, plural } from "../format.js";
+import { typeIndex } from "../model.js";
+import { bySize } from "../tables.js";
+import { heading, note, valueCell } from "./cells.js";
+import { keysOf } from "./labels.js";
+
+/** Objects and bytes that belong to the type that shows. */
+function pairOf(page) {
+  const kind = page.type.startsWith("alloc") ? "alloc" : "inuse";
+  const pair = [`${kind}_objects`, `${kind}_space`];
+  return pair.every((type) => typeIndex(page.shown.profile, type) >= 0) ? pair : [page.type];
+}
+
+/** A power of two needs no decimals. */
+function power(size) {
+  return format(size, "bytes").replace(/\.0+ /, " ");
+}
+
+function rangeText(row) {
+  return `${power(row.from)} – ${power(2 * row.from)}`;
+}
+
+export const sizesView = {
+  id: "sizes",
+  title: "Block sizes",
+  applies: (page) => keysOf(page).some((k) => k.key === "bytes" && k.isNumber),
+
+  show(panel, page) {
+    const key = page.chosen(), types = pairOf(page), { profile } = page.shown;
+    const rows = bySize(page.selection, profile, page.base && page.base.profile, key, types);
+    const units = types.map((type) => profile.types[typeIndex(profile, type)].unit);
+    const most = types.map((_, k) => Math.max(...rows.map((row) => Math.abs(row.values[k])), 1));
+    const bar = (row, k) => make("td", { class: "bar-cell wide" }, row.values[k] ? make("div", {
+      class: `histogram${row.values[k] < 0 ? " shrunk" : ""}` }) : "");
+
+    const body = rows.map((row) => {
+      const cells = types.flatMap((_, k) => {
+        const drawn = bar(row, k);
+        if (drawn.firstElementChild)
+          drawn.firstElementChild.style.width = `${100 * Math.abs(row.values[k]) / most[k]}%`;
+        return [valueCell(page, row.values[k], { unit: units[k] }), drawn];
+      });
+      return make("tr", { title: row.sizes.size ? plural(row.sizes.size, "size") + ": " +
+        [...row.sizes].sort((a, b) => a - b).slice(0, 20).map((n) => n.toLocaleString("en"))
+          .join(", ") + " bytes" : null },
+      make("td", { class: "number" }, rangeText(row)), ...cells);
+    });
+    panel.replaceChildren(make("h2", { class: "text", id: "sizes-of" }, key < 0 ? "All blocks"
+      : `Blocks of ${shorten(page.selection.keys[key])} and what it calls`),
+    rows.length ? make("table", { id: "sizes-table", class: "narrow" },
+      make("thead", {}, make("tr", {}, heading("size of a block", { class: "number" }),
+        ...types.flatMap((type) => [heading(type, { class: "number" }),
+          heading("", { class: "wide" })]))),
+      make("tbody", {}, ...body)) : note("No blocks pass the filters."),
+    rows.length ? note("Sizes as the program asked for them, eight to a doubling, each shown as the " +
+      "typical one.") : "");
+  },
+
+  keys: {},
+};
