@@ -1,6 +1,10 @@
 /*
  * arena.c - pages from the kernel, cut up.
  *
+ * What is mapped is kept in a list of fixed size, found by hash of its address, that takes no lock:
+ * who looks through the memory of the process must know which of it is ours. An entry is there as
+ * long as its pages, or a little shorter, so it never covers pages of the program's.
+ *
  * The slab grows by whole chunks, published by compare-and-swap; the loser of a race unmaps its
  * own. Nothing in it is ever freed, so a reference stays good for ever. Bytes are claimed by one
  * atomic addition; a claim that would straddle two chunks is left as a gap and made again.
@@ -15,7 +19,63 @@
 #include <string.h>
 #include <sys/mman.h>
 
-static _Atomic size_t pages_total;
+enum { OWN_MAX = 1024 }; /* mappings listed; a process has some fifty */
+
+struct own {
+    _Atomic uintptr_t start; /* 0: free; 1: being filled or emptied */
+    _Atomic size_t size;
+};
+
+static _Atomic size_t pages_total, unlisted;
+static struct own own[OWN_MAX];
+
+static size_t own_home(uintptr_t start)
+{
+    return (start >> 12) * 0x9e3779b97f4a7c15u >> 32 & (OWN_MAX - 1);
+}
+
+static void own_add(uintptr_t start, size_t size)
+{
+    for (size_t i = 0; i < OWN_MAX; i++) {
+        struct own *o = &own[(own_home(start) + i) % OWN_MAX];
+
+        if (!atomic_compare_exchange_strong_explicit(&o->start, &(uintptr_t) { 0 }, 1,
+                                                     memory_order_acquire, memory_order_relaxed))
+            continue;
+        atomic_store_explicit(&o->size, size, memory_order_relaxed);
+        /* Release: the size is there for who sees the address. */
+        atomic_store_explicit(&o->start, start, memory_order_release);
+        return;
+    }
+    atomic_fetch_add_explicit(&unlisted, size, memory_order_relaxed);
+}
+
+static void own_remove(uintptr_t start, size_t size)
+{
+    for (size_t i = 0; i < OWN_MAX; i++) {
+        struct own *o = &own[(own_home(start) + i) % OWN_MAX];
+
+        if (atomic_load_explicit(&o->start, memory_order_relaxed) != start)
+            continue;
+        atomic_store_explicit(&o->start, 0, memory_order_release);
+        return;
+    }
+    atomic_fetch_sub_explicit(&unlisted, size, memory_order_relaxed);
+}
+
+size_t prof__pages_each(void (*each)(uintptr_t start, size_t size, void *arg), void *arg)
+{
+    for (size_t i = 0; i < OWN_MAX; i++) {
+        uintptr_t start = atomic_load_explicit(&own[i].start, memory_order_acquire);
+        size_t size = atomic_load_explicit(&own[i].size, memory_order_relaxed);
+
+        /* The size is of this address if that has not changed meanwhile. */
+        atomic_thread_fence(memory_order_acquire);
+        if (start > 1 && atomic_load_explicit(&own[i].start, memory_order_relaxed) == start)
+            each(start, size, arg);
+    }
+    return atomic_load_explicit(&unlisted, memory_order_relaxed);
+}
 
 void *prof__pages_map(size_t size)
 {
@@ -26,6 +86,7 @@ void *prof__pages_map(size_t size)
         errno = saved;
         return NULL;
     }
+    own_add((uintptr_t)p, size);
     atomic_fetch_add_explicit(&pages_total, size, memory_order_relaxed);
     return p;
 }
@@ -36,6 +97,7 @@ void prof__pages_unmap(void *p, size_t size)
 
     if (!p)
         return;
+    own_remove((uintptr_t)p, size); /* first: what is mapped there next may be the program's */
     if (munmap(p, size) == 0)
         atomic_fetch_sub_explicit(&pages_total, size, memory_order_relaxed);
     errno = saved;

@@ -18,6 +18,11 @@ void prof__pages_unmap(void *p, size_t size);
 /* Bytes held through prof__pages_map() now. Context: signal. */
 size_t prof__pages_total(void);
 
+/* Call `each` for what is mapped through prof__pages_map() now, in no order: memory that is not the
+ * program's, and that names its blocks without using them. What comes or goes meanwhile may be
+ * missed. Returns the bytes that there was no room to list. Context: signal. */
+size_t prof__pages_each(void (*each)(uintptr_t start, size_t size, void *arg), void *arg);
+
 /* --- slab ----------------------------------------------------------------------------------- */
 
 #define PROF__SLAB_CHUNK  ((size_t)1 << 20)

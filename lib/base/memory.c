@@ -70,9 +70,12 @@ static ssize_t read_file(uintptr_t from, void *to, size_t n)
 
 ssize_t prof__memory_read(uintptr_t from, void *to, size_t n)
 {
-    struct iovec piece[64];
+    struct iovec piece[64] = { { (void *)from, n } };
     int saved = errno;
-    ssize_t r = read_pieces(piece, cut(from, n, piece, ARRAY_LEN(piece)), to, n);
+    ssize_t r = read_pieces(piece, 1, to, n); /* nearly always all is there */
+
+    if ((r >= 0 && (size_t)r < n) || r == -EFAULT)
+        r = read_pieces(piece, cut(from, n, piece, ARRAY_LEN(piece)), to, n);
 
     if (r < 0 && r != -EFAULT)
         r = read_file(from, to, n);

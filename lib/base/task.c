@@ -245,6 +245,7 @@ int prof__task_position(pid_t tid, struct prof__position *ret)
     int r = prof__task_read(tid, "syscall", line, sizeof(line));
     uint64_t last = 0, before = 0;
     const char *s = line;
+    unsigned n = 0;
 
     if (r < 0)
         return r == -ESRCH ? -ENOENT : r;
@@ -261,6 +262,8 @@ int prof__task_position(pid_t tid, struct prof__position *ret)
         s += 2;
         before = last;
         last = parse_hex(&s);
+        if (ret->system_call >= 0 && n < ARRAY_LEN(ret->argument))
+            ret->argument[n++] = last;
     }
     ret->sp = before;
     ret->pc = last;

@@ -26,9 +26,10 @@ int prof__task_read(pid_t tid, const char *name, char *buf, size_t size);
 
 /* Where a thread stands in the kernel. */
 struct prof__position {
-    bool running;     /* on a processor or about to be; nothing else is known then */
-    int system_call;  /* its number; -1: none */
-    uintptr_t sp, pc; /* of the program; 0: it is no more */
+    bool running;          /* on a processor or about to be; nothing else is known then */
+    int system_call;       /* its number; -1: none */
+    uintptr_t sp, pc;      /* of the program; 0: it is no more */
+    uintptr_t argument[6]; /* of the system call, if there is one */
 };
 
 /* 0, or a negative errno: -ENOENT when the thread is no more. */

@@ -55,6 +55,7 @@ struct list {
     struct prof__arena *arena;
     struct prof__thread_stack *thread;
     size_t n, room;
+    bool places; /* of all threads */
 };
 
 static prof__stack_id pseudo(uintptr_t pc)
@@ -66,16 +67,28 @@ static prof__stack_id pseudo(uintptr_t pc)
 
 static int count_one(pid_t tid, void *arg)
 {
+    (void)tid;
+    ++*(size_t *)arg;
+    return 0;
+}
+
+static int count_visible(pid_t tid, void *arg)
+{
     *(size_t *)arg += !prof__slot_hidden(prof__slot_of(tid));
     return 0;
 }
 
-int64_t prof__threads_count(void)
+static int64_t count_threads(bool hidden_too)
 {
     size_t n = 0;
-    int r = prof__tasks_each(count_one, &n);
+    int r = prof__tasks_each(hidden_too ? count_one : count_visible, &n);
 
     return r < 0 ? r : (int64_t)n;
+}
+
+int64_t prof__threads_count(void)
+{
+    return count_threads(false);
 }
 
 static int add_one(pid_t tid, void *arg)
@@ -83,10 +96,17 @@ static int add_one(pid_t tid, void *arg)
     struct list *list = arg;
     const struct prof__slot *s = prof__slot_of(tid);
 
-    if (prof__slot_hidden(s) || list->n == list->room)
+    bool hidden = prof__slot_hidden(s);
+    struct prof__thread_place *place = NULL;
+
+    if ((hidden && !list->places) || list->n == list->room)
         return 0;
+    if (list->places && !(place = prof__arena_alloc(list->arena, sizeof(*place))))
+        return -ENOMEM;
     list->thread[list->n++] = (struct prof__thread_stack) {
         .tid = tid,
+        .hidden = hidden,
+        .place = place,
         .labels = s ? atomic_load_explicit(&s->labels, memory_order_acquire) : 0,
     };
     return 0;
@@ -94,7 +114,7 @@ static int add_one(pid_t tid, void *arg)
 
 static int make_list(struct list *list)
 {
-    int64_t n = prof__threads_count();
+    int64_t n = count_threads(list->places);
 
     if (n < 0)
         return prof_set_last_error((int)n, "the threads cannot be listed: /proc/self/task: %s",
@@ -104,6 +124,8 @@ static int make_list(struct list *list)
     if (!list->thread)
         return -ENOMEM;
     int r = prof__tasks_each(add_one, list);
+    if (r == -ENOMEM)
+        return r;
     return r < 0 ? prof_set_last_error(r, "the threads cannot be listed: %s", strerror(-r)) : 0;
 }
 
@@ -135,6 +157,16 @@ static prof__stack_id walk_copy(const struct prof__position *at, char *buf)
 
 enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
 
+static void note_place(struct prof__thread_place *place, const struct prof__position *at)
+{
+    place->sp = at->sp;
+    place->pc = at->pc;
+    if (at->system_call < 0)
+        return;
+    memcpy(place->word, at->argument, sizeof(at->argument));
+    place->n_words = ARRAY_LEN(at->argument);
+}
+
 static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *ret_error)
 {
     enum outcome outcome = RUNNING;
@@ -156,6 +188,8 @@ static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *r
         if (prof__task_position(t->tid, &after) == 0 && after.sp == before.sp &&
             after.pc == before.pc && !after.running && prof__task_switches(t->tid) == runs) {
             t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
+            if (t->place)
+                note_place(t->place, &before);
             return TAKEN;
         }
     }
@@ -225,6 +259,14 @@ static size_t take_all_waiting(struct list *list, char *buf, struct running *run
     return n;
 }
 
+static void note_answer(struct prof__thread_place *place, const struct prof__answer *answer)
+{
+    place->sp = answer->sp;
+    place->pc = answer->pc;
+    memcpy(place->word, answer->word, sizeof(answer->word));
+    place->n_words = PROF__CONTEXT_WORDS;
+}
+
 static bool has_answered(struct running *r)
 {
     struct prof__answer answer;
@@ -234,6 +276,8 @@ static bool has_answered(struct running *r)
     r->thread->stack = answer.stack;
     r->thread->labels = answer.labels;
     r->thread->asked = true;
+    if (r->thread->place)
+        note_answer(r->thread->place, &answer);
     return true;
 }
 
@@ -333,18 +377,26 @@ static int take(struct list *list)
     return 0;
 }
 
-int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n)
+static int take_locked(struct list *list, struct prof__thread_stack **ret, size_t *ret_n)
 {
-    struct list list = { .arena = a };
-
     prof__lock(&lock);
-    int r = take(&list);
+    int r = take(list);
     prof__unlock(&lock);
     if (r == 0) {
-        *ret = list.thread;
-        *ret_n = list.n;
+        *ret = list->thread;
+        *ret_n = list->n;
     }
     return r;
+}
+
+int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n)
+{
+    return take_locked(&(struct list) { .arena = a }, ret, ret_n);
+}
+
+int prof__threads_take_places(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n)
+{
+    return take_locked(&(struct list) { .arena = a, .places = true }, ret, ret_n);
 }
 
 void prof__threads_missing(struct prof__threads_missing *ret)

@@ -6,14 +6,24 @@
 
 #include <sys/types.h>
 
+#include "arch/registers.h"
 #include "base/arena.h"
 #include "table/stack_table.h"
+
+/* Where a thread stood when its stack was taken. */
+struct prof__thread_place {
+    uintptr_t sp, pc; /* 0: not known */
+    uintptr_t word[PROF__CONTEXT_WORDS];
+    unsigned n_words; /* of its registers: all, or what the kernel tells of a thread that waits */
+};
 
 struct prof__thread_stack {
     pid_t tid;
     prof__stack_id stack; /* where there is none, a pseudo frame that says why */
     uint32_t labels;
     bool asked; /* it was running */
+    bool hidden;
+    struct prof__thread_place *place; /* NULL: not asked for */
 };
 
 /*
@@ -23,6 +33,10 @@ struct prof__thread_stack {
  * -ENOMEM.
  */
 int prof__threads_take(struct prof__arena *a, struct prof__thread_stack **ret, size_t *ret_n);
+
+/* The same of all threads, the hidden ones too, each with its place. */
+int prof__threads_take_places(struct prof__arena *a, struct prof__thread_stack **ret,
+                              size_t *ret_n);
 
 /* How many there are, or a negative errno. */
 int64_t prof__threads_count(void);

@@ -54,11 +54,12 @@ static void count_thread(struct prof__snapshot *s, const struct prof__thread_sta
     s->sample[at].value[0]++;
 }
 
-static int take(struct prof__snapshot *ret)
+static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
 {
     struct prof__thread_stack *thread;
     size_t n;
 
+    (void)w;
     *ret = (struct prof__snapshot) { 0 };
     ret->wall_ns = prof__wall_ns();
     ret->monotonic_ns = prof__monotonic_ns();

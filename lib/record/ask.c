@@ -18,6 +18,7 @@
 #include <limits.h>
 #include <linux/futex.h>
 #include <signal.h>
+#include <string.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
@@ -40,6 +41,7 @@ struct slot {
     int timer;              /* guarded by the lock */
     bool open;              /* the asker's: it has not been told the end */
     uint32_t n, labels;
+    uintptr_t word[PROF__CONTEXT_WORDS];
     uintptr_t pcs[PROF__STACK_MAX];
 };
 
@@ -65,6 +67,7 @@ static void answer_into(struct slot *s, const void *ucontext)
         t->busy = (uintptr_t)__builtin_frame_address(0);
     atomic_signal_fence(memory_order_seq_cst);
     s->labels = t->labels;
+    memcpy(s->word, (const char *)ucontext + prof__context_at, sizeof(s->word));
     s->n = (uint32_t)prof__stack_interrupted(ucontext, s->pcs, PROF__STACK_MAX);
     atomic_signal_fence(memory_order_seq_cst);
     t->busy = before;
@@ -243,6 +246,11 @@ bool prof__ask_answered(int number, struct prof__answer *ret)
         return false;
     ret->stack = prof__stack_table_add(s->pcs, s->n);
     ret->labels = s->labels;
+    struct prof__registers regs;
+    prof__registers_from_context(&regs, s->word);
+    ret->sp = regs.r[PROF__REG_SP];
+    ret->pc = regs.pc;
+    memcpy(ret->word, s->word, sizeof(ret->word));
     clear_timer(s);
     s->open = false;
     return true;

@@ -11,12 +11,15 @@
 
 #include <sys/types.h>
 
+#include "arch/registers.h"
 #include "base/compiler.h"
 #include "table/stack_table.h"
 
 struct prof__answer {
     prof__stack_id stack;
     uint32_t labels;
+    uintptr_t sp, pc;
+    uintptr_t word[PROF__CONTEXT_WORDS]; /* all that was in its registers, in the kernel's order */
 };
 
 /* Before the first question of a dump. 0, or a negative errno when no signal could be had. */

@@ -81,14 +81,18 @@ static void unescape(char *s)
     }
 }
 
-/* "start-limit perms offset device inode      path". False: not executable. */
+/* "start-limit perms offset device inode      path". False: there is nothing. */
 static bool parse(char *line, struct prof__map *ret_map)
 {
     ret_map->start = read_number(&line, 16);
     line += *line == '-';
     ret_map->limit = read_number(&line, 16);
     skip_field(&line);
-    bool executable = strlen(line) > 4 && line[2] == 'x';
+    bool whole = strlen(line) > 4;
+    ret_map->readable = whole && line[0] == 'r';
+    ret_map->writable = whole && line[1] == 'w';
+    ret_map->executable = whole && line[2] == 'x';
+    ret_map->shared = whole && line[3] == 's';
     skip_field(&line);
     ret_map->offset = read_number(&line, 16);
     skip_field(&line);
@@ -97,10 +101,10 @@ static bool parse(char *line, struct prof__map *ret_map)
     line += strspn(line, " ");
     ret_map->path = line;
     unescape(line);
-    return executable && ret_map->limit > ret_map->start;
+    return ret_map->limit > ret_map->start;
 }
 
-int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n)
+static int maps_read(struct prof__arena *a, bool all, struct prof__map **ret_map, size_t *ret_n)
 {
     size_t lines = 0, n = 0;
     char *text = NULL;
@@ -115,9 +119,19 @@ int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *r
         return -ENOMEM;
     for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
         *end = '\0';
-        n += parse(text, &map[n]);
+        n += parse(text, &map[n]) && (all || map[n].executable);
     }
     *ret_map = map;
     *ret_n = n;
     return 0;
+}
+
+int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n)
+{
+    return maps_read(a, false, ret_map, ret_n);
+}
+
+int prof__maps_read_all(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n)
+{
+    return maps_read(a, true, ret_map, ret_n);
 }

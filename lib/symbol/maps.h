@@ -1,5 +1,5 @@
 /*
- * maps.h - /proc/self/maps: what is mapped executable.
+ * maps.h - /proc/self/maps: what is mapped.
  */
 #ifndef PROF_SYMBOL_MAPS_H
 #define PROF_SYMBOL_MAPS_H
@@ -9,10 +9,15 @@
 
 struct prof__map {
     uint64_t start, limit, offset, inode;
+    bool readable, writable, executable, shared;
     const char *path; /* the kernel's bytes; "" for none. May end in " (deleted)" */
 };
 
-/* In order of address, in memory from `a`. -errno of open(2) or read(2), -ENOMEM. */
+/* What is executable, in order of address, in memory from `a`. -errno of open(2) or read(2),
+ * -ENOMEM. */
 int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
+
+/* All that is mapped. */
+int prof__maps_read_all(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
 
 #endif

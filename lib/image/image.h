@@ -1,0 +1,149 @@
+/*
+ * image.h - the memory of a process as data.
+ *
+ * Whoever looks for references wants to know what is mapped, what the words there are, and what
+ * only the kernel or the processor holds. Where that comes from is the backend's business: the
+ * process itself (self.c), another one, or a core file. So nothing above this file may follow a
+ * pointer, ask for a thread of its own, or know that it is inside of what it looks at.
+ *
+ *   refresh()    takes a new view: mappings, threads, kernel-held pointers. All of it lives in the
+ *                view and is given up at the next refresh()
+ *   read()       bytes of the process, as they are now: a process that runs goes on meanwhile
+ *   presence()   which pages have anything to read, without touching the others
+ *   blocks()     the sampled blocks in use
+ *
+ * An image is used by one thread at a time. Context of all of it: normal; nothing here allocates
+ * with malloc.
+ */
+#ifndef PROF_IMAGE_IMAGE_H
+#define PROF_IMAGE_IMAGE_H
+
+#include <sys/types.h>
+
+#include "base/arena.h"
+#include "base/compiler.h"
+
+enum { PROF__IMAGE_PAGE = 4096 };
+
+/* One line of the memory map. */
+struct prof__image_map {
+    uint64_t start, end, offset;
+    bool readable, writable, executable, shared;
+    bool anonymous;   /* no file behind it */
+    bool untouchable; /* a device's, or the kernel's: reading it may have effects */
+    const char *name; /* as /proc/PID/maps has it: a path, "[heap]", or "" */
+};
+
+/* A function activation of a thread, innermost first. */
+struct prof__image_frame {
+    uint64_t pc;  /* of an instruction, for looking up; or a pseudo frame of stack.h */
+    uint64_t cfa; /* the frame's words are below this; 0: not known */
+};
+
+enum { PROF__IMAGE_REGISTERS = 24 };
+
+struct prof__image_thread {
+    pid_t tid;
+    char name[32];
+    bool running;
+    uint64_t sp; /* 0: not known */
+    uint64_t pc;
+    uint64_t thread_pointer; /* 0: not known */
+    uint64_t reg[PROF__IMAGE_REGISTERS];
+    unsigned n_regs;
+    unsigned hidden_regs; /* registers that may hold a pointer and could not be read */
+    const struct prof__image_frame *frame;
+    size_t n_frames;
+};
+
+/* A pointer that the program gave to the kernel and may have kept nowhere else. */
+struct prof__image_held {
+    uint64_t value;
+    enum { PROF__HELD_EPOLL, PROF__HELD_TIMER } by;
+    int number; /* of the descriptor, or of the timer */
+};
+
+/* A stretch of memory. */
+struct prof__image_span {
+    uint64_t start, end;
+};
+
+/* A sampled block in use. */
+struct prof__image_block {
+    uint64_t address, size;
+    bool fed; /* by prof_heap_alloc(): no block of malloc's, though it may lie in one */
+    uint32_t row;
+    uint32_t birth_s;       /* by the clock of now_s() */
+    int64_t objects, bytes; /* its weight, as in the row */
+};
+
+enum prof__page_state {
+    PROF__PAGE_ABSENT,  /* never written, or given back: nothing to read */
+    PROF__PAGE_PRESENT, /* in memory */
+    PROF__PAGE_SWAPPED, /* reading brings it back in */
+};
+
+struct prof__image {
+    const struct prof__image_ops *ops;
+    void *backend;
+
+    /* The view. */
+    struct prof__arena arena;
+    const struct prof__image_map *map; /* by rising address */
+    size_t n_maps;
+    struct prof__image_thread *thread;
+    size_t n_threads;
+    const struct prof__image_held *held;
+    size_t n_held;
+    const struct prof__image_span *own; /* the profiler's memory, by rising address */
+    size_t n_own;
+    uint64_t own_unlisted; /* bytes of it that are not in there */
+    /* What could not be had, for the reader: */
+    unsigned threads_unreadable, threads_silent, descriptors_unreadable;
+    bool presence_unknown; /* presence() guesses */
+};
+
+struct prof__image_ops {
+    /* 0, or a negative errno with its sentence set. */
+    int (*refresh)(struct prof__image *image);
+    /* How many of n bytes at `from` could be read, from the first on; 0 if not even that. */
+    size_t (*read)(struct prof__image *image, uint64_t from, void *to, size_t n);
+    /* Of n pages from a page boundary on: enum prof__page_state of each. */
+    void (*presence)(struct prof__image *image, uint64_t from, size_t n, uint8_t *ret_state);
+    int (*blocks)(struct prof__image *image,
+                  int (*each)(const struct prof__image_block *block, void *arg), void *arg);
+    uint32_t (*now_s)(struct prof__image *image);
+    void (*close)(struct prof__image *image);
+};
+
+static inline int prof__image_refresh(struct prof__image *image)
+{
+    return image->ops->refresh(image);
+}
+
+static inline size_t prof__image_read(struct prof__image *image, uint64_t from, void *to, size_t n)
+{
+    return image->ops->read(image, from, to, n);
+}
+
+/* One word; false: not readable. */
+static inline bool prof__image_word(struct prof__image *image, uint64_t from, uint64_t *ret)
+{
+    return image->ops->read(image, from, ret, sizeof(*ret)) == sizeof(*ret);
+}
+
+/* The mapping that covers `address`, or NULL. */
+const struct prof__image_map *prof__image_map_of(const struct prof__image *image, uint64_t address);
+
+/* Give everything back; the image may be zeroed memory. */
+void prof__image_close(struct prof__image *image);
+
+/*
+ * The process itself, through the kernel: process_vm_readv(2), /proc/self. Nothing is stopped, no
+ * thread that waits is disturbed, and no page is brought into memory. The calling thread's own
+ * stack is part of the image from `entry`, a frame address, upwards; below lies the work itself.
+ * 0 or -ENOMEM.
+ */
+int prof__image_self(struct prof__image *ret, uintptr_t entry);
+
+#endif

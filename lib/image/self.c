@@ -1,0 +1,335 @@
+/*
+ * self.c - the image of the process that we are in.
+ *
+ *   read      process_vm_readv(2): the kernel copies, so what is unmapped meanwhile is missing and
+ *             nothing worse; where that is refused, /proc/self/mem
+ *   presence  /proc/self/pagemap: a page that was never written would be mapped by reading it, and
+ *             a swapped one brought in. Opened for each stretch, since a descriptor of ours that is
+ *             open for long may be closed by the program, and its number given to a file of its own
+ *   threads   thread_stacks.h: place and registers, without disturbing those that wait
+ *   blocks    the live table
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <prof/prof.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/memory.h"
+#include "base/task.h"
+#include "image/held.h"
+#include "image/image.h"
+#include "profile/thread_stacks.h"
+#include "record/sampler.h"
+#include "symbol/maps.h"
+#include "table/live_table.h"
+
+#define PAGEMAP_PRESENT ((uint64_t)1 << 63) /* proc(5) */
+#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
+
+enum { PAGEMAP_ENTRIES = 4096, OWN_FIRST = 256 };
+
+struct self {
+    uintptr_t entry;       /* of the calling thread's stack */
+    uint64_t pagemap_from; /* page boundary; what the entries below are of */
+    size_t n_pagemap;
+    uint64_t pagemap[PAGEMAP_ENTRIES];
+};
+
+/* --- mappings -------------------------------------------------------------------------------- */
+
+static bool is_untouchable(const struct prof__map *m)
+{
+    if (strncmp(m->path, "/dev/", 5) == 0)
+        return strncmp(m->path, "/dev/shm/", 9) != 0 && strncmp(m->path, "/dev/zero", 9) != 0;
+    return strncmp(m->path, "[v", 2) == 0 || strncmp(m->path, "anon_inode:", 11) == 0;
+}
+
+static int take_maps(struct prof__image *image)
+{
+    struct prof__map *map;
+    size_t n;
+    int r = prof__maps_read_all(&image->arena, &map, &n);
+
+    if (r < 0)
+        return r == -ENOMEM ? r
+                            : prof_set_last_error(r,
+                                                  "the memory map cannot be read: "
+                                                  "/proc/self/maps: %s",
+                                                  strerror(-r));
+    struct prof__image_map *out = prof__arena_array(&image->arena, n + 1, sizeof(*out));
+    if (!out)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct prof__image_map) {
+            .start = map[i].start,
+            .end = map[i].limit,
+            .offset = map[i].offset,
+            .readable = map[i].readable,
+            .writable = map[i].writable,
+            .executable = map[i].executable,
+            .shared = map[i].shared,
+            .anonymous = map[i].inode == 0 && map[i].path[0] != '/',
+            .untouchable = is_untouchable(&map[i]),
+            .name = map[i].path,
+        };
+    image->map = out;
+    image->n_maps = n;
+    return 0;
+}
+
+/* --- the profiler's own memory --------------------------------------------------------------- */
+
+struct own_list {
+    struct prof__image_span *span;
+    size_t n, room;
+};
+
+static void add_own(uintptr_t start, size_t size, void *arg)
+{
+    struct own_list *l = arg;
+
+    if (l->n < l->room)
+        l->span[l->n++] = (struct prof__image_span) { start, start + size };
+}
+
+static void count_own(uintptr_t start, size_t size, void *arg)
+{
+    (void)start, (void)size;
+    ++*(size_t *)arg;
+}
+
+static void sort_spans(struct prof__image_span *s, size_t n)
+{
+    for (size_t i = 1; i < n; i++) { /* a few dozen, nearly in order */
+        struct prof__image_span one = s[i];
+        size_t k = i;
+
+        for (; k > 0 && s[k - 1].start > one.start; k--)
+            s[k] = s[k - 1];
+        s[k] = one;
+    }
+}
+
+static int take_own_spans(struct prof__image *image)
+{
+    struct own_list list = { 0 };
+
+    prof__pages_each(count_own, &list.room);
+    list.room += list.room / 4 + 32;
+    list.span = prof__arena_array(&image->arena, list.room, sizeof(*list.span));
+    if (!list.span)
+        return -ENOMEM;
+    image->own_unlisted = prof__pages_each(add_own, &list);
+    sort_spans(list.span, list.n);
+    image->own = list.span;
+    image->n_own = list.n;
+    return 0;
+}
+
+/* --- threads --------------------------------------------------------------------------------- */
+
+static int take_threads(struct prof__image *image)
+{
+    struct self *self = image->backend;
+    struct prof__threads_missing missing;
+    struct prof__thread_stack *stack;
+    pid_t here = prof__gettid();
+    size_t n;
+    int r = prof__threads_take_places(&image->arena, &stack, &n);
+
+    if (r < 0)
+        return r;
+    image->thread = prof__arena_array(&image->arena, n + 1, sizeof(*image->thread));
+    if (!image->thread)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++) {
+        struct prof__image_thread *t = &image->thread[i];
+        const struct prof__thread_place *p = stack[i].place;
+        struct prof__task_state state;
+
+        t->tid = stack[i].tid;
+        if (prof__task_state(t->tid, &state) == 0)
+            memcpy(t->name, state.name, sizeof(t->name));
+        t->running = stack[i].asked;
+        t->sp = t->tid == here ? self->entry : p->sp;
+        t->pc = p->pc;
+        t->n_regs = PROF_MIN(p->n_words, (unsigned)PROF__IMAGE_REGISTERS);
+        for (unsigned k = 0; k < t->n_regs; k++)
+            t->reg[k] = p->word[k];
+    }
+    image->n_threads = n;
+    prof__threads_missing(&missing);
+    image->threads_silent = missing.no_answer;
+    image->threads_unreadable = missing.unreadable;
+    return 0;
+}
+
+/* --- operations ------------------------------------------------------------------------------ */
+
+static int refresh(struct prof__image *image)
+{
+    struct self *self = image->backend;
+    struct prof__image_held *held;
+    int r;
+
+    prof__arena_free(&image->arena);
+    image->map = NULL;
+    image->thread = NULL;
+    image->n_maps = image->n_threads = image->n_held = image->n_own = 0;
+    self->n_pagemap = 0;
+    if ((r = prof__held_read(&image->arena, &held, &image->n_held,
+                             &image->descriptors_unreadable)) < 0 ||
+        (r = take_threads(image)) < 0 || (r = take_maps(image)) < 0 ||
+        (r = take_own_spans(image)) < 0)
+        return r;
+    image->held = held;
+    return 0;
+}
+
+static size_t self_read(struct prof__image *image, uint64_t from, void *to, size_t n)
+{
+    ssize_t r = prof__memory_read((uintptr_t)from, to, n);
+
+    (void)image;
+    return r > 0 ? (size_t)r : 0;
+}
+
+static bool fill_pagemap(struct self *self, uint64_t from)
+{
+    int saved = errno;
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
+    ssize_t r = -1;
+
+    self->n_pagemap = 0;
+    if (fd >= 0) {
+        r = syscall(SYS_pread64, fd, self->pagemap, sizeof(self->pagemap),
+                    from / PROF__IMAGE_PAGE * sizeof(uint64_t));
+        syscall(SYS_close, fd);
+    }
+    errno = saved;
+    if (r <= 0)
+        return false;
+    self->pagemap_from = from;
+    self->n_pagemap = (size_t)r / sizeof(uint64_t);
+    return true;
+}
+
+/* Where pagemap may not be read: mincore(2) tells the same of pages that were never swapped. */
+static void guess_presence(uint64_t from, size_t n, uint8_t *ret_state)
+{
+    int saved = errno;
+
+    memset(ret_state, PROF__PAGE_ABSENT, n);
+    if (syscall(SYS_mincore, (uintptr_t)from, n * PROF__IMAGE_PAGE, ret_state) == 0)
+        for (size_t i = 0; i < n; i++)
+            ret_state[i] = ret_state[i] & 1 ? PROF__PAGE_PRESENT : PROF__PAGE_ABSENT;
+    errno = saved;
+}
+
+static void presence(struct prof__image *image, uint64_t from, size_t n, uint8_t *ret_state)
+{
+    struct self *self = image->backend;
+
+    while (n > 0) {
+        uint64_t at = (from - self->pagemap_from) / PROF__IMAGE_PAGE;
+
+        if (from < self->pagemap_from || at >= self->n_pagemap) {
+            if (!fill_pagemap(self, from)) {
+                image->presence_unknown = true;
+                guess_presence(from, n, ret_state);
+                return;
+            }
+            at = 0;
+        }
+        size_t here = PROF_MIN(n, self->n_pagemap - at);
+        for (size_t i = 0; i < here; i++) {
+            uint64_t e = self->pagemap[at + i];
+
+            ret_state[i] = e & PAGEMAP_PRESENT   ? PROF__PAGE_PRESENT
+                           : e & PAGEMAP_SWAPPED ? PROF__PAGE_SWAPPED
+                                                 : PROF__PAGE_ABSENT;
+        }
+        ret_state += here;
+        from += here * PROF__IMAGE_PAGE;
+        n -= here;
+    }
+}
+
+struct each_block {
+    int (*each)(const struct prof__image_block *block, void *arg);
+    void *arg;
+};
+
+/* The size of a block is not kept, but what it was weighed with: exact for most; of a large one
+ * that is not always sampled the upper bound, some hundred bytes too much. */
+static uint64_t size_of(const struct prof__live *live)
+{
+    enum { SHIFT = PROF__OBJECT_SHIFT - PROF__BYTE_SHIFT };
+
+    if (live->objects <= 0 || live->bytes <= 0)
+        return 0;
+    if (live->objects == (int64_t)1 << PROF__OBJECT_SHIFT)
+        return (uint64_t)live->bytes >> PROF__BYTE_SHIFT;
+    double size = (double)live->bytes * (1 << SHIFT) / (double)live->objects;
+    return (uint64_t)(size + size / (double)live->objects + 0.5);
+}
+
+static int give_block(uintptr_t key, const struct prof__live *live, void *arg)
+{
+    const struct each_block *e = arg;
+    struct prof__image_block block = {
+        .address = key & ~PROF__LIVE_FED,
+        .size = size_of(live),
+        .fed = (key & PROF__LIVE_FED) != 0,
+        .row = live->row,
+        .birth_s = live->birth_s,
+        .objects = live->objects,
+        .bytes = live->bytes,
+    };
+
+    return e->each(&block, e->arg);
+}
+
+static int blocks(struct prof__image *image,
+                  int (*each)(const struct prof__image_block *block, void *arg), void *arg)
+{
+    (void)image;
+    return prof__live_each(give_block, &(struct each_block) { each, arg });
+}
+
+static uint32_t now_s(struct prof__image *image)
+{
+    (void)image;
+    return (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000);
+}
+
+static void self_close(struct prof__image *image)
+{
+    prof__pages_unmap(image->backend, sizeof(struct self));
+}
+
+static const struct prof__image_ops ops = {
+    .refresh = refresh,
+    .read = self_read,
+    .presence = presence,
+    .blocks = blocks,
+    .now_s = now_s,
+    .close = self_close,
+};
+
+int prof__image_self(struct prof__image *ret, uintptr_t entry)
+{
+    struct self *self = prof__pages_map(sizeof(*self));
+
+    *ret = (struct prof__image) { 0 };
+    if (!self)
+        return -ENOMEM;
+    self->entry = entry;
+    ret->ops = &ops;
+    ret->backend = self;
+    return 0;
+}
