@@ -178,10 +178,14 @@ struct prof_write_options {
                              told in a comment. 0: no limit */
     const char *folded;   /* not NULL: folded stacks, "main;serve;parse 4096", of the sample type of
                              that name; "" is the one shown first. `debug` then has no meaning */
+    int64_t min_age_s;    /* heap: only blocks in use for so many seconds at least, */
+    int64_t max_age_s;    /* and at most; 0: no limit. Samples then have the label age_seconds, and
+                             their allocated values are those in use */
+    const struct prof_scan_options *scan; /* leaks, holders: how to look; NULL: the defaults */
 };
-#define PROF_WRITE_OPTIONS_INIT                          \
-    {                                                    \
-        sizeof(struct prof_write_options), 0, 0, 0, NULL \
+#define PROF_WRITE_OPTIONS_INIT                                      \
+    {                                                                \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL \
     }
 
 /**
@@ -281,6 +285,81 @@ PROF_API int prof_labels_push(const char *key, const char *value);
 
 /** Back to before the last push. Returns 0, or -EINVAL when there was none in this thread. */
 PROF_API int prof_labels_pop(void);
+
+/* --- leaks and holders: who still points at it ------------------------------------------------ */
+
+/**
+ * How the profiles "leaks" and "holders" look through the memory of the process, given to
+ * prof_profile_write() in prof_write_options.scan. Start from PROF_SCAN_OPTIONS_INIT; zero is the
+ * default everywhere.
+ *
+ * leaks: the sampled blocks in use that nothing points to any more. Writing the profile runs the
+ * detection, as Go's goroutineleak does. Values are inuse_objects and inuse_space, by the samples'
+ * own weights; stacks are those of allocation; the label `kind` is
+ *   unreferenced      no word anywhere points into the block
+ *   only from leaked  what points into it is itself not in use
+ *   possible          something that could not be looked at may point into it
+ * and age_seconds a lower bound of its age. Without leaks the profile is valid and empty. Comments
+ * say what was looked at, and what could not be.
+ *
+ * holders: for the blocks whose site matches `site`, who points at them. A stack reads from the
+ * function that allocated outward: `block 320 B of session_new`, `block 64 B (not sampled)`, and
+ * outermost the root: `global g_server+0x8 (svc)`, `thread worker`, `tls of worker`, `epoll fd 7`,
+ * `mapping memfd:shm`.
+ *
+ * The program goes on meanwhile. Nothing is forked, stopped or traced; threads that wait are not
+ * disturbed; memory is read through the kernel, present pages only. As it moves, several passes
+ * are made and only what all agree on is told.
+ *
+ * Memory:  a sixtieth of the heap with glibc's malloc, 130 bytes for each sampled block, 1 MiB; for
+ *          holders 64 MiB more at most. Given back before prof_profile_write() returns.
+ *          -ENOMEM where that is more than half of what a cgroup leaves the process.
+ * Threads: one scan at a time; a second waits for the first.
+ * Blocks:  a second, and for each GiB of memory half a second of processor time a pass, at half of
+ *          one processor.
+ * Returns: as prof_profile_write(), and -ECANCELED when `cancelled` said so.
+ */
+struct prof_scan_options {
+    size_t size;      /* sizeof(struct prof_scan_options) */
+    int64_t age_s;    /* only blocks that are at least so old. 0: 60, or with exact_s 1; negative:
+                         of any age */
+    int passes;       /* 0: 3 for leaks, 2 for holders */
+    int interval_ms;  /* between them. 0: 300 */
+    int cpu_percent;  /* of one processor, at most. 0: 50 */
+    int swap;         /* not 0: read swapped pages too, which brings them in. Else there are no
+                         verdicts while there are any */
+    int exact_s;      /* first sample every block for so many seconds, and tell of those only */
+    const char *site; /* holders: an extended regular expression that the name of the function that
+                         allocated matches, allocators' own and containers' left aside. NULL: all */
+    int depth;        /* holders: blocks on the way to the root, at most. 0: 16 */
+    int (*cancelled)(void *arg); /* asked every few milliseconds: not 0 ends it. NULL: never */
+    void *cancel_arg;
+};
+#define PROF_SCAN_OPTIONS_INIT                                                  \
+    {                                                                           \
+        sizeof(struct prof_scan_options), 0, 0, 0, 0, 0, 0, NULL, 0, NULL, NULL \
+    }
+
+/**
+ * Memory from `address` on may hold pointers that the scan would not come by, or not understand:
+ * memory of a device that the program maps and writes to, a table that holds pointers in another
+ * form and keeps plain copies here. It is read as a root. The region is named by its address: the
+ * same again replaces its size.
+ *
+ * Returns: 0, -EINVAL for NULL or a size of 0, -ENOSPC above 256 regions.
+ */
+PROF_API int prof_heap_root(const void *address, size_t size);
+
+/** It is no root any more. Returns 0, or -ENOENT. */
+PROF_API int prof_heap_root_remove(const void *address);
+
+/**
+ * The block at `p` is meant to stay although nothing points to it: it is in use, and what it points
+ * to with it. Good for the address, whatever block is there: meant for blocks that are never freed.
+ *
+ * Returns: 0, -EINVAL for NULL, -ENOSPC above 4096 blocks.
+ */
+PROF_API int prof_heap_ignore(const void *p);
 
 /* --- feeding the heap profile from your own allocator ---------------------------------------- */
 

@@ -52,6 +52,9 @@ struct place { /* a distinct address */
 struct key {
     uint32_t labels;
     uint64_t size;
+    const char *kind; /* a constant */
+    bool has_age;
+    int64_t age_s;
 };
 
 struct builder {
@@ -205,7 +208,8 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
             n_other++;
             continue;
         }
-        struct key key = { s->sample[i].labels, s->sample[i].size };
+        const struct prof__sample *from = &s->sample[i];
+        struct key key = { from->labels, from->size, from->kind, from->has_age, from->age_s };
         int r = add_sample(b, prof__stack_table_get(s->sample[i].stack), key, value);
         if (r < 0)
             return r;
@@ -516,7 +520,8 @@ static bool same_sample(const struct builder *b, size_t i, size_t k)
     const struct prof__report_sample *x = &b->sample[i], *y = &b->sample[k];
 
     return b->key[i].labels == b->key[k].labels && b->key[i].size == b->key[k].size &&
-           x->n_locations == y->n_locations &&
+           b->key[i].kind == b->key[k].kind && b->key[i].has_age == b->key[k].has_age &&
+           b->key[i].age_s == b->key[k].age_s && x->n_locations == y->n_locations &&
            memcmp(x->location, y->location, x->n_locations * sizeof(*x->location)) == 0;
 }
 
@@ -571,9 +576,9 @@ static int label_samples(struct builder *b)
         struct prof__report_sample *s = &b->sample[i];
         size_t n = prof__labels_get(b->key[i].labels, pair, ARRAY_LEN(pair));
 
-        if (n + b->profile->has_sizes == 0)
+        if (n + b->profile->has_sizes + (b->key[i].kind != NULL) + b->key[i].has_age == 0)
             continue;
-        struct prof__label *label = prof__arena_array(b->arena, n + 1, sizeof(*label));
+        struct prof__label *label = prof__arena_array(b->arena, n + 3, sizeof(*label));
         if (!label)
             return -ENOMEM;
         s->label = label;
@@ -582,6 +587,12 @@ static int label_samples(struct builder *b)
                                               .value = pair[k].value };
         if (b->profile->has_sizes)
             label[n++] = (struct prof__label) { .key = "bytes", .number = (int64_t)b->key[i].size };
+        if (b->key[i].kind)
+            label[n++] = (struct prof__label) { .key = "kind", .value = b->key[i].kind };
+        if (b->key[i].has_age)
+            label[n++] = (struct prof__label) { .key = "age_seconds",
+                                                .number = b->key[i].age_s,
+                                                .unit = "seconds" };
         s->n_labels = (uint32_t)n;
     }
     return 0;
@@ -589,18 +600,14 @@ static int label_samples(struct builder *b)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-enum { COMMENTS_MAX = 16 };
+enum { COMMENTS_MAX = 24 };
 
-static int make_comments(struct builder *b)
+/* A comment for each sentence. */
+static int add_comments(struct builder *b, const char *sentences)
 {
-    char status[1024];
+    const char *end;
 
-    b->comment = prof__arena_array(b->arena, COMMENTS_MAX, sizeof(*b->comment));
-    if (!b->comment)
-        return -ENOMEM;
-    b->report->comment = b->comment;
-    prof_profile_status(b->profile, status, sizeof(status));
-    for (char *line = status, *end;
+    for (const char *line = sentences;
          *line && b->report->n_comments < COMMENTS_MAX - 2; /* the others are made later */
          line = end + 1) {
         end = strchr(line, '\n');
@@ -612,6 +619,19 @@ static int make_comments(struct builder *b)
         b->comment[b->report->n_comments++] = copy;
     }
     return 0;
+}
+
+static int make_comments(struct builder *b, const struct prof__snapshot *s)
+{
+    char status[1024];
+
+    b->comment = prof__arena_array(b->arena, COMMENTS_MAX, sizeof(*b->comment));
+    if (!b->comment)
+        return -ENOMEM;
+    b->report->comment = b->comment;
+    prof_profile_status(b->profile, status, sizeof(status));
+    int r = add_comments(b, status);
+    return r == 0 && s->notes ? add_comments(b, s->notes) : r;
 }
 
 int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
@@ -632,7 +652,7 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         .time_ns = s->wall_ns,
         .duration_ns = o->duration_ns,
     };
-    if ((r = prof__modules_load(a, &b.modules)) < 0 || (r = make_comments(&b)) < 0 ||
+    if ((r = prof__modules_load(a, &b.modules)) < 0 || (r = make_comments(&b, s)) < 0 ||
         (r = collect_samples(&b, s)) < 0 || (r = make_mappings(&b)) < 0 ||
         (r = make_locations(&b)) < 0)
         return r;

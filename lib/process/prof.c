@@ -29,6 +29,7 @@
 #include "profile/snapshot.h"
 #include "record/collect.h"
 #include "record/sampler.h"
+#include "scan/scan.h"
 #include "symbol/modules.h"
 #include "symbol/symbolize.h"
 #include "table/tables.h"
@@ -50,6 +51,7 @@ __attribute__((constructor(101))) static void start(void)
     prof__stack_init();
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
+    prof__scan_init();
     prof__last_thread_init();
     if (entered)
         prof__leave(&prof__self);
@@ -111,9 +113,10 @@ static int options_read(const struct prof_write_options *from, struct prof_write
     return 0;
 }
 
-static int take_snapshot(const struct prof_profile *p, struct prof__snapshot *ret)
+static int take_snapshot(const struct prof_profile *p, const struct prof_write_options *w,
+                         struct prof__snapshot *ret)
 {
-    int r = p->take ? p->take(ret) : prof__snapshot_take(p->table, ret);
+    int r = p->take ? p->take(w, ret) : prof__snapshot_take(p->table, ret);
 
     return r == -ENOMEM ? prof__error_memory("a snapshot") : r;
 }
@@ -135,11 +138,14 @@ static int sink_unhidden(void *arg, const void *data, size_t size)
     return r;
 }
 
-static int encode(const struct prof__report *report, const struct prof_write_options *o,
-                  struct prof__arena *arena, prof_sink_fn *sink, void *arg)
+static int encode(const struct prof_profile *p, const struct prof__report *report,
+                  const struct prof_write_options *o, struct prof__arena *arena, prof_sink_fn *sink,
+                  void *arg)
 {
     if (o->folded)
         return prof__encode_folded(report, o->folded, arena, sink, arg);
+    if (o->debug > 0 && p->write_text)
+        return p->write_text(report, arena, sink, arg);
     return o->debug > 0 ? prof__encode_text(report, o->debug, arena, sink, arg)
                         : prof__encode_pprof(report, arena, sink, arg);
 }
@@ -159,11 +165,12 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
 
     bool entered = prof__enter(&prof__self); /* not when the thread is hidden anyway */
     struct sink unhidden = { sink, arg, prof__self.busy };
-    int r = prof__report_build(p, s, &options, &arena, &report);
+    int r = p->report ? p->report(p, o, &options, &arena, &report)
+                      : prof__report_build(p, s, &options, &arena, &report);
     if (r == 0 && entered)
-        r = encode(&report, o, &arena, sink_unhidden, &unhidden);
+        r = encode(p, &report, o, &arena, sink_unhidden, &unhidden);
     else if (r == 0)
-        r = encode(&report, o, &arena, sink, arg);
+        r = encode(p, &report, o, &arena, sink, arg);
     if (entered)
         prof__leave(&prof__self);
     if (r == -ENOMEM)
@@ -200,7 +207,8 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
         return r;
     if (o.debug >= 2 && p->write_detail && !o.folded)
         return write_detail(p, &o, sink, arg);
-    r = take_snapshot(p, &s);
+    s = (struct prof__snapshot) { 0 };
+    r = p->report ? 0 : take_snapshot(p, &o, &s);
     if (r == 0)
         r = write_snapshot(p, &s, 0, &o, sink, arg);
     prof__snapshot_free(&s);
@@ -269,7 +277,7 @@ int prof_window_open(const char *name, struct prof_window **ret_window)
     if (r < 0)
         return r;
     struct prof_window *w = NULL;
-    r = take_snapshot(p, &before);
+    r = take_snapshot(p, NULL, &before);
     if (r == 0 && !(w = prof__arena_alloc(&before.arena, sizeof(*w))))
         r = prof__error_memory("a snapshot");
     if (r < 0) {
@@ -297,7 +305,7 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    r = take_snapshot(w->profile, &now);
+    r = take_snapshot(w->profile, NULL, &now);
     if (r == 0) {
         prof__snapshot_subtract(&now, &w->before);
         if (w->profile->time_is_start)

@@ -16,6 +16,9 @@ extern struct prof_profile prof__profile_threadcreate;
 /* Not in the list: prof_lookup() does not find it, as in Go. */
 extern struct prof_profile prof__profile_cpu;
 
+/* What makes the live heap incomplete. Takes the place of `status`. */
+int prof__heap_status(char *buf, size_t size);
+
 /* Ends with NULL. */
 extern struct prof_profile *const prof__builtin[];
 

@@ -21,8 +21,9 @@ static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__
     ret_value[1] = raw[0] * period();
 }
 
-static int take(struct prof__snapshot *ret)
+static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
 {
+    (void)w;
     prof__cpu_settle();
     return prof__snapshot_take(PROF__TABLE_CPU, ret);
 }

@@ -4,6 +4,7 @@
  * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
  */
 #include "profile/builtin.h"
+#include "profile/gather.h"
 #include "record/collect.h"
 #include "record/collect_internal.h"
 #include "record/sampler.h"
@@ -35,7 +36,7 @@ static int64_t heap_period(void)
     return (int64_t)prof__heap_rate();
 }
 
-static int heap_status(char *buf, size_t size)
+int prof__heap_status(char *buf, size_t size)
 {
     enum prof__hooks how = atomic_load_explicit(&hooks, memory_order_relaxed);
     uint64_t rate = prof__heap_rate();
@@ -75,6 +76,36 @@ static int heap_status(char *buf, size_t size)
     return length;
 }
 
+struct aged {
+    struct prof__gather gather;
+    int64_t now_s, min_s, max_s;
+};
+
+static int add_aged(uintptr_t key, const struct prof__live *live, void *arg)
+{
+    struct aged *a = arg;
+    int64_t age = PROF_MAX(a->now_s - (int64_t)live->birth_s, 0);
+
+    (void)key;
+    if (live->row && age >= a->min_s && (a->max_s == 0 || age <= a->max_s))
+        prof__gather_add(&a->gather, live->row, NULL, age, live->objects, live->bytes);
+    return 0;
+}
+
+/* Only blocks of some age, which rows do not know: from the live blocks themselves. */
+static int heap_take(const struct prof_write_options *w, struct prof__snapshot *ret)
+{
+    if (!w || (w->min_age_s <= 0 && w->max_age_s <= 0))
+        return prof__snapshot_take(PROF__TABLE_HEAP, ret);
+    struct aged aged = { .min_s = w->min_age_s, .max_s = PROF_MAX(w->max_age_s, 0) };
+    size_t n = prof__live_count();
+    int r = prof__gather_start(&aged.gather, ret, n + n / 8 + 64);
+    aged.now_s = ret->monotonic_ns / 1000000000;
+    if (r == 0)
+        prof__live_each(add_aged, &aged);
+    return r;
+}
+
 /* clang-format off */
 #define HEAP_TABLE                                                                                 \
     .table = PROF__TABLE_HEAP, .text = PROF__TEXT_HEAP, .n_values = 4,                             \
@@ -83,7 +114,7 @@ static int heap_status(char *buf, size_t size)
         { "inuse_objects", "count" }, { "inuse_space", "bytes" },                                  \
     },                                                                                             \
     .period_type = { "space", "bytes" }, .period = heap_period, .has_sizes = true,                 \
-    .finish = heap_finish, .status = heap_status
+    .finish = heap_finish, .take = heap_take, .status = prof__heap_status
 /* clang-format on */
 
 struct prof_profile prof__profile_heap = {

@@ -33,8 +33,18 @@ struct prof_profile {
     /* Row values, fixed point and all, into what is shown. NULL: as they are. */
     void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
 
-    /* Fill a snapshot; NULL: the rows of `table`. -ENOMEM, or an errno with its sentence set. */
-    int (*take)(struct prof__snapshot *ret);
+    /* Fill a snapshot; NULL: the rows of `table`. `w` is NULL for one end of a window. -ENOMEM, or
+     * an errno with its sentence set. */
+    int (*take)(const struct prof_write_options *w, struct prof__snapshot *ret);
+
+    /* Make the whole report, instead of one from a snapshot. NULL: that. */
+    int (*report)(const struct prof_profile *p, const struct prof_write_options *w,
+                  const struct prof__report_options *o, struct prof__arena *a,
+                  struct prof__report *ret);
+
+    /* What debug=1 writes; NULL: the legacy text of pprof. */
+    int (*write_text)(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
+                      void *arg);
 
     /* Called when a window opens, and when it closes: what is only recorded while somebody looks.
      * `open` may refuse with a negative errno, its sentence set. NULL: nothing to do. */

@@ -71,6 +71,20 @@ void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snap
     now->n = kept;
 }
 
+int64_t prof__age_class(int64_t age_s)
+{
+    static const int64_t bound[] = {
+        0,         1,         2,          5,          10,         30,          60,        2 * 60,
+        5 * 60,    10 * 60,   30 * 60,    3600,       2 * 3600,   6 * 3600,    12 * 3600, 86400,
+        2 * 86400, 7 * 86400, 14 * 86400, 30 * 86400, 90 * 86400, 365 * 86400,
+    };
+    size_t i = ARRAY_LEN(bound) - 1;
+
+    while (i > 0 && bound[i] > age_s)
+        i--;
+    return bound[i];
+}
+
 void prof__snapshot_free(struct prof__snapshot *s)
 {
     struct prof__arena arena = s->arena; /* which may own *s */

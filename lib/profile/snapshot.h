@@ -12,7 +12,10 @@ struct prof__sample {
     uint32_t row; /* rows.h: which one; the same row has the same reference in every snapshot */
     prof__stack_id stack;
     uint32_t labels;
-    uint64_t size;                   /* as in the row */
+    uint64_t size;    /* as in the row */
+    const char *kind; /* the label "kind"; a constant. NULL: none */
+    bool has_age;
+    int64_t age_s;                   /* the label "age_seconds" */
     int64_t value[PROF__ROW_VALUES]; /* as in the row */
 };
 
@@ -22,6 +25,7 @@ struct prof__snapshot {
     size_t n;
     int64_t wall_ns;
     int64_t monotonic_ns;
+    const char *notes; /* newline-ended sentences for the reader; NULL: none */
 };
 
 /* Copy the rows of a table. -ENOMEM. Free it also then. */
@@ -30,6 +34,10 @@ int prof__snapshot_take(unsigned table, struct prof__snapshot *ret);
 /* now -= before, row by row; rows that did not change go. `before` is sorted by row, as
  * prof__snapshot_take() leaves it. */
 void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before);
+
+/* The class of an age, which is its lower bound: 0, 1, 2, 5, 10 and 30 seconds, minutes, 1, 2, 6
+ * and 12 hours, days. Of blocks told one by one each would be a sample of its own. */
+int64_t prof__age_class(int64_t age_s);
 
 void prof__snapshot_free(struct prof__snapshot *s);
 

@@ -365,6 +365,7 @@ KINDS = {
         ("cpu", "nanoseconds"),
         ("", "cpu"),
     ),
+    "leaks": (HEAP_TYPES[2:], ("space", "bytes"), ("", "inuse_space")),
     "mutex": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
     "block": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
 }
@@ -665,7 +666,7 @@ def check_kind(p, problem, name, is_delta):
                 problem("kind-bytes", "sample %d has no size", i)
             if not is_delta and (s.value[2] > s.value[0] or s.value[3] > s.value[1]):
                 problem("kind-values", "sample %d: more in use than allocated: %s", i, s.value)
-    elif p.period != 1:
+    elif name not in ("leaks", "holders") and p.period != 1:
         problem("kind-period", "%d", p.period)
 
 

@@ -1,0 +1,615 @@
+/*
+ * flood.c - marking, without a queue of blocks.
+ *
+ * Reading a chunk by itself costs a microsecond, reading all of the heap in one go a hundredth of
+ * that for each chunk. So the heap is cut into windows of 64 KiB. What is reached is only marked,
+ * in the bits that heap.h describes, and its window is put in line, once. When a window's turn
+ * comes all that is marked in it is read: together with the window if there is much of it, else
+ * each by itself. By then others have marked more in it. So the memory needed does not depend on
+ * how the heap is knotted, and a list that leads all over it costs one reading a node at worst.
+ *
+ * With paths, a marked chunk has an entry that says how it was reached, until it is read; from a
+ * pool of fixed size, and without one its path is lost and nothing else.
+ *
+ * What glibc itself remembers is no use of a block: its bins point to headers of chunks, not to
+ * what is behind them, and a thread's cache of free blocks is told by its shape.
+ */
+#include "scan/flood.h"
+
+#include <errno.h>
+#include <string.h>
+
+#include "scan/words.h"
+
+enum {
+    DENSE = 16, /* chunks of a window from which on it is read as a whole */
+    PAGE = PROF__IMAGE_PAGE,
+    SMALL = 8192,
+    ENTRIES = 1 << 20,   /* of chunks that are marked and not read, with their paths */
+    CACHE_CHUNK = 0x290, /* of tcache_perthread_struct, glibc 2.30 and later */
+    CACHE_BINS = 64,
+};
+
+struct entry {
+    uint64_t unit;
+    uint32_t path, next;
+};
+
+struct flood {
+    struct prof__heap *h;
+    struct prof__targets *t;
+    struct prof__sweep *s;
+    struct prof__pass_count *count;
+    const struct prof__flood_options *o;
+
+    uint32_t *pending; /* of each window: chunks marked and not read */
+    uint32_t *line;    /* windows, a ring: each is in it once at most */
+    uint32_t first, n_line;
+    uint8_t *in_line;
+    uint64_t *window; /* PROF__WINDOW bytes */
+
+    uint32_t path;                 /* of what is being read now */
+    bool from_libc;                /* and it is libc's own data */
+    const struct prof__area *area; /* or a root */
+    uint64_t address;              /* of the word that is being looked at */
+    struct entry *entry;
+    uint32_t *entries; /* of each window: the first of a list; index + 1 */
+    uint32_t free_entry, n_entries;
+    int error;
+};
+
+/* --- marking --------------------------------------------------------------------------------- */
+
+static uint32_t window_of(const struct prof__heap_region *g, uint64_t unit)
+{
+    return g->first_window + (g->big ? 0 : (uint32_t)(unit * PROF__UNIT / PROF__WINDOW));
+}
+
+/* How this chunk is reached: from the block that is read, or from a root, which gets its name only
+ * now that it leads somewhere. */
+static uint32_t path_here(struct flood *f)
+{
+    struct prof__kind kind = { .of = PROF__KIND_ROOT };
+
+    if (!f->area)
+        return f->path;
+    kind.extra = (uint8_t)f->area->root;
+    kind.who = f->area->who;
+    if (f->o->name_root)
+        f->o->name_root(f->o->name_arg, f->area, f->address, &kind);
+    return prof__paths_add(f->o->paths, 0, &kind);
+}
+
+static void note_path(struct flood *f, uint32_t window, uint64_t unit)
+{
+    uint32_t i = f->free_entry;
+
+    if (i)
+        f->free_entry = f->entry[i - 1].next;
+    else if (f->n_entries < ENTRIES)
+        i = ++f->n_entries;
+    if (!i)
+        return;
+    f->entry[i - 1] = (struct entry) { unit, path_here(f), f->entries[window] };
+    f->entries[window] = i;
+}
+
+static void put_in_line(struct flood *f, struct prof__heap_region *g, uint64_t unit)
+{
+    uint32_t w = window_of(g, unit);
+
+    f->pending[w]++;
+    if (f->o->paths)
+        note_path(f, w, unit);
+    if (!f->in_line[w]) {
+        f->in_line[w] = 1;
+        f->line[(f->first + f->n_line++) % f->h->n_windows] = w;
+    }
+}
+
+static void mark_unit(struct flood *f, struct prof__heap_region *g, uint64_t unit)
+{
+    if (prof__bit(g->marks, unit) || prof__bit(g->marks, unit + 1)) /* reached, or free */
+        return;
+    prof__bit_set(g->marks, unit);
+    put_in_line(f, g, unit);
+}
+
+/* A word leads to `address`. */
+static void mark(struct flood *f, uint64_t word)
+{
+    uint64_t address = word & PROF__ADDRESS_MASK;
+    uint32_t i = prof__ranges_find(&f->h->ranges, address);
+
+    if (i == PROF__NO_RANGE)
+        return;
+    struct prof__heap_region *g = &f->h->region[i];
+    f->count->words_tagged += address != word;
+    if (g->big) {
+        if (!g->marked && address >= g->start + PROF__CHUNK_HEADER) {
+            g->marked = true;
+            put_in_line(f, g, 0);
+        }
+        return;
+    }
+    uint64_t unit = (address - g->start) / PROF__UNIT;
+    uint64_t chunk = prof__chunk_of(g, unit);
+    if (chunk == UINT64_MAX)
+        return;
+    if (chunk == unit) {
+        /* Into a header: its first word is the last of the block before. libc's bins lead here. */
+        if (address % PROF__UNIT >= 8 || f->from_libc || unit == 0)
+            return;
+        chunk = prof__chunk_of(g, unit - 1);
+        if (chunk == UINT64_MAX)
+            return;
+    }
+    mark_unit(f, g, chunk);
+}
+
+static void look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
+{
+    const struct prof__ranges *ranges = &f->h->ranges;
+
+    PROF__EACH_POINTER(ranges, word, n, {
+        f->address = address + at * 8;
+        mark(f, word[at]);
+    });
+}
+
+static void look_at_root(void *arg, uint64_t address, const uint64_t *word, size_t n)
+{
+    look(arg, address, word, n);
+}
+
+/* --- reading chunks -------------------------------------------------------------------------- */
+
+/* Is it the cache of free blocks that each thread has? A count for each size, and a list that is
+ * empty where the count is 0. */
+static bool is_cache(const uint64_t *word, size_t n)
+{
+    const uint16_t *count = (const uint16_t *)word;
+    const uint64_t *first = word + CACHE_BINS * sizeof(*count) / 8;
+
+    if (n < CACHE_BINS * sizeof(*count) / 8 + CACHE_BINS)
+        return false;
+    for (int i = 0; i < CACHE_BINS; i++)
+        if ((count[i] == 0) != (first[i] == 0))
+            return false;
+    return true;
+}
+
+static void look_in_block(struct flood *f, uint64_t address, const uint64_t *word, size_t n,
+                          uint64_t size)
+{
+    if (size != CACHE_CHUNK || !is_cache(word, n))
+        look(f, address, word, n);
+}
+
+static void look_in_piece(void *arg, uint64_t address, const uint64_t *word, size_t n)
+{
+    look(arg, address, word, n);
+}
+
+/* The block of a chunk [start, end): to the first word of the next header. */
+static void read_block(struct flood *f, uint64_t start, uint64_t end)
+{
+    uint64_t small[SMALL / 8];
+    uint64_t from = start + PROF__CHUNK_HEADER, to = end + 8;
+
+    if (end - start > SMALL - 64) {
+        int e = prof__sweep(f->s, from, to, look_in_piece, f);
+
+        if (f->error == 0)
+            f->error = e;
+        return;
+    }
+    size_t n = prof__image_read(f->s->image, from, small, to - from) / 8;
+    f->s->read_bytes += n * 8;
+    look_in_block(f, from, small, n, end - start);
+    int e = prof__pace_step(f->s->pace, n * 8 + 4096);
+    if (f->error == 0)
+        f->error = e;
+}
+
+/* The target that a chunk is the block of, or PROF__NO_RANGE. */
+static uint32_t target_of(const struct flood *f, uint64_t chunk)
+{
+    uint64_t block = chunk + PROF__CHUNK_HEADER;
+    uint32_t i = prof__ranges_find(&f->t->ranges, block);
+
+    return i != PROF__NO_RANGE && f->t->start[i] == block ? i : PROF__NO_RANGE;
+}
+
+/* What is in the chunk is held by it, and it by `path`. */
+static void step_into(struct flood *f, uint64_t start, uint64_t end, uint32_t path)
+{
+    struct prof__kind kind = { .of = PROF__KIND_UNSAMPLED, .detail = end - start - 8 };
+    uint32_t i = target_of(f, start);
+
+    f->area = NULL;
+    if (i != PROF__NO_RANGE) {
+        const struct prof__image_block *b = &f->t->target[i].block;
+
+        kind = (struct prof__kind) { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
+        if (f->o->path_of)
+            f->o->path_of[i] = path;
+    }
+    f->path = path ? prof__paths_add(f->o->paths, path, &kind) : 0;
+}
+
+/* --- windows --------------------------------------------------------------------------------- */
+
+/* The part of the window that is there, [from, to). */
+struct loaded {
+    uint64_t from, to;
+};
+
+static struct loaded load_window(struct flood *f, uint64_t from, uint64_t to)
+{
+    enum { PAGES = PROF__WINDOW / PAGE + 1 };
+    uint8_t state[PAGES];
+    uint64_t page = from & ~(uint64_t)(PAGE - 1);
+    size_t n = (size_t)((to - page + PAGE - 1) / PAGE), k = 0;
+    struct loaded none = { from, from };
+
+    f->s->image->ops->presence(f->s->image, page, n, state);
+    while (k < n &&
+           (state[k] == PROF__PAGE_PRESENT || (state[k] == PROF__PAGE_SWAPPED && f->s->swap)))
+        k++;
+    if (k == 0)
+        return none;
+    uint64_t end = PROF_MIN(to, page + k * PAGE);
+    size_t got = prof__image_read(f->s->image, from, f->window, end - from) & ~(size_t)7;
+    f->s->read_bytes += got;
+    int e = prof__pace_step(f->s->pace, got);
+    if (f->error == 0)
+        f->error = e;
+    return (struct loaded) { from, from + got };
+}
+
+static void read_chunk(struct flood *f, struct prof__heap_region *g, uint64_t unit,
+                       const struct loaded *l, uint32_t path)
+{
+    uint64_t start = g->start + unit * PROF__UNIT;
+    uint64_t end = g->start + prof__chunk_after(g, unit) * PROF__UNIT;
+
+    prof__bit_set(g->marks, unit + 1);
+    if (f->o->paths)
+        step_into(f, start, end, path);
+    if (start + PROF__CHUNK_HEADER >= l->from && end + 8 <= l->to)
+        look_in_block(f, start + PROF__CHUNK_HEADER,
+                      f->window + (start + PROF__CHUNK_HEADER - l->from) / 8, (end - start - 8) / 8,
+                      end - start);
+    else
+        read_block(f, start, PROF_MIN(end, g->end - 8));
+}
+
+/* Those with a path first. */
+static void read_entries(struct flood *f, struct prof__heap_region *g, uint32_t w,
+                         const struct loaded *l)
+{
+    while (f->entries[w] && f->error == 0) {
+        uint32_t i = f->entries[w];
+        struct entry e = f->entry[i - 1];
+
+        f->entries[w] = e.next;
+        f->entry[i - 1].next = f->free_entry;
+        f->free_entry = i;
+        f->pending[w]--;
+        read_chunk(f, g, e.unit, l, e.path);
+    }
+}
+
+static void read_marked(struct flood *f, struct prof__heap_region *g, uint32_t w, uint64_t first,
+                        uint64_t last, const struct loaded *l)
+{
+    for (uint64_t i = first / 64; i <= last / 64 && f->error == 0; i++) {
+        uint64_t word = g->marks[i] & g->starts[i];
+
+        for (; word && f->pending[w] > 0; word &= word - 1) {
+            uint64_t unit = i * 64 + (uint64_t)__builtin_ctzll(word);
+
+            if (unit < first || unit > last || prof__bit(g->marks, unit + 1))
+                continue;
+            f->pending[w]--;
+            read_chunk(f, g, unit, l, 0);
+        }
+    }
+}
+
+static void read_window(struct flood *f, struct prof__heap_region *g, uint32_t w)
+{
+    uint64_t from = g->start + (uint64_t)(w - g->first_window) * PROF__WINDOW;
+    uint64_t to = PROF_MIN(from + PROF__WINDOW, g->end);
+    uint64_t first = (from - g->start) / PROF__UNIT, last = (to - g->start) / PROF__UNIT - 1;
+    struct loaded l = { from, from };
+
+    if (f->pending[w] >= DENSE)
+        l = load_window(f, from, to);
+    /* What it leads to in this window is read on the same visit. */
+    while (f->pending[w] > 0 && f->error == 0) {
+        if (f->o->paths)
+            read_entries(f, g, w, &l);
+        read_marked(f, g, w, first, last, &l);
+    }
+}
+
+static void read_big(struct flood *f, struct prof__heap_region *g, uint32_t w)
+{
+    uint32_t path = 0;
+
+    f->pending[w] = 0;
+    g->read = true;
+    if (f->o->paths) {
+        if (f->entries[w])
+            path = f->entry[f->entries[w] - 1].path;
+        f->entries[w] = 0;
+        step_into(f, g->start, g->end, path);
+    }
+    int e =
+        prof__sweep(f->s, g->start + PROF__CHUNK_HEADER, g->end & ~(uint64_t)7, look_in_piece, f);
+    if (f->error == 0)
+        f->error = e;
+}
+
+static struct prof__heap_region *region_of_window(struct prof__heap *h, uint32_t w)
+{
+    size_t low = 0, high = h->n;
+
+    while (high - low > 1) {
+        size_t middle = (low + high) / 2;
+
+        if (h->region[middle].first_window <= w)
+            low = middle;
+        else
+            high = middle;
+    }
+    return &h->region[low];
+}
+
+static void run(struct flood *f)
+{
+    f->area = NULL;
+    f->from_libc = false;
+    f->path = 0;
+    while (f->n_line > 0 && f->error == 0) {
+        uint32_t w = f->line[f->first];
+        struct prof__heap_region *g = region_of_window(f->h, w);
+
+        f->first = (f->first + 1) % f->h->n_windows;
+        f->n_line--;
+        f->in_line[w] = 0;
+        if (g->big)
+            read_big(f, g, w);
+        else
+            read_window(f, g, w);
+    }
+}
+
+/* --- roots ----------------------------------------------------------------------------------- */
+
+static bool is_libc(const char *path)
+{
+    const char *slash = strrchr(path, '/');
+    const char *name = slash ? slash + 1 : path;
+
+    return strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-", 5) == 0;
+}
+
+/* Where libc's own data is: in a static program among that of the program. */
+static bool has_libc(const struct prof__plan *plan, uint32_t module)
+{
+    for (size_t i = 0; i < plan->n_modules; i++)
+        if (is_libc(plan->module[i].path))
+            return is_libc(plan->module[module].path);
+    return true;
+}
+
+static void look_at_words(struct flood *f, enum prof__root root, uint32_t who, const uint64_t *word,
+                          size_t n)
+{
+    struct prof__area area = { .root = root, .who = who };
+
+    f->area = &area;
+    for (size_t i = 0; i < n; i++)
+        look(f, i, &word[i], 1);
+    f->area = NULL;
+}
+
+static void look_at_class(struct flood *f, const struct prof__plan *plan, enum prof__root root)
+{
+    const struct prof__image *image = plan->image;
+
+    if (root == PROF__ROOT_KERNEL)
+        for (size_t i = 0; i < image->n_held; i++)
+            look_at_words(f, root, (uint32_t)i, &image->held[i].value, 1);
+    if (root == PROF__ROOT_NAMED)
+        look_at_words(f, root, UINT32_MAX, plan->ignored, plan->n_ignored);
+    if (root == PROF__ROOT_REGISTER)
+        for (size_t i = 0; i < image->n_threads; i++)
+            look_at_words(f, root, (uint32_t)i, image->thread[i].reg, image->thread[i].n_regs);
+    for (size_t i = 0; i < plan->n_areas && f->error == 0; i++) {
+        const struct prof__area *area = &plan->area[i];
+
+        if (area->root != root)
+            continue;
+        f->area = area;
+        f->from_libc = root == PROF__ROOT_GLOBAL && has_libc(plan, area->who);
+        int e = prof__sweep(f->s, area->start, area->end, look_at_root, f);
+        if (f->error == 0)
+            f->error = e;
+    }
+    f->from_libc = false;
+    f->area = NULL;
+}
+
+/* What could not be walked is taken to be in use. */
+static void mark_garbled(struct flood *f)
+{
+    struct prof__area area = { .root = PROF__ROOT_MAPPED, .who = UINT32_MAX };
+
+    f->area = &area;
+    for (size_t i = 0; i < f->h->n_garbled; i++) {
+        f->address = f->h->garbled[i].start;
+        mark(f, f->h->garbled[i].start + PROF__CHUNK_HEADER);
+    }
+    f->area = NULL;
+}
+
+/* --- targets --------------------------------------------------------------------------------- */
+
+static bool is_reached(const struct prof__heap *h, const struct prof__image_block *b)
+{
+    uint64_t chunk = b->address - PROF__CHUNK_HEADER;
+    uint32_t i = prof__ranges_find(&h->ranges, chunk);
+
+    if (i == PROF__NO_RANGE)
+        return true;
+    const struct prof__heap_region *g = &h->region[i];
+    return g->big ? g->marked : prof__bit(g->marks, (chunk - g->start) / PROF__UNIT);
+}
+
+static size_t judge(struct flood *f, uint8_t with)
+{
+    size_t left = 0;
+
+    for (size_t i = 0; i < f->t->n; i++) {
+        struct prof__target *t = &f->t->target[i];
+
+        if (!(t->state & PROF__TARGET_WALKED) || t->state & PROF__TARGET_REACHED)
+            continue;
+        if (is_reached(f->h, &t->block))
+            t->state |= with;
+        else
+            left++;
+    }
+    return left;
+}
+
+/* Memory that may be no chunk at all: what only that leads to is in doubt. */
+static void flood_from_uncertain(struct flood *f)
+{
+    struct prof__area area = { .root = PROF__ROOT_MAPPED, .who = UINT32_MAX };
+
+    f->area = &area;
+    for (size_t i = 0; i < f->h->n; i++) {
+        struct prof__heap_region *g = &f->h->region[i];
+
+        if (g->big && !g->certain && !g->marked)
+            mark(f, g->start + PROF__CHUNK_HEADER);
+    }
+    run(f);
+}
+
+struct leftover {
+    struct flood *f;
+    struct prof__heap_region *g;
+    uint64_t chunk; /* address of the one whose words are looked at */
+};
+
+static void hold(struct leftover *l, uint64_t word)
+{
+    uint32_t i = prof__ranges_find(&l->f->t->ranges, word & PROF__ADDRESS_MASK);
+
+    if (i == PROF__NO_RANGE || l->f->t->start[i] == l->chunk + PROF__CHUNK_HEADER)
+        return;
+    struct prof__target *t = &l->f->t->target[i];
+    if (t->state & PROF__TARGET_WALKED && !(t->state & PROF__TARGET_REACHED))
+        t->state |= PROF__TARGET_HELD;
+}
+
+static void look_for_held(struct leftover *l, const uint64_t *word, size_t n)
+{
+    const struct prof__ranges *ranges = &l->f->t->ranges;
+
+    PROF__EACH_POINTER(ranges, word, n, hold(l, word[at]));
+}
+
+/* Of the words of a region, those in chunks that are in use by their headers and by nobody else. */
+static void look_at_leftover(void *arg, uint64_t address, const uint64_t *word, size_t n)
+{
+    struct leftover *l = arg;
+    struct prof__heap_region *g = l->g;
+    uint64_t end = address + n * 8, at = address;
+
+    if (g->big) {
+        l->chunk = g->start;
+        look_for_held(l, word, n);
+        return;
+    }
+    while (at < end) {
+        uint64_t unit = (at - g->start) / PROF__UNIT, chunk = prof__chunk_of(g, unit);
+        uint64_t next = g->start + prof__chunk_after(g, unit) * PROF__UNIT;
+        uint64_t stop = PROF_MIN(end, next);
+
+        if (chunk != UINT64_MAX && !prof__bit(g->marks, chunk) && !prof__bit(g->marks, chunk + 1)) {
+            l->chunk = g->start + chunk * PROF__UNIT;
+            uint64_t from = PROF_MAX(at, l->chunk + PROF__CHUNK_HEADER);
+
+            stop = PROF_MIN(end, next + 8); /* the first word of the next header is this block's */
+            if (from < stop)
+                look_for_held(l, word + (from - address) / 8, (stop - from) / 8);
+        }
+        at = PROF_MIN(end, next);
+    }
+}
+
+static void find_held(struct flood *f)
+{
+    for (size_t i = 0; i < f->h->n && f->error == 0; i++) {
+        struct leftover l = { f, &f->h->region[i], 0 };
+
+        if (l.g->big && l.g->marked)
+            continue;
+        f->error = prof__sweep(f->s, l.g->start, l.g->end & ~(uint64_t)7, look_at_leftover, &l);
+    }
+}
+
+/* --- all ------------------------------------------------------------------------------------- */
+
+static int allocate(struct flood *f, struct prof__arena *a)
+{
+    uint32_t n = PROF_MAX(f->h->n_windows, 1u);
+
+    f->pending = prof__arena_array(a, n, sizeof(*f->pending));
+    f->line = prof__arena_array(a, n, sizeof(*f->line));
+    f->in_line = prof__arena_array(a, n, sizeof(*f->in_line));
+    f->window = prof__arena_alloc(a, PROF__WINDOW + PAGE);
+    if (!f->pending || !f->line || !f->in_line || !f->window)
+        return -ENOMEM;
+    if (!f->o->paths)
+        return 0;
+    f->entries = prof__arena_array(a, n, sizeof(*f->entries));
+    f->entry = prof__arena_array(a, ENTRIES, sizeof(*f->entry));
+    return f->entries && f->entry ? 0 : -ENOMEM;
+}
+
+int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof__plan *plan,
+                struct prof__sweep *s, struct prof__arena *a, struct prof__pass_count *count,
+                const struct prof__flood_options *o)
+{
+    static const struct prof__flood_options none;
+    struct flood f = { .h = h, .t = t, .s = s, .count = count, .o = o ? o : &none };
+    int e = allocate(&f, a);
+
+    if (e < 0)
+        return e;
+    for (size_t i = 0; i < t->n; i++)
+        if (t->target[i].state & PROF__TARGET_WALKED)
+            t->target[i].state = PROF__TARGET_WALKED;
+    for (enum prof__root root = 0; root < PROF__ROOTS && f.error == 0; root++) {
+        look_at_class(&f, plan, root);
+        if (f.o->paths)
+            run(&f);
+    }
+    mark_garbled(&f);
+    if (f.error == 0)
+        run(&f);
+    if (f.error == 0 && judge(&f, PROF__TARGET_REACHED) > 0) {
+        flood_from_uncertain(&f);
+        if (f.error == 0 && judge(&f, PROF__TARGET_DOUBTFUL) > 0)
+            find_held(&f);
+    }
+    return f.error;
+}

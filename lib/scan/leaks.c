@@ -1,0 +1,258 @@
+/*
+ * leaks.c - the profile `leaks`: writing it runs the detection.
+ *
+ * A block is told as leaked if every pass has missed it and it is still there at the end.
+ *
+ * Registers. A thread that waits in a system call has some in the kernel, where nobody but a
+ * debugger sees them, and one may be all that holds a block: in a loop that waits and then works on
+ * it. Each can hide one block, so as many blocks of one allocation stack as there are such
+ * registers may be in use, with all that they lead to: these are told as possible, and more than
+ * that are not.
+ */
+#include <errno.h>
+#include <prof/prof.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/error.h"
+#include "encode/encode.h"
+#include "profile/builtin.h"
+#include "profile/gather.h"
+#include "profile/registry.h"
+#include "record/collect_internal.h"
+#include "record/sampler.h"
+#include "scan/leaks_text.h"
+#include "scan/scan.h"
+
+static const char unreferenced[] = "unreferenced";
+static const char only_from_leaked[] = "only from leaked";
+static const char possible[] = "possible";
+
+static _Atomic int64_t last_count; /* stacks in the last report */
+
+/* --- verdicts -------------------------------------------------------------------------------- */
+
+static void count_pass(struct prof__targets *t, size_t *left, int pass)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        struct prof__target *k = &t->target[i];
+
+        if (k->state & PROF__TARGET_REACHED || k->missed < pass)
+            continue;
+        k->missed++;
+        k->held += (k->state & PROF__TARGET_HELD) != 0;
+        k->doubtful += (k->state & PROF__TARGET_DOUBTFUL) != 0;
+        ++*left;
+    }
+}
+
+static int run_passes(struct prof__scan *s)
+{
+    size_t left = 1;
+    int r = 0;
+
+    /* Once nothing is left, more passes find nothing either. */
+    for (int pass = 0; pass < s->setup->o.passes && left > 0 && r == 0; pass++) {
+        if (pass > 0 && (r = prof__scan_rest(s)) < 0)
+            break;
+        if ((r = prof__scan_pass(s, NULL)) < 0)
+            break;
+        left = 0;
+        count_pass(&s->blocks, &left, pass);
+        count_pass(&s->fed, &left, pass);
+        if (s->report.swapped_pages)
+            break;
+    }
+    prof__targets_look_again(&s->blocks, &s->image);
+    prof__targets_look_again(&s->fed, &s->image);
+    return r;
+}
+
+static bool is_leaked(const struct prof__scan *s, const struct prof__target *t)
+{
+    return t->live && t->missed == s->report.passes && !s->report.swapped_pages;
+}
+
+/* How many blocks that nothing points to there are of each row. Rows are numbers without order, so
+ * a small table by hash. */
+struct heads {
+    uint32_t *row, *count;
+    size_t n_slots;
+};
+
+static uint32_t *heads_of(struct heads *h, uint32_t row)
+{
+    size_t at = (row * 0x9e3779b1u) & (h->n_slots - 1);
+
+    while (h->row[at] && h->row[at] != row)
+        at = (at + 1) & (h->n_slots - 1);
+    h->row[at] = row;
+    return &h->count[at];
+}
+
+static void count_heads(const struct prof__scan *s, const struct prof__targets *t, struct heads *h)
+{
+    for (size_t i = 0; i < t->n; i++)
+        if (is_leaked(s, &t->target[i]) && t->target[i].held < t->target[i].missed)
+            ++*heads_of(h, t->target[i].block.row);
+}
+
+static int make_heads(struct prof__scan *s, struct heads *h)
+{
+    size_t n = s->blocks.n + s->fed.n;
+
+    h->n_slots = 64;
+    while (h->n_slots < n * 2)
+        h->n_slots *= 2;
+    h->row = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->row));
+    h->count = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->count));
+    if (!h->row || !h->count)
+        return -ENOMEM;
+    count_heads(s, &s->blocks, h);
+    count_heads(s, &s->fed, h);
+    return 0;
+}
+
+static const char *kind_of(const struct prof__scan *s, const struct prof__target *t,
+                           struct heads *h)
+{
+    if (t->doubtful)
+        return possible;
+    if (t->held == t->missed)
+        return only_from_leaked;
+    return *heads_of(h, t->block.row) <= s->report.hidden_regs ? possible : unreferenced;
+}
+
+static void gather(struct prof__scan *s, const struct prof__targets *t, struct heads *h,
+                   struct prof__gather *g, uint32_t now_s)
+{
+    for (size_t i = 0; i < t->n; i++) {
+        const struct prof__target *k = &t->target[i];
+
+        if (is_leaked(s, k))
+            prof__gather_add(g, k->block.row, kind_of(s, k, h), (int64_t)(now_s - k->block.birth_s),
+                             k->block.objects, k->block.bytes);
+    }
+}
+
+static size_t count_leaked(const struct prof__scan *s, const struct prof__targets *t)
+{
+    size_t n = 0;
+
+    for (size_t i = 0; i < t->n; i++)
+        n += is_leaked(s, &t->target[i]);
+    return n;
+}
+
+/* --- exact ----------------------------------------------------------------------------------- */
+
+/* Every block for so many seconds; then the rate is as it was, unless somebody else set it. */
+static int sample_all(struct prof__scan_setup *setup)
+{
+    struct prof__pace pace = { .cancelled = setup->o.cancelled, .arg = setup->o.cancel_arg };
+    uint64_t before = prof__heap_rate_set(1);
+
+    setup->since_s = (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000) + 1;
+    int r = prof__pace_sleep(&pace, (int64_t)setup->o.exact_s * 1000000000);
+    if (prof__heap_rate() == 1)
+        prof__heap_rate_set(before);
+    return r < 0 ? prof_set_last_error(r, "the scan was cancelled") : 0;
+}
+
+/* --- the profile ----------------------------------------------------------------------------- */
+
+static int snapshot_of(struct prof__scan *s, struct prof__snapshot *ret)
+{
+    struct prof__gather g;
+    struct heads h;
+    int r = make_heads(s, &h);
+
+    if (r == 0)
+        r = prof__gather_start(&g, ret, count_leaked(s, &s->blocks) + count_leaked(s, &s->fed));
+    if (r < 0)
+        return r;
+    uint32_t now_s = s->image.ops->now_s(&s->image);
+    gather(s, &s->blocks, &h, &g, now_s);
+    gather(s, &s->fed, &h, &g, now_s);
+    ret->notes = prof__scan_notes(s, &ret->arena);
+    return ret->notes ? 0 : -ENOMEM;
+}
+
+__attribute__((noinline)) static int take_from(const struct prof__scan_setup *setup,
+                                               uintptr_t entry, struct prof__snapshot *ret)
+{
+    struct prof__scan s;
+    int r = prof__scan_begin(&s, setup, entry);
+
+    if (r == 0)
+        r = run_passes(&s);
+    if (r == 0)
+        r = snapshot_of(&s, ret);
+    if (r == 0)
+        atomic_store_explicit(&last_count, (int64_t)ret->n, memory_order_relaxed);
+    prof__scan_end(&s);
+    return r;
+}
+
+__attribute__((noinline)) static int below_entry(const struct prof__scan_setup *setup,
+                                                 struct prof__snapshot *ret)
+{
+    return take_from(setup, (uintptr_t)__builtin_frame_address(0), ret);
+}
+
+static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
+{
+    struct prof__scan_setup setup;
+    int r = prof__scan_setup(w ? w->scan : NULL, 3, &setup);
+
+    *ret = (struct prof__snapshot) { 0 };
+    if (r == 0 && setup.o.exact_s)
+        r = sample_all(&setup);
+    if (r < 0)
+        return r;
+    /* What the caller keeps in registers goes to this frame, which is above the next and so is part
+     * of what is looked at. */
+    __builtin_unwind_init();
+    return below_entry(&setup, ret);
+}
+
+static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+{
+    ret_value[0] = (raw[0] + (1 << (PROF__OBJECT_SHIFT - 1))) >> PROF__OBJECT_SHIFT;
+    ret_value[1] = (raw[1] + (1 << (PROF__BYTE_SHIFT - 1))) >> PROF__BYTE_SHIFT;
+}
+
+static int64_t period(void)
+{
+    return (int64_t)prof__heap_rate();
+}
+
+/* Writing it is what takes time: here is what the last time has found. */
+static int64_t count(const struct prof_profile *p)
+{
+    (void)p;
+    return atomic_load_explicit(&last_count, memory_order_relaxed);
+}
+
+static struct prof_profile leaks = {
+    .name = "leaks",
+    .description = "Memory in use that nothing points to any more. Reading it looks for it.",
+    .table = PROF__TABLE_HEAP,
+    .text = PROF__TEXT_HEAP,
+    .n_values = 2,
+    .value_type = { { "inuse_objects", "count" }, { "inuse_space", "bytes" } },
+    .period_type = { "space", "bytes" },
+    .period = period,
+    .has_sizes = true,
+    .no_window = true,
+    .count = count,
+    .finish = finish,
+    .take = take,
+    .write_text = prof__leaks_write_text,
+    .status = prof__heap_status,
+};
+
+void prof__scan_init(void)
+{
+    prof__registry_add(&leaks);
+}

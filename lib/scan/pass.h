@@ -1,0 +1,31 @@
+/*
+ * pass.h - one look at a whole image, by one engine or the other.
+ *
+ * Both engines answer the same: which targets are reached from what is in use, and which of the
+ * others are pointed to by one that is not.
+ *
+ *   references (refs.c)   on any allocator. What is no sampled block is in use, the unsampled part
+ *                         of the heap with it: so a block that only an unsampled leak points to
+ *                         counts as reached
+ *   walk (flood.c)        on glibc's heap, whose every block is known by its header: in use is what
+ *                         the roots lead to
+ */
+#ifndef PROF_SCAN_PASS_H
+#define PROF_SCAN_PASS_H
+
+#include "scan/plan.h"
+#include "scan/sweep.h"
+#include "scan/targets.h"
+
+struct prof__flood_options;
+
+struct prof__pass_count {
+    uint64_t words_tagged; /* pointers found under a mask of 48 bits */
+};
+
+/* Set the state of each target, but of those that have PROF__TARGET_WALKED. `plan` is finished, and
+ * leaves no heap out. 0, -ECANCELED or -ENOMEM. */
+int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, struct prof__sweep *s,
+                    struct prof__arena *a, struct prof__pass_count *count);
+
+#endif

@@ -1,0 +1,132 @@
+#!/usr/bin/env python3
+"""leaks.py - what the leaks profile says of every way to hold a block, and to lose one.
+
+    leaks.py SHAPES PLUGIN HOOKS [ALLOCATOR]
+
+SHAPES is leak_shapes.cc, whose functions are named for what must be said of their blocks. With
+glibc the heap is walked and all that is lost must be found; with another ALLOCATOR (the name of its
+library) only what is lost directly can be. What is held must never be told as leaked, at any rate,
+with and without threads that move blocks around meanwhile.
+"""
+import collections
+import os
+import re
+import subprocess
+import sys
+import tempfile
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import pprof
+from checks import check, report
+
+SHAPE = re.compile(r"^(\w+)_(lost|held|unknown)$")
+LONG = os.environ.get("PROF_TEST_LONG") == "1"
+
+# Rate in bytes, blocks of each shape, bytes of each, churn. All are big enough to be sampled: of a
+# shape with n blocks of s bytes at rate r, none is with a chance of exp(-n s / r), here below e^-60.
+CONFIGS = [
+    (1, 40, 100, False),
+    (1, 200, 300, True),
+    (65536, 100, 60000, False),
+    (524288, 8, 4000000, False),
+]
+if LONG:
+    CONFIGS += [
+        (1, 3000, 24 + 8, True),
+        (65536, 3000, 3000, True),
+        (65536, 16, 1000000, True),
+        (524288, 8, 8000000, True),
+        (524288, 8000, 8000, False),
+    ]
+
+# Found even where only direct references are known: nothing of theirs points to them.
+DIRECT = {"plain", "self", "realloc", "ended_arena", "fed"}
+# With references alone: stale pointers in freed memory may keep a block of these.
+ALL = DIRECT | {"list", "cycle", "tree", "shared_ptr_cycle", "map"}
+
+
+def library(name):
+    for folder in ("/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"):
+        path = os.path.join(folder, name)
+        if os.path.exists(path):
+            return path
+    return None
+
+
+def shape_of(frames):
+    for f in frames:
+        m = SHAPE.match(f.replace("feed_", "fed_") if f.startswith("feed_") else f)
+        if m:
+            return m.groups()
+    return None, None
+
+
+def run(shapes, plugin, hooks, allocator, config, folder):
+    rate, blocks, size, churn = config
+    env = dict(os.environ)
+    env.pop("LIBPROF_HEAP_RATE", None)
+    if allocator:
+        env["LD_PRELOAD"] = hooks + " " + allocator
+    done = subprocess.run(
+        [shapes, folder, str(rate), str(blocks), str(size), str(int(churn)), plugin],
+        env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=240, text=True)
+    if not check(done.returncode == 0, "%s: %s" % (config, done.stdout[-500:])):
+        return None
+    with open(os.path.join(folder, "leaks.pb"), "rb") as f:
+        return f.read()
+
+
+def judge(raw, config, walked):
+    rate, blocks, size, churn = config
+    profile = pprof.assert_valid(raw, "leaks")
+    comments = " ".join(profile.comments())
+    where = "rate %d, %d blocks of %d bytes%s: " % (rate, blocks, size, ", churn" if churn else "")
+    found = collections.Counter()
+    kinds = collections.defaultdict(set)
+
+    check(("along glibc's heap" in comments) == walked, where + comments)
+    for frames, values, labels in profile.stacks():
+        shape, verdict = shape_of(frames)
+        if shape is None:
+            continue
+        check(verdict != "held", where + "%s_held is told as leaked: %s" % (shape, labels))
+        check("age_seconds" in labels, where + "no age: %s" % labels)
+        if verdict == "lost":
+            found[shape] += values[0] if rate == 1 else 1
+            kinds[shape].add(labels["kind"])
+    for shape in ALL if walked else DIRECT:
+        check(found[shape] > 0, where + "%s_lost is not told" % shape)
+        if rate == 1 and (walked or shape in DIRECT):
+            least = blocks * (0.97 if walked else 0.9)  # stale words may hold some
+            check(least <= found[shape] <= blocks,
+                  where + "%s: %d of %d blocks" % (shape, found[shape], blocks))
+    if walked and rate == 1:
+        check(sum(found[s] for s in ALL) >= 0.99 * blocks * len(ALL),
+              where + "less than 99 %% of what is lost is told: %s" % found)
+        check(kinds["plain"] == {"unreferenced"} and kinds["self"] == {"unreferenced"},
+              where + "kinds %s" % dict(kinds))
+        check(kinds["cycle"] == {"only from leaked"}, where + "kinds %s" % dict(kinds))
+        check(kinds["list"] == {"only from leaked", "unreferenced"}, where + "kinds %s" % dict(kinds))
+
+
+def main():
+    shapes, plugin, hooks = sys.argv[1:4]
+    allocator = None
+    if len(sys.argv) > 4:
+        allocator = library(sys.argv[4])
+        if not allocator:
+            print("%s is not installed" % sys.argv[4])
+            return 77
+    for config in CONFIGS:
+        with tempfile.TemporaryDirectory() as folder:
+            raw = run(shapes, plugin, hooks, allocator, config, folder)
+            if raw:
+                judge(raw, config, allocator is None)
+                with open(os.path.join(folder, "leaks.txt"), encoding="utf-8") as f:
+                    text = f.read()
+                check(re.match(r"[\d.]+\w+ in \d+ blocks of \d+ stacks", text), text[:200])
+                check("plain_lost" in text, text[:200])
+    return report()
+
+
+sys.exit(main())
