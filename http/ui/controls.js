@@ -237,17 +237,16 @@ function showDetail() {
       `, itself ${format(row.flat, page.unit, signed)}`), " ",
     make("span", { class: "where" }, shorten(frame.file ? `${frame.file}:${frame.line}`
       : frame.module)));
-  const has = (id) => page.views.find((v) => v.id === id).applies(page);
-  const tab = (text, id) => (page.view().id !== id && has(id)
-    ? button(text, () => page.go({ tab: id })) : null);
+  const others = page.views.filter((v) => v.of && v !== page.view() && v.applies(page) &&
+    v.of(frame, page));
   $("detail-buttons").replaceChildren(...[
-    tab("Callers", "callers"), frame.file ? tab("Source", "source") : null, tab("Sizes", "sizes"),
+    ...others.map((v) => button(v.of(frame, page), () => page.go({ tab: v.id }))),
     button("Focus", () => page.go({ focus: exactly(name) })),
     button("Ignore", () => page.go({ ignore: exactly(name) })),
     button("Hide", () => page.go({ hide: exactly(name) })),
     button("Copy name", () => copy(name, "the name")),
     button("✕", () => page.go({ key: "" }), { "aria-label": "Choose none", title: "Choose none" }),
-  ].filter(Boolean));
+  ]);
 }
 
 // --- all of it ---------------------------------------------------------------------------------------

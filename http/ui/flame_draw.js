@@ -35,8 +35,8 @@ function colour(flame, box, dark) {
     const much = flame.most ? Math.sqrt(Math.min(Math.abs(total) / flame.most, 1)) : 0;
     if (total === 0 || node === 0)
       return dark ? "#3a3c40" : "#dcdee2";
-    return `hsl(${total > 0 ? 6 : 214} ${dark ? 20 + 45 * much : 45 + 45 * much}% ` +
-      `${dark ? 22 + 17 * much : 92 - 22 * much}%)`;
+    return `hsl(${total > 0 ? 8 : 214} ${dark ? 18 + 38 * much : 45 + 40 * much}% ` +
+      `${dark ? 23 + 13 * much : 93 - 17 * much}%)`;
   }
   if (rest || node === 0)
     return dark ? "#3a3c40" : "#dcdee2";

@@ -227,8 +227,7 @@ async function capture(name, seconds, how) {
   const length = window === "only" && !seconds ? usual : seconds;
   let taken;
 
-  page.busy = { title: length ? `${title}, ${length} s` : title, seconds: length,
-    begin: performance.now(), stop: () => abort.abort() };
+  page.busy = { title, seconds: length, begin: performance.now(), stop: () => abort.abort() };
   page.onbusy();
   try {
     if (!isName(name))

@@ -4,6 +4,8 @@
 //   applies(page) is there anything for it to show?
 //   show(panel, page)  fill its panel; called whenever something has changed while it is open
 //   tools(page)   elements of its own for the toolbar; may be missing
+//   of(frame, page)  a word for a button that leads to what it says of one function; "" or missing: it
+//                 says nothing of that
 //   find(page)    what the search found in it: { count, go(i) }; may be missing
 //   keys          { key: (page) => ... } while it is open
 //   plain         it is not about functions, so that the chosen one does not show below it

@@ -210,7 +210,7 @@ def test_rows(s):
             # After the words that are Go's, ours tells which profiles there are.
             equal(a.body.split(b"There are: ")[0], want["error"], what + ": message")
             check(not s.ours or a.status != 404 or re.search(
-                rb"\nThere are: allocs, .*heap, .*profile\n$", a.body), "%s: %r" % (what, a.body))
+                rb"\nThere are: .*allocs, .*heap, .*profile\n$", a.body), "%s: %r" % (what, a.body))
             # Only with these two does pprof show the message to its user.
             equal(a.header("X-Go-Pprof"), "1", what + ": X-Go-Pprof")
             equal(a.header("Content-Type"), TEXT, what + ": Content-Type of the error")

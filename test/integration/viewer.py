@@ -41,6 +41,10 @@ def files_of(root):
             todo.append(os.path.normpath(os.path.join(folder, path[0].decode(), path[1].decode())))
         if not name:
             todo += [m.decode() for m in re.findall(rb'(?:src|href)="([\w.]+)"', found[name])]
+    at_once = re.findall(rb'modulepreload" href="([\w./]+)"', found[""])
+    equal(sorted(m.decode() for m in at_once), sorted(
+        name for name in found if name.endswith(".js") and name != "app.js"),
+          "all modules are asked for at once")
     return found
 
 
@@ -133,6 +137,13 @@ NAMELESS = """
       !(e.labels && [...e.labels].some((l) => l.textContent.trim())) && !e.title)
       .map((e) => e.outerHTML.slice(0, 100));"""
 
+# Text that is cut off in what should show it whole.
+CUT = """
+    return [...document.querySelectorAll("button, summary, label, th, #home, #found")].filter((e) =>
+      e.offsetWidth > 0 && !e.closest(".unseen, td.name, tr.group") && e.scrollWidth > e.clientWidth + 1)
+      .map((e) => `${e.tagName} ${e.id} ${e.textContent.slice(0, 30)} ${e.scrollWidth}>${e.clientWidth}`);
+    """
+
 TOP_OF_PICTURE = """
     const shown = [...document.querySelectorAll("main > section")].find((s) => s.offsetHeight > 0);
     return shown.getBoundingClientRect().top;"""
@@ -156,6 +167,7 @@ def tour(b, what, least_target=None):
         equal(b.run(TOP_OF_PICTURE), top, name + " begins where the others do")
         equal(b.run(FAINT), [], name + " can be read")
         equal(b.run(NAMELESS), [], name + ": every control has a name")
+        equal(b.run(CUT), [], name + ": nothing is cut off")
         if least_target:
             equal(b.run(SMALL, least_target), [], name + " can be pressed with a finger")
         picture(b, "%s-%s" % (what, tab))

@@ -89,7 +89,8 @@ def compare(b, path, what, options=(), may_be_empty=False):
 # A filter of the page, and the same as pprof's options.
 def filters(b):
     """With names that are there: the largest function and one in the middle."""
-    found = sorted(top_rows(b).items(), key=lambda row: -row[1][1])
+    found = sorted(((k, v) for k, v in top_rows(b).items() if re.match(r"[a-z][\w:]*$", k)),
+                   key=lambda row: -row[1][1]) # names that everybody spells alike
     large, middle = found[0][0], found[len(found) // 2][0]
     exact = ["^%s$" % re.sub(r"([.*+?^${}()|[\]\\])", r"\\\1", n) for n in (large, middle)]
     yield {"focus": exact[1]}, ["-focus=" + exact[1]]

@@ -39,6 +39,7 @@ export const callersView = {
   id: "callers",
   title: "Callers",
   applies: () => true,
+  of: () => "Callers",
 
   show(panel, now) {
     page = now;

@@ -25,6 +25,7 @@ function rangeText(row) {
 export const sizesView = {
   id: "sizes",
   title: "Block sizes",
+  of: () => "Sizes",
   applies: (page) => keysOf(page).some((k) => k.key === "bytes" && k.isNumber),
 
   show(panel, page) {

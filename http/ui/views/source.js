@@ -79,6 +79,7 @@ function table(page, lines, texts_, hottest) {
 export const sourceView = {
   id: "source",
   title: "Source",
+  of: (frame) => (frame.file ? "Source" : ""),
   applies: (page) => !page.shown.file || filesOf(page).length > 0,
 
   async show(panel, page) {
