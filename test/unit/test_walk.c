@@ -626,6 +626,64 @@ static const unsigned char with_odd_rbp[] = { 0x55, 0x48, 0xc7, 0xc5, 0x35, 0x12
 /* push rbp; mov rsi, rbp; call *rdi; pop rbp; ret */
 static const unsigned char with_given_rbp[] = { 0x55, 0x48, 0x89, 0xf5, 0xff, 0xd7, 0x5d, 0xc3 };
 
+/* The same, after it has called itself as often as rsi says:
+ * push rbp; mov rsp, rbp; dec esi; jz 1f; call 0; pop rbp; ret; 1: call *rdi; pop rbp; ret */
+static const unsigned char in_itself[] = { 0x55, 0x48, 0x89, 0xe5, 0xff, 0xce, 0x74,
+                                           0x07, 0xe8, 0xf3, 0xff, 0xff, 0xff, 0x5d,
+                                           0xc3, 0xff, 0xd7, 0x5d, 0xc3 };
+
+/* Frame pointers of code without tables are followed through any number of frames, and tables from
+ * there on; but not if they do not lead to tables, or do so elsewhere than behind a call. */
+static void test_many_frames_made_at_run_time(void)
+{
+    enum { FRAMES = 50 };
+    unsigned char *code =
+        mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void (*call)(void (*)(void), const void *);
+    unsigned strange = 0;
+
+    memcpy(&call, &code, sizeof(call));
+    memcpy(code, in_itself, sizeof(in_itself));
+    take_deeper();
+    size_t without = last_n, leaf = 0;
+    call(take_deeper, (const void *)(uintptr_t)FRAMES);
+    while (leaf < last_n && last[leaf] != (uintptr_t)code + 16)
+        leaf++;
+    for (size_t i = 1; i < FRAMES; i++)
+        strange += last[leaf + i] != (uintptr_t)code + 12;
+    CHECK_INT(last_n, without + FRAMES, "all of them, and all that called them");
+    CHECK_INT(strange, 0, "frames in between");
+    CHECK(!prof__pc_is_pseudo(last[last_n - 1]), "to the end");
+
+    /* Chains that lead up but nowhere: from the frame of this function. */
+    const struct {
+        const char *name;
+        uintptr_t pc;
+    } cases[] = {
+        { "to no code", 0x500000001 },
+        { "to a null pointer", 0 },
+        { "to code that is no return address", (uintptr_t)take_deeper + 1 },
+        { "to data", (uintptr_t)&last_n },
+    };
+    memcpy(code, with_given_rbp, sizeof(with_given_rbp));
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        volatile uintptr_t chain[21];
+
+        for (int k = 0; k < 20; k += 2) {
+            chain[k] = (uintptr_t)&chain[k + 2];
+            chain[k + 1] = cases[i].pc;
+        }
+        chain[20] = 0;
+        call(take_deeper, (const void *)&chain[0]);
+        CHECK_INT(last[last_n - 1], PROF__PC_NO_INFO, cases[i].name);
+        CHECK_INT(last_n, leaf + 2, cases[i].name);
+        chain[2] = (uintptr_t)&chain[0]; /* around in circles */
+        call(take_deeper, (const void *)&chain[0]);
+        CHECK_INT(last[last_n - 1], PROF__PC_NO_INFO, cases[i].name);
+    }
+    munmap(code, 4096);
+}
+
 static void test_code_made_at_run_time(void)
 {
     unsigned char *code =
@@ -840,6 +898,7 @@ int main(void)
     test_depth_is_limited();
     test_a_frame_that_is_not_met();
     test_code_made_at_run_time();
+    test_many_frames_made_at_run_time();
     test_contexts_of_garbage();
     test_a_copied_stack();
     test_errno_and_mask_are_kept();
