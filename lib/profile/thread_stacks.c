@@ -8,7 +8,8 @@
  *
  * A copy counts only if the thread has not moved meanwhile, which its place and how often it has
  * run tell. The stacks of a thousand threads are mostly shallow, so little is copied at first and
- * more only when the walk comes to the end of it.
+ * more only when the walk comes to the end of it. Nothing is read beyond the mapping that the stack
+ * is in: what is next to it may be a device, or pages that somebody else has yet to supply.
  *
  * A running thread answers when it has been on a processor at a tick of the kernel's clock. One
  * that has had the time and has not answered blocks the signal, or is at work inside the kernel,
@@ -30,6 +31,7 @@
 #include "base/thread.h"
 #include "record/ask.h"
 #include "record/thread_timer.h"
+#include "symbol/maps.h"
 #include "unwind/stack.h"
 
 enum {
@@ -37,11 +39,13 @@ enum {
     LOOK_NS = 5 * 1000 * 1000,       /* from one look at those that run to the next, at first */
     LOOK_MOST_NS = 80 * 1000 * 1000, /* and later, since looking takes a processor, too */
     ANSWER_NS = 100 * 1000 * 1000,   /* for an answer */
-    PATIENCE_NS = 1000 * 1000 * 1000 /* for a processor, and an answer */
+    PATIENCE_NS = 1000 * 1000 * 1000, /* for a processor, and an answer */
 };
 
 /* Of its own time, in which a thread has met a tick: the longest there are take 10 ms. */
 #define TICK_NS ((uint64_t)20 * 1000 * 1000)
+
+#define COPIES_NS ((int64_t)2 * 1000 * 1000 * 1000) /* for all copies; 10,000 take a quarter */
 
 static const size_t copy_sizes[] = { 16 << 10, 256 << 10, 8 << 20 };
 
@@ -56,6 +60,13 @@ struct list {
     struct prof__thread_stack *thread;
     size_t n, room;
     bool places; /* of all threads */
+};
+
+/* What a copy of a waiting thread's stack is made into, and where the stacks are. */
+struct copier {
+    char *buf; /* COPY_MAX bytes */
+    struct prof__map *map;
+    size_t n_maps;
 };
 
 static prof__stack_id pseudo(uintptr_t pc)
@@ -131,21 +142,43 @@ static int make_list(struct list *list)
 
 /* --- one waiting thread ---------------------------------------------------------------------- */
 
-/* The stack at a place, from a copy made into `buf`; 0 when not even its innermost page is there.
- */
-static prof__stack_id walk_copy(const struct prof__position *at, char *buf)
+/* How much of the stack is above `sp`. Of one that was mapped a moment ago, its page. */
+static size_t stack_above(const struct copier *c, uintptr_t sp)
+{
+    uintptr_t end = (sp | 4095) + 1, main_end = prof__stack_main_end();
+    size_t low = 0, high = c->n_maps;
+
+    while (low < high) { /* the first mapping that ends above sp */
+        size_t middle = low + (high - low) / 2;
+
+        if (c->map[middle].limit <= sp)
+            low = middle + 1;
+        else
+            high = middle;
+    }
+    if (low < c->n_maps && c->map[low].start <= sp)
+        end = c->map[low].limit;
+    if (main_end > sp && main_end < end)
+        end = main_end;
+    return end - sp;
+}
+
+/* The stack at a place, from a copy; 0 when not even its innermost page is there. */
+static prof__stack_id walk_copy(const struct prof__position *at, struct copier *c)
 {
     uintptr_t pcs[PROF__STACK_MAX];
-    size_t n = 0;
+    size_t n = 0, above = stack_above(c, at->sp);
 
     for (size_t i = 0; i < ARRAY_LEN(copy_sizes); i++) {
-        ssize_t size = prof__memory_read(at->sp, buf, copy_sizes[i]);
-        struct prof__stack_copy copy = { at->pc, at->sp, buf, size > 0 ? (size_t)size : 0 };
+        size_t want = PROF_MIN(copy_sizes[i], above);
+        ssize_t size = prof__memory_read(at->sp, c->buf, want);
+        struct prof__stack_copy copy = { at->pc, at->sp, c->buf, size > 0 ? (size_t)size : 0,
+                                         size > 0 && (size_t)size == above };
 
         if (size <= 0)
             break;
         n = prof__stack_copied(&copy, pcs, PROF__STACK_MAX);
-        if (pcs[n - 1] != PROF__PC_UNREADABLE || copy.size < copy_sizes[i])
+        if (pcs[n - 1] != PROF__PC_UNREADABLE || copy.size < want || want == above)
             break;
     }
     if (n == 0 && at->pc != 0) { /* the stack may not be read, but where it stands is known */
@@ -167,7 +200,7 @@ static void note_place(struct prof__thread_place *place, const struct prof__posi
     place->n_words = ARRAY_LEN(at->argument);
 }
 
-static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *ret_error)
+static enum outcome take_waiting(struct prof__thread_stack *t, struct copier *c, int *ret_error)
 {
     enum outcome outcome = RUNNING;
 
@@ -184,7 +217,7 @@ static enum outcome take_waiting(struct prof__thread_stack *t, char *buf, int *r
         }
         if (before.running)
             return RUNNING;
-        prof__stack_id stack = walk_copy(&before, buf);
+        prof__stack_id stack = walk_copy(&before, c);
         if (prof__task_position(t->tid, &after) == 0 && after.sp == before.sp &&
             after.pc == before.pc && !after.running && prof__task_switches(t->tid) == runs) {
             t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
@@ -228,8 +261,9 @@ static void take_own(struct prof__thread_stack *t)
 }
 
 /* Fill in what can be had without a question; those to ask go to `running`. */
-static size_t take_all_waiting(struct list *list, char *buf, struct running *running)
+static size_t take_all_waiting(struct list *list, struct copier *c, struct running *running)
 {
+    int64_t end = prof__monotonic_ns() + COPIES_NS;
     pid_t self = prof__gettid();
     size_t n = 0;
 
@@ -242,7 +276,12 @@ static size_t take_all_waiting(struct list *list, char *buf, struct running *run
             take_own(t);
             continue;
         }
-        outcome = take_waiting(t, buf, &error);
+        if (prof__monotonic_ns() > end) {
+            t->stack = pseudo(PROF__PC_NO_ANSWER);
+            missing.no_answer++;
+            continue;
+        }
+        outcome = take_waiting(t, c, &error);
         if (outcome == UNREADABLE) {
             missing.error = error;
             if (is_running(t->tid))
@@ -282,10 +321,10 @@ static bool has_answered(struct running *r)
 }
 
 /* It has gone to sleep, or is no more. */
-static bool has_stopped(struct running *r, char *buf)
+static bool has_stopped(struct running *r, struct copier *c)
 {
     int error;
-    enum outcome outcome = take_waiting(r->thread, buf, &error);
+    enum outcome outcome = take_waiting(r->thread, c, &error);
 
     return outcome == TAKEN || outcome == GONE;
 }
@@ -307,7 +346,7 @@ static void give_up(struct running *r)
 }
 
 /* Ask all that run, until each has answered, or stopped, or is given up. */
-static void take_all_running(struct running *running, size_t n, char *buf)
+static void take_all_running(struct running *running, size_t n, struct copier *c)
 {
     int refused = n > 0 ? prof__ask_prepare() : 0;
     int64_t start = prof__monotonic_ns(), look = start, pause = LOOK_NS;
@@ -325,7 +364,7 @@ static void take_all_running(struct running *running, size_t n, char *buf)
             if (!over && looking && r->question < 0)
                 r->question = refused ? refused : prof__ask(r->thread->tid);
             if (!over && looking && now > start) {
-                over = has_stopped(r, buf);
+                over = has_stopped(r, c);
                 if (!over && is_given_up(r, now - start)) {
                     give_up(r);
                     over = true;
@@ -364,15 +403,18 @@ static int take(struct list *list)
     if (r < 0)
         return r;
     struct running *running = prof__arena_array(list->arena, list->n + 1, sizeof(*running));
-    char *buf = prof__pages_map(COPY_MAX);
-    if (!running || !buf) {
-        prof__pages_unmap(buf, COPY_MAX);
+    struct copier copier = { .buf = prof__pages_map(COPY_MAX) };
+    if (!running || !copier.buf) {
+        prof__pages_unmap(copier.buf, COPY_MAX);
         return -ENOMEM;
     }
+    /* After the threads: all of them have their stacks by now. */
+    if (prof__maps_read_all(list->arena, &copier.map, &copier.n_maps) < 0)
+        copier.n_maps = 0;
 
     missing = (struct prof__threads_missing) { 0 };
-    take_all_running(running, take_all_waiting(list, buf, running), buf);
-    prof__pages_unmap(buf, COPY_MAX);
+    take_all_running(running, take_all_waiting(list, &copier, running), &copier);
+    prof__pages_unmap(copier.buf, COPY_MAX);
     drop_gone(list);
     return 0;
 }

@@ -39,7 +39,7 @@ static uintptr_t page_of(uintptr_t at)
     return at & ~(uintptr_t)(PAGE - 1);
 }
 
-static uintptr_t main_stack_top(void)
+uintptr_t prof__stack_main_end(void)
 {
     return &__libc_stack_end ? (uintptr_t)__libc_stack_end : 0;
 }
@@ -51,7 +51,7 @@ static bool is_main_thread(void)
 
 static void find_top(struct prof__thread *t)
 {
-    uintptr_t top = is_main_thread() ? main_stack_top() : 0;
+    uintptr_t top = is_main_thread() ? prof__stack_main_end() : 0;
 
     if (top == 0)
         top = prof__thread_control_block();
@@ -66,7 +66,7 @@ static void lower(struct prof__thread *t, uintptr_t sp)
 {
     uintptr_t low = t->stack_low, page = page_of(sp);
 
-    if (t->stack_high == main_stack_top()) {
+    if (t->stack_high == prof__stack_main_end()) {
         if (t->stack_high - sp < MAIN_STACK_MAX && prof__page_readable(page))
             t->stack_low = page;
         return;

@@ -84,6 +84,9 @@ size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, s
  * Context: signal. */
 bool prof__stack_room(void);
 
+/* Where the main thread's stack ends, above all frames; 0: not known. Context: signal. */
+uintptr_t prof__stack_main_end(void);
+
 /* What went wrong while walking, since the start of the process. Context: signal. */
 struct prof__stack_stats {
     _Atomic uint64_t truncated;  /* deeper than the limit */
