@@ -68,7 +68,10 @@ static void answer_into(struct slot *s, const void *ucontext)
     atomic_signal_fence(memory_order_seq_cst);
     s->labels = t->labels;
     memcpy(s->word, (const char *)ucontext + prof__context_at, sizeof(s->word));
-    s->n = (uint32_t)prof__stack_interrupted(ucontext, s->pcs, PROF__STACK_MAX);
+    s->pcs[0] = PROF__PC_NO_STACK;
+    s->n = 1;
+    if (prof__stack_room())
+        s->n = (uint32_t)prof__stack_interrupted(ucontext, s->pcs, PROF__STACK_MAX);
     atomic_signal_fence(memory_order_seq_cst);
     t->busy = before;
 }

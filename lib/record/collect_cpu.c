@@ -90,11 +90,19 @@ static void add_sample(const uintptr_t *pcs, size_t n, uint32_t labels, int64_t 
         atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
 }
 
+PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, int64_t samples)
+{
+    uintptr_t pcs[PROF__STACK_MAX];
+    size_t n = prof__stack_interrupted(ucontext, pcs, PROF__STACK_MAX);
+
+    add_sample(pcs, n, t->labels, samples);
+}
+
 static void sample(void *ucontext, int64_t samples)
 {
-    static const uintptr_t at_work = PROF__PC_PROFILER;
+    static const uintptr_t at_work = PROF__PC_PROFILER, no_stack = PROF__PC_NO_STACK;
     struct prof__thread *t = &prof__self;
-    uintptr_t pcs[PROF__STACK_MAX], before = t->busy;
+    uintptr_t before = t->busy;
 
     if (before == PROF__HIDDEN || samples == 0)
         return;
@@ -106,8 +114,10 @@ static void sample(void *ucontext, int64_t samples)
     }
     t->busy = (uintptr_t)__builtin_frame_address(0);
     atomic_signal_fence(memory_order_seq_cst);
-    size_t n = prof__stack_interrupted(ucontext, pcs, PROF__STACK_MAX);
-    add_sample(pcs, n, t->labels, samples);
+    if (prof__stack_room())
+        walk(t, ucontext, samples);
+    else
+        add_sample(&no_stack, 1, t->labels, samples);
     atomic_signal_fence(memory_order_seq_cst);
     t->busy = 0;
 }

@@ -140,8 +140,8 @@ void prof__heap_count_free(const struct prof__live *live)
     row_add(row, FREE_OBJECTS, live->objects);
 }
 
-static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t interval,
-                   const struct prof__site *site)
+PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t interval,
+                              const struct prof__site *site)
 {
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_from(site, pcs, PROF__STACK_MAX);

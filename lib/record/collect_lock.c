@@ -185,8 +185,8 @@ static uintptr_t jumped_from(const void *caller)
 enum source { HOOKED, FED };
 
 /* The row of the caller's stack, less its innermost `skip` frames. */
-static uint32_t row_here(struct prof__thread *t, unsigned table, const void *caller,
-                         enum source source, int skip)
+PROF_APART static uint32_t row_here(struct prof__thread *t, unsigned table, const void *caller,
+                                    enum source source, int skip)
 {
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = 0, from = (size_t)skip;
@@ -215,7 +215,8 @@ static void record_wait(struct prof__thread *t, int64_t ns, const void *caller, 
     uint64_t rate = prof__block_rate();
     int64_t events, counted_ns;
 
-    if (rate && prof__wait_sample(ns, rate, generator(t), &events, &counted_ns))
+    if (rate && prof__stack_room() &&
+        prof__wait_sample(ns, rate, generator(t), &events, &counted_ns))
         row_add(row_here(t, PROF__TABLE_BLOCK, caller, source, skip), events, counted_ns);
 }
 
@@ -227,7 +228,7 @@ static struct prof__heir record_release(struct prof__thread *t, const struct pro
     struct prof__heir heir = { PROF__HEIR_NOBODY, 0 };
     int64_t events, ns;
 
-    if (fraction &&
+    if (fraction && prof__stack_room() &&
         prof__release_sample(debt->wait_ns, debt->waiters, fraction, generator(t), &events, &ns)) {
         heir =
             (struct prof__heir) { row_here(t, PROF__TABLE_MUTEX, caller, source, skip), fraction };

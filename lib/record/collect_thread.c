@@ -14,19 +14,24 @@
 #include "table/stack_table.h"
 #include "unwind/stack.h"
 
-void prof__thread_created(const void *return_address)
+PROF_APART static void record(const struct prof__thread *t, const void *return_address)
 {
-    struct prof__thread *t = &prof__self;
     uintptr_t pcs[PROF__STACK_MAX];
-
-    if (!prof__enter(t))
-        return;
     size_t n = prof__stack_here(return_address, pcs, PROF__STACK_MAX);
     uint32_t ref =
         prof__rows_get(PROF__TABLE_THREADCREATE, prof__stack_table_add(pcs, n), t->labels, 0);
 
     if (ref)
         atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], 1, memory_order_relaxed);
+}
+
+void prof__thread_created(const void *return_address)
+{
+    struct prof__thread *t = &prof__self;
+
+    if (!prof__stack_room() || !prof__enter(t))
+        return;
+    record(t, return_address);
     prof__leave(t);
 }
 
