@@ -33,15 +33,18 @@ extern PROF_SHARED _Thread_local struct prof__thread prof__self
  * Everything the profiler does that may allocate, lock or be interrupted by its own hooks goes
  * between these two. False: already inside, so leave at once. Context: signal.
  *
- * `busy` is where on the stack the profiler was entered. A frame above that place proves that the
- * entry is history: a signal handler of the program's has jumped out of it with longjmp(), and
- * without this the thread would be blind for ever.
+ * `busy` is where on the stack the profiler was entered. A frame above that place on the same stack
+ * proves that the entry is history: a signal handler of the program's has jumped out of it with
+ * longjmp(), and without this the thread would be blind for ever. Where stacks are more than one it
+ * counts as history only if no handler can stand on another one above the profiler.
  */
+PROF_SHARED PROF_COLD bool prof__entry_is_history(const struct prof__thread *t, uintptr_t sp);
+
 static inline bool prof__enter(struct prof__thread *t)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
-    if (t->busy && here < t->busy)
+    if (t->busy && (here < t->busy || !prof__entry_is_history(t, here)))
         return false;
     t->busy = here;
     atomic_signal_fence(memory_order_seq_cst);

@@ -108,7 +108,8 @@ static void sample(void *ucontext, int64_t samples)
         return;
     /* What it interrupted may be the profiler, whose own frames are nobody's business; unless a
      * longjmp() has left it long ago (thread.h). */
-    if (before && prof__context_sp(ucontext) < before) {
+    uintptr_t sp = prof__context_sp(ucontext);
+    if (before && (sp < before || !prof__entry_is_history(t, sp))) {
         add_sample(&at_work, 1, t->labels, samples);
         return;
     }
