@@ -36,9 +36,9 @@
 
 enum {
     TRIES = 8,
-    LOOK_NS = 5 * 1000 * 1000,       /* from one look at those that run to the next, at first */
-    LOOK_MOST_NS = 80 * 1000 * 1000, /* and later, since looking takes a processor, too */
-    ANSWER_NS = 100 * 1000 * 1000,   /* for an answer */
+    LOOK_NS = 5 * 1000 * 1000,        /* from one look at those that run to the next, at first */
+    LOOK_MOST_NS = 80 * 1000 * 1000,  /* and later, since looking takes a processor, too */
+    ANSWER_NS = 100 * 1000 * 1000,    /* for an answer */
     PATIENCE_NS = 1000 * 1000 * 1000, /* for a processor, and an answer */
 };
 
