@@ -1,7 +1,7 @@
 // captures.js - profiles at hand: taken from the program, opened from files, kept in the browser.
 //
-// A capture: { at: when, in ms, and its name in the URL; name, title; seconds: of a window; file: it was
-// opened; program: {program, process, host, startedMs} it is of, or null; totals: {type: sum} at the end
+// A capture: { at: when, in ms, and its name in the URL; name, title; query: parameters that it was asked
+// for with; seconds: of a window; file: it was opened; program: {program, process, host, startedMs} it is of, or null; totals: {type: sum} at the end
 // of a window; detail: text that belongs to it; bytes; profile: decoded }. bytes and profile are there
 // after ready().
 import { clock } from "./format.js";
@@ -27,10 +27,9 @@ function add(capture) {
   captures.splice(store.KEPT);
 }
 
-function titleOf(name, seconds, at, file) {
-  if (file)
-    return name;
-  const title = known(name).title;
+function titleOf(name, seconds, query, at) {
+  const title = known(name).title + (query && " " + [...new URLSearchParams(query)].map(
+    ([key, value]) => `${key}=${value}`).join(" "));
   const window = !seconds ? "" : name === "profile" ? ` ${seconds} s` : ` in ${seconds} s`;
   return `${title}${window}, ${clock(at)}`;
 }
@@ -53,15 +52,15 @@ function moment() {
 }
 
 /** Take a profile from the program; `about` tells which that is, `signal` gives it up. */
-export async function take(name, seconds, about, signal) {
-  const bytes = await server.profile(name, seconds, signal);
+export async function take(name, seconds, query, about, signal) {
+  const bytes = await server.profile(name, seconds, query, signal);
   const profile = await parse(bytes), { detail, window } = known(name), at = moment();
   const capture = {
-    at, name, seconds, file: false, title: titleOf(name, seconds, at, false), detail: null,
+    at, name, query, seconds, file: false, title: titleOf(name, seconds, query, at), detail: null,
     totals: null, bytes, profile, program: null,
   };
   if (seconds && window !== "only") // what it has grown to
-    capture.totals = sums(await parse(await server.profile(name, 0, signal)));
+    capture.totals = sums(await parse(await server.profile(name, 0, query, signal)));
   if (detail)
     capture.detail = await server.text(name, detail, signal);
   const info = await about();
@@ -76,7 +75,7 @@ export async function take(name, seconds, about, signal) {
 export async function open(file) {
   const bytes = new Uint8Array(await file.arrayBuffer()), profile = await parse(bytes);
   const capture = {
-    at: moment(), name: file.name, seconds: 0, file: true, title: titleOf(file.name, 0, 0, true),
+    at: moment(), name: file.name, query: "", seconds: 0, file: true, title: file.name,
     detail: null, totals: null, program: null, bytes, profile,
   };
   add(capture);

@@ -1,10 +1,12 @@
 // controls.js - what is around a view: the program, the selects, the tabs, what is filtered and the sum
 // of it, the chosen function. All of it is shown from the state, and only go() changes that.
+import { actions } from "./actions.js";
 import { captures } from "./captures.js";
-import { $, button, copy, fill, make, openMenu, shorten } from "./dom.js";
+import { $, button, fill, make, openMenu, shorten } from "./dom.js";
 import { format, formatOf, percent, plural, rate, span } from "./format.js";
 import { GROUPS, complaint } from "./model.js";
 import { complaints } from "./page.js";
+import { known } from "./profiles.js";
 import { SOON } from "./state.js";
 
 const FILTERS = [
@@ -116,8 +118,8 @@ function showChips() {
     out.push(chip(state.label.value === null ? `without ${shorten(state.label.key, 30)}`
       : `${shorten(state.label.key, 30)}=${shorten(state.label.value, 40)}`, "label",
     () => page.go({ label: null })));
-  if (state.root)
-    out.push(chip(`grouped by ${shorten(state.root, 30)}`, "", () => page.go({ root: "", zoom: [] })));
+  if (page.root())
+    out.push(chip(`grouped by ${shorten(page.root(), 30)}`, "", () => page.go({ root: "-", zoom: [] })));
   if (state.group !== "function")
     out.push(chip(`by ${state.group}`, "", () => page.go({ group: "function", zoom: [] })));
   $("chips").replaceChildren(...out);
@@ -213,10 +215,6 @@ export function step(way) {
 
 // --- the chosen function -----------------------------------------------------------------------------
 
-function exactly(name) {
-  return "^" + name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + "$";
-}
-
 function showDetail() {
   const { state, selection } = page, key = page.chosen();
 
@@ -241,10 +239,8 @@ function showDetail() {
     v.of(frame, page));
   $("detail-buttons").replaceChildren(...[
     ...others.map((v) => button(v.of(frame, page), () => page.go({ tab: v.id }))),
-    button("Focus", () => page.go({ focus: exactly(name) })),
-    button("Ignore", () => page.go({ ignore: exactly(name) })),
-    button("Hide", () => page.go({ hide: exactly(name) })),
-    button("Copy name", () => copy(name, "the name")),
+    ...actions.filter((a) => !a.applies || a.applies(page, frame))
+      .map((a) => button(a.text, () => a.run(page, name))),
     button("✕", () => page.go({ key: "" }), { "aria-label": "Choose none", title: "Choose none" }),
   ]);
 }
@@ -253,13 +249,13 @@ function showDetail() {
 
 /** Why there is nothing to see; "" if there is something. */
 export function emptyReason() {
-  const { profile } = page.shown;
+  const { profile, name, file } = page.shown, { empty } = known(name);
   if (page.selection.count)
     return page.base && !page.tree("calls", null).weight[0] ? "No difference between the two." : "";
   if (profile.values.some((column) => column.some((v) => v !== 0)))
     return page.isFiltered() ? "Nothing to show: no stack passes the filters."
       : `Nothing to show: no stack has a value of ${page.type}.`;
-  return profile.durationS ? "This profile is empty: nothing was recorded in that time."
+  return empty && !file ? empty : profile.durationS ? "This profile is empty: nothing was recorded in that time."
     : "This profile is empty: nothing has been recorded so far.";
 }
 
@@ -282,7 +278,7 @@ export function listen(the) {
   buildFilters();
   $("shown").addEventListener("change", (e) => {
     const c = captures[e.target.selectedIndex], other = c.name !== page.state.name;
-    page.go({ name: c.name, seconds: c.seconds, at: c.at, file: c.file,
+    page.go({ name: c.name, query: c.query, seconds: c.seconds, at: c.at, file: c.file,
       base: page.state.base === c.at ? 0 : page.state.base, ...(other ? { type: "", base: 0 } : {}) });
   });
   $("base").addEventListener("change", (e) => {

@@ -42,6 +42,8 @@ function colour(flame, box, dark) {
     return dark ? "#3a3c40" : "#dcdee2";
   const key = flame.tree.key[node], name = flame.selection.keys[key];
   const frame = flame.selection.frame[key];
+  if (frame.label) // a group has a hue, or one could not tell them apart
+    return `hsl(${hash(name) % 360} ${dark ? 30 : 45}% ${dark ? 32 : 80}%)`;
   if (isPseudo(name))
     return dark ? "#4a4c50" : "#cbced4";
   const shade = hash(name) % 9;

@@ -201,7 +201,7 @@ export function select(profile, base, options) {
       if (options.root) {
         const label = labelValue(from.labels[i], options.root);
         const text = label === null ? `[without ${options.root}]` : `[${options.root} ${label}]`;
-        path[end++] = keyFor({ ...HIDDEN, name: text }, `label\n${text}`, text, false);
+        path[end++] = keyFor({ ...HIDDEN, name: text, label: true }, `label\n${text}`, text, false);
       }
       const inner = end;
       for (let k = begin; k < last; k++) {

@@ -81,6 +81,11 @@ export const page = {
     return (text) => test.test(text);
   },
 
+  /** The label that graphs are grouped by; "": none. */
+  root() {
+    return state.root === "-" ? "" : state.root || (state.file ? "" : known(state.name).root);
+  },
+
   isHere() {
     return captures.isHere(this.shown, this.info);
   },
@@ -122,7 +127,7 @@ let computed = ""; // what the selection was computed from
 
 function options() {
   return { ...Object.fromEntries(OPTIONS.map((name) => [name, state[name]])), type: page.type,
-    mine: state.mine !== false };
+    mine: state.mine !== false, root: page.root() };
 }
 
 /** The same selection by other options, for views that want another. */
@@ -155,7 +160,8 @@ function comparable(entry) {
 
 /** Can it be subtracted? By name only, since it may not be decoded yet. */
 page.canSubtract = (entry) => entry !== page.shown && !entry.seconds &&
-  (entry.name === page.shown.name || entry.file || page.shown.file) &&
+  ((entry.name === page.shown.name && entry.query === page.shown.query) || entry.file ||
+    page.shown.file) &&
   !isWindow(page.shown.profile);
 
 let going = 0; // so that of two changes the later one wins
@@ -181,7 +187,7 @@ async function settle() {
   if (!entry) {
     if (state.at || state.base)
       Object.assign(state, { at: 0, base: 0 });
-    await capture(state.name, state.seconds, NO_STEP);
+    await capture(state.name, state.seconds, state.query, NO_STEP);
     return;
   }
   page.shown = entry;
@@ -220,7 +226,7 @@ async function go(change, how = STEP) {
 }
 
 /** Take a profile and show it, in the view that the state names. */
-async function capture(name, seconds, how) {
+async function capture(name, seconds, query, how) {
   if (page.busy)
     return;
   const abort = new AbortController(), { title, window, seconds: usual } = known(name);
@@ -236,7 +242,7 @@ async function capture(name, seconds, how) {
     const asked = server.about().then((info) => {
       page.info = info;
     }, () => {});
-    taken = await captures.take(name, length, () => asked.then(() => page.info), abort.signal);
+    taken = await captures.take(name, length, query, () => asked.then(() => page.info), abort.signal);
     unsay();
   } catch (error) {
     say(error.name === "AbortError" ? `${title}: given up.` : `${title}: ${error.message}`,
@@ -245,25 +251,25 @@ async function capture(name, seconds, how) {
   page.busy = null;
   page.onbusy();
   if (taken)
-    await go({ name, seconds: length, at: taken.at, file: false }, how);
+    await go({ name, seconds: length, query, at: taken.at, file: false }, how);
 }
 
 /** Take a profile because somebody wants it: what belongs to another profile's view is left. */
-page.take = (name, seconds = 0) => {
-  const other = name !== state.name || state.file;
+page.take = (name, seconds = 0, query = "") => {
+  const other = name !== state.name || query !== state.query || state.file;
   if (page.busy)
     return undefined;
   if (other)
     Object.assign(state, { type: "", base: 0, zoom: [], label: null, root: "", labelKey: "",
       tab: known(name).tab || state.tab === known(state.name).tab ? "" : state.tab });
-  return capture(name, seconds, STEP);
+  return capture(name, seconds, query, STEP);
 };
 
 export async function openFile(file) {
   try {
     const taken = await captures.open(file);
     unsay();
-    await go({ name: taken.name, seconds: 0, at: taken.at, file: true, base: 0, type: "", zoom: [],
+    await go({ name: taken.name, query: "", seconds: 0, at: taken.at, file: true, base: 0, type: "", zoom: [],
       label: null, root: "", labelKey: "", tab: "" });
   } catch (error) {
     say(`${file.name}: ${error.message}`, true);

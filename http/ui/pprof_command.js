@@ -33,6 +33,6 @@ export function command(page) {
   if (base)
     words.push(quoted(`-base=${fileName(base)}`));
   // A moment that has passed is in a file only.
-  words.push(quoted(shown.file || base ? fileName(shown) : urlOf(shown.name, shown.seconds)));
+  words.push(quoted(shown.file || base ? fileName(shown) : urlOf(shown.name, shown.seconds, shown.query)));
   return words.join(" ");
 }

@@ -4,15 +4,18 @@
 /**
  * title: what people call it; order: in the menu; window: "only" if it is of a span of time, "no" if it
  * cannot be; seconds: that span if nobody says another; detail: a query whose text is kept with the
- * capture, for a view that wants more than stacks; tab: what it opens on.
+ * capture, for a view that wants more than stacks; tab: what it opens on; root: the label that its
+ * graphs are grouped by; empty: what it means that there is nothing in it.
  */
 const KNOWN = {
   heap: { title: "Heap", order: 1 },
+  leaks: { title: "Leaks", order: 2, window: "no", root: "kind", empty: "No leaks were found." },
   allocs: { title: "Allocations", order: 2 },
   profile: { title: "CPU", order: 3, window: "only", seconds: 10,
     about: "Where processor time goes, watched for a while." },
   threads: { title: "Threads", order: 4, window: "no", detail: "?debug=2", tab: "threads" },
   goroutine: { title: "Threads", window: "no", detail: "?debug=2", tab: "threads", hidden: true },
+  holders: { title: "Holders", order: 3, window: "no", empty: "Nothing is held, or not long enough." },
   mutex: { title: "Mutex", order: 5 },
   block: { title: "Block", order: 6 },
   threadcreate: { title: "Thread creation", order: 7 },
@@ -20,7 +23,7 @@ const KNOWN = {
 const NO_PROFILES = ["cmdline", "symbol"];
 
 export function known(name) {
-  return { title: name, order: 100, window: "", seconds: 0, ...KNOWN[name] };
+  return { title: name, order: 100, window: "", seconds: 0, root: "", ...KNOWN[name] };
 }
 
 /** The rows of the menu, from those the program says it has. Without a program: the usual ones. */

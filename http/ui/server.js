@@ -34,15 +34,20 @@ function pathOf(name) {
   return "../" + name.split("/").map(encodeURIComponent).join("/");
 }
 
-/** The whole URL of a profile, for other programs. */
-export function urlOf(name, seconds = 0) {
-  return new URL(pathOf(name) + (seconds ? `?seconds=${seconds}` : ""), location.href.split("#")[0])
-    .href;
+/** The same with its parameters: those of `query`, as it is now or of what happens in `seconds`. */
+function requestOf(name, seconds, query) {
+  const all = [query, seconds ? `seconds=${seconds}` : ""].filter(Boolean).join("&");
+  return pathOf(name) + (all && "?" + all);
 }
 
-/** The bytes of a profile, as it is now or of what happens in `seconds`. */
-export async function profile(name, seconds, signal) {
-  const response = await ask(pathOf(name) + (seconds ? `?seconds=${seconds}` : ""), signal);
+/** The whole URL of a profile, for other programs. */
+export function urlOf(name, seconds = 0, query = "") {
+  return new URL(requestOf(name, seconds, query), location.href.split("#")[0]).href;
+}
+
+/** The bytes of a profile. */
+export async function profile(name, seconds, query, signal) {
+  const response = await ask(requestOf(name, seconds, query), signal);
   return new Uint8Array(await response.arrayBuffer().catch((error) => {
     throw cut(error);
   }));

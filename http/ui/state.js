@@ -9,6 +9,7 @@
 /** Everything the page shows follows from this and from the captures. */
 export const state = {
   name: "", // of the profile
+  query: "", // parameters of it, as in its URL: "site=^main$"
   seconds: 0, // of a window; 0: as it was at one moment
   at: 0, // which capture of it; 0: a new one
   base: 0, // which capture to subtract; 0: none
@@ -21,7 +22,7 @@ export const state = {
   flipped: false, // the root at the bottom
   focus: "", ignore: "", hide: "", search: "",
   label: null, // {key, value}
-  root: "", // the label whose values are the outermost frames
+  root: "", // the label whose values are the outermost frames; "": the profile's own, "-": none
   labelKey: "", // that the labels tab is about
   key: "", // id of the chosen function: its name, and its file where that is known
   zoom: [], // names from the root of the graph to its widest box
@@ -53,7 +54,7 @@ const list = {
 };
 
 const FIELDS = [
-  ["seconds", number], ["at", number], ["base", number], ["file", flag], ["type", text],
+  ["query", text, "with"], ["seconds", number], ["at", number], ["base", number], ["file", flag], ["type", text],
   ["group", text, "by"], ["tab", text], ["mine", flag], ["inverted", flag], ["flipped", flag],
   ["focus", text], ["ignore", text], ["hide", text], ["search", text], ["label", pair],
   ["root", text], ["labelKey", text, "labels"], ["key", text, "function"], ["zoom", list],

@@ -10,6 +10,7 @@
 VIEWER_SCREENSHOTS names a folder to leave pictures in. Exit status 77 if chromium, chromedriver or
 what a part needs is not installed. Loopback only.
 """
+import base64
 import gzip
 import os
 import re
@@ -599,6 +600,58 @@ def test_sizes_and_labels(b, root):
     check("inuse_space" in text(b, "#about"), "about tells the types")
 
 
+def answer(b, name, data):
+    """Have the program answer with `data` when it is asked for that profile; window.asked is the URL."""
+    b.run("""
+        const fetched = window.fetch, bytes = Uint8Array.from(atob(a[1]), (c) => c.charCodeAt(0));
+        window.fetch = (url, ...rest) => {
+          if (!String(url).startsWith("../" + a[0]))
+            return fetched(url, ...rest);
+          window.asked = String(url);
+          return Promise.resolve(new Response(bytes));
+        };""", name, base64.b64encode(data).decode())
+
+
+def test_leaks_and_holders(b, root):
+    """Profiles that come with a way to be looked at: leaks by kind, and who holds a function's blocks."""
+    stacks = [(("main", "lose"), [5, 500]), (("main", "perhaps"), [1, 100])]
+    types = (("inuse_objects", "count"), ("inuse_space", "bytes"))
+    open_page(b, root, "#heap")
+    answer(b, "leaks", small_profile(stacks, types, [{"kind": "unreferenced"}, {"kind": "possible"}]))
+    b.run("await app.page.take('leaks');")
+    settled(b)
+    first = b.run("const t = app.flameView.flame.tree, s = app.page.selection;"
+                  "return t.children(0).map((n) => s.keys[t.key[n]]);")
+    equal(first, ["[kind unreferenced]", "[kind possible]"], "what is only possible is apart")
+    equal(text(b, "#chips"), "grouped by kind✕", "and it is said")
+    colours = b.run("""const f = app.flameView.flame; f.draw();
+        return f.byRow[1].map((x) => [...f.canvas.getContext("2d").getImageData(
+          x.x + x.width - 3, f.top(1) + 2, 1, 1).data].join());""")
+    check(len(set(colours)) == 2, "each with a colour: %r" % colours)
+    picture(b, "leaks")
+    b.run("document.querySelector('#chips button').click();")
+    equal(b.run("return [app.page.tree('calls', null).children(0).length, app.state.root];"), [1, "-"],
+          "or together")
+    answer(b, "leaks", small_profile([], types))
+    b.run("await app.page.take('leaks');")
+    settled(b)
+    check("No leaks were found" in text(b, "#empty"), "none: " + text(b, "#empty"))
+
+    answer(b, "holders", small_profile([(("global g (program)", "block 8 B", "lose"), [5, 500])], types))
+    b.run("await app.page.take('heap'); const s = app.page.selection;"
+          "app.page.info.profiles.push({ name: 'holders', count: 0, about: '' });"
+          "await app.page.go({ key: s.ids[s.keys.indexOf('shop::Audit::remember')] });")
+    press(b, "#detail", "Who holds it?")
+    b.wait("app.state.name === 'holders' && !app.page.busy", "the holders")
+    settled(b)
+    equal(b.run("return new URLSearchParams(window.asked.split('?')[1]).get('site');"),
+          "^shop::Audit::remember$", "the program is asked for that function")
+    check("site=^shop::Audit::remember$" in b.run(
+        "return document.querySelector('#shown').selectedOptions[0].text;"), "the capture says it")
+    check("with=site" in b.run("return location.hash;"), "and the URL")
+    picture(b, "holders")
+
+
 def views(service_cc):
     with demo(service_cc) as program, browser.Browser(1440, 900) as b:
         root = program.root
@@ -609,10 +662,11 @@ def views(service_cc):
         test_filters(b, root)
         test_tables(b, root)
         test_sizes_and_labels(b, root)
+        test_leaks_and_holders(b, root)
         # Where it changes nothing, the switch is not there.
         open_bytes(b, "own.pb.gz", small_profile([(("main", "work"), [7])]))
         check(not visible(b, "#mine-label"), "no switch where my code changes nothing")
-        no_complaints(b, "the views")
+        no_complaints(b, "the views", "willReadFrequently") # of the test's own reading
 
 
 # --- differences --------------------------------------------------------------------------------

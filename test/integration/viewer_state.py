@@ -25,7 +25,7 @@ from viewing import *  # noqa: E402,F403
 
 # Each field of the state, with a value that is not the usual one.
 CHANGES = {
-    "type": "alloc_space", "group": "file", "tab": "top", "mine": False, "inverted": True,
+    "query": "site=^a b$&x=%25", "type": "alloc_space", "group": "file", "tab": "top", "mine": False, "inverted": True,
     "flipped": True, "focus": "sho(p)|%&=#", "ignore": "c=a&d", "hide": "^std::", "search": "a b+c",
     "label": {"key": "ten=ant", "value": "a&b=c"}, "root": "tenant", "labelKey": "bytes",
     "key": "shop::f(int)\n/a/b c.cc", "zoom": ["main", "…3"], "sort": "-cum",

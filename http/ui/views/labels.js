@@ -51,9 +51,9 @@ export const labelsView = {
     fill(select, keys.map((k) => [shorten(k.key, 60), k.key]), key);
     return [make("label", {}, "Label ", select),
       make("button", { type: "button", class: "toggle", id: "label-root",
-        "aria-pressed": String(state.root === key),
+        "aria-pressed": String(page.root() === key),
         title: "Put its values at the root of every stack, so that graphs are grouped by them",
-        onclick: () => page.go({ root: state.root === key ? "" : key, zoom: [] }) },
+        onclick: () => page.go({ root: page.root() === key ? "-" : key, zoom: [] }) },
       "Group graphs by it")];
   },
 

@@ -33,7 +33,8 @@ export const sizesView = {
     const rows = bySize(page.selection, profile, page.base && page.base.profile, key, types);
     const units = types.map((type) => profile.types[typeIndex(profile, type)].unit);
     const most = types.map((_, k) => Math.max(...rows.map((row) => Math.abs(row.values[k])), 1));
-    const bar = (row, k) => make("td", { class: "bar-cell wide" }, row.values[k] ? make("div", {
+    const hidden = (k) => (k < types.length - 1 ? "wide" : ""); // on a phone: objects
+    const bar = (row, k) => make("td", { class: `bar-cell ${hidden(k)}` }, row.values[k] ? make("div", {
       class: `histogram${row.values[k] < 0 ? " shrunk" : ""}` }) : "");
 
     const body = rows.map((row) => {
@@ -41,7 +42,9 @@ export const sizesView = {
         const drawn = bar(row, k);
         if (drawn.firstElementChild)
           drawn.firstElementChild.style.width = `${100 * Math.abs(row.values[k]) / most[k]}%`;
-        return [valueCell(page, row.values[k], { unit: units[k] }), drawn];
+        const value = valueCell(page, row.values[k], { unit: units[k] });
+        value.classList.add(...hidden(k) ? [hidden(k)] : []);
+        return [value, drawn];
       });
       return make("tr", { title: row.sizes.size ? plural(row.sizes.size, "size") + ": " +
         [...row.sizes].sort((a, b) => a - b).slice(0, 20).map((n) => n.toLocaleString("en"))
@@ -52,8 +55,8 @@ export const sizesView = {
       : `Blocks of ${shorten(page.selection.keys[key])} and what it calls`),
     rows.length ? make("table", { id: "sizes-table", class: "narrow" },
       make("thead", {}, make("tr", {}, heading("size of a block", { class: "number" }),
-        ...types.flatMap((type) => [heading(type, { class: "number" }),
-          heading("", { class: "wide" })]))),
+        ...types.flatMap((type, k) => [heading(type, { class: `number ${hidden(k)}` }),
+          heading("", { class: hidden(k) })]))),
       make("tbody", {}, ...body)) : note("No blocks pass the filters."),
     rows.length ? note("Sizes as the program asked for them, eight to a doubling, each shown as the " +
       "typical one.") : "");

@@ -108,7 +108,7 @@ export const threadsView = {
 
   tools(page) {
     return [make("button", { type: "button", class: "toggle", id: "threads-again",
-      title: "Take the threads anew", onclick: () => page.take(page.shown.name) }, "Refresh")];
+      title: "Take the threads anew", onclick: () => page.take(page.shown.name, 0, page.shown.query) }, "Refresh")];
   },
 
   keys: {},
