@@ -1,4 +1,5 @@
 // format.js - numbers as people read them. Signs are U+2212 and "+", so that columns of both line up.
+// Not by toLocaleString(), which has a browser load its tables of languages before the first picture.
 
 const SCALES = {
   bytes: [[1, "B"], [1024, "KiB"], [1048576, "MiB"], [1073741824, "GiB"], [1099511627776, "TiB"]],
@@ -10,9 +11,14 @@ function scaleOf(size, unit) {
   return scale ? scale.filter((step) => size >= step[0]).pop() || scale[0] : [1, ""];
 }
 
+/** "1,234,567" */
+export function count(n) {
+  return String(Math.round(n)).replace(/\B(?=(\d{3})+$)/g, ",");
+}
+
 function digits(n, by) {
   if (by === 1)
-    return n.toLocaleString("en", { maximumFractionDigits: 0 });
+    return count(n);
   return n.toFixed(n < 10 ? 2 : n < 100 ? 1 : 0);
 }
 
@@ -62,10 +68,10 @@ export function span(seconds) {
 
 /** The time of day, 24 hours. */
 export function clock(ms) {
-  return new Date(ms).toLocaleTimeString("en-GB");
+  return new Date(ms).toTimeString().slice(0, 8);
 }
 
 /** What a unit is called in a heading: "bytes", "count". */
 export function plural(n, one, many = one + "s") {
-  return `${n.toLocaleString("en")} ${n === 1 ? one : many}`;
+  return `${count(n)} ${n === 1 ? one : many}`;
 }

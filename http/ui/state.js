@@ -76,7 +76,8 @@ export function toHash(from = state) {
       query.set(name, value);
   }
   const path = from.name.split("/").map(encodeURIComponent).join("/");
-  return "#" + path + (query.size ? "?" + query : "");
+  const rest = String(query);
+  return "#" + path + (rest && "?" + rest);
 }
 
 /** A fragment as a whole state; what is missing or broken in it is as at first. */

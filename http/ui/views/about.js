@@ -1,6 +1,6 @@
 // views/about.js - what a profile says of itself.
 import { make, shorten } from "../dom.js";
-import { format, span } from "../format.js";
+import { count, format, span } from "../format.js";
 
 export const aboutView = {
   id: "about",
@@ -21,9 +21,9 @@ export const aboutView = {
       add("Taken", new Date(profile.timeMs).toISOString());
     if (profile.durationS)
       add("Watched for", span(profile.durationS));
-    add("Size", `${bytes.length.toLocaleString("en")} bytes, ` +
-      `${profile.stacks.length.toLocaleString("en")} samples, ` +
-      `${profile.locations.length.toLocaleString("en")} places in code`);
+    add("Size", `${count(bytes.length)} bytes, ` +
+      `${count(profile.stacks.length)} samples, ` +
+      `${count(profile.locations.length)} places in code`);
     if (profile.period.value)
       add("Mean distance of samples", `${format(profile.period.value, profile.period.unit)} ` +
         `of ${profile.period.type}`);

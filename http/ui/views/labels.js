@@ -1,5 +1,6 @@
 // views/labels.js - sums by the value of a label: which tenant, which kind of request.
 import { button, fill, make, shorten } from "../dom.js";
+import { count } from "../format.js";
 import { byLabel, labelKeys } from "../tables.js";
 import { heading, note, shareCell, valueCell } from "./cells.js";
 
@@ -35,7 +36,7 @@ export const labelsView = {
         valueCell(page, row.sum, { bar: page.whole.weight
           ? Math.abs(row.sum) / page.whole.weight : 0 }),
         shareCell(page, row.sum),
-        make("td", { class: "number wide" }, row.stacks.toLocaleString("en")),
+        make("td", { class: "number wide" }, count(row.stacks)),
         make("td", { class: "act" }, is(row)
           ? button("All", () => page.go({ label: null }))
           : button("Only this", () => page.go({ label: { key, value: row.value } }))),

@@ -1,6 +1,6 @@
 // views/sizes.js - how large the blocks are: a histogram of the chosen function, or of all.
 import { make, shorten } from "../dom.js";
-import { format, plural } from "../format.js";
+import { count, format, plural } from "../format.js";
 import { typeIndex } from "../model.js";
 import { bySize } from "../tables.js";
 import { heading, note, valueCell } from "./cells.js";
@@ -47,7 +47,7 @@ export const sizesView = {
         return [value, drawn];
       });
       return make("tr", { title: row.sizes.size ? plural(row.sizes.size, "size") + ": " +
-        [...row.sizes].sort((a, b) => a - b).slice(0, 20).map((n) => n.toLocaleString("en"))
+        [...row.sizes].sort((a, b) => a - b).slice(0, 20).map((n) => count(n))
           .join(", ") + " bytes" : null },
       make("td", { class: "number" }, rangeText(row)), ...cells);
     });
