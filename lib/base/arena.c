@@ -162,6 +162,25 @@ enum {
     ARENA_HEADER = (sizeof(struct prof__arena_block) + 15) & ~15,
 };
 
+/* A block for at least `size` bytes, of `want` where there is enough. */
+static struct prof__arena_block *new_block(const struct prof__arena *a, size_t size, size_t want)
+{
+    size_t least = (size + ARENA_HEADER + 4095) & ~(size_t)4095;
+    struct prof__arena_block *b = prof__pages_map(PROF_MAX(want, least));
+
+    if (b) {
+        b->size = PROF_MAX(want, least);
+        return b;
+    }
+    if (a->claim) {
+        least = PROF_MAX(least, (size_t)ARENA_FIRST);
+        b = prof__reserve_take(a->claim, least);
+    }
+    if (b)
+        b->size = least;
+    return b;
+}
+
 void *prof__arena_alloc(struct prof__arena *a, size_t size)
 {
     struct prof__arena_block *b = a->block;
@@ -170,14 +189,10 @@ void *prof__arena_alloc(struct prof__arena *a, size_t size)
         return NULL;
     size = (size + 15) & ~(size_t)15;
     if (!b || b->size - a->used < size) {
-        size_t want = b ? PROF_MIN(b->size * 2, (size_t)ARENA_LARGEST) : ARENA_FIRST;
-
-        want = PROF_MAX(want, (size + ARENA_HEADER + 4095) & ~(size_t)4095);
-        b = prof__pages_map(want);
+        b = new_block(a, size, b ? PROF_MIN(b->size * 2, (size_t)ARENA_LARGEST) : ARENA_FIRST);
         if (!b)
             return NULL;
         b->next = a->block;
-        b->size = want;
         a->block = b;
         a->used = ARENA_HEADER;
     }
@@ -228,7 +243,8 @@ void prof__arena_free(struct prof__arena *a)
         struct prof__arena_block *b = a->block;
 
         a->block = b->next;
-        prof__pages_unmap(b, b->size);
+        if (!prof__reserve_has(b))
+            prof__pages_unmap(b, b->size);
     }
     a->used = 0;
 }

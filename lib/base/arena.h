@@ -10,6 +10,7 @@
 #define PROF_BASE_ARENA_H
 
 #include "base/compiler.h"
+#include "base/reserve.h"
 
 /* Anonymous zeroed pages, or NULL; errno is kept. Context: signal. */
 void *prof__pages_map(size_t size);
@@ -60,6 +61,7 @@ struct prof__arena_block;
 struct prof__arena {
     struct prof__arena_block *block; /* newest first */
     size_t used;                     /* in the newest */
+    struct prof__claim *claim;       /* on the reserve, when the kernel refuses; NULL: none */
 };
 
 /* `size` zeroed bytes, 16-aligned, or NULL. */
@@ -73,7 +75,8 @@ char *prof__arena_strdup(struct prof__arena *a, const char *s);
 char *prof__arena_strndup(struct prof__arena *a, const char *s, size_t n);
 char *prof__arena_printf(struct prof__arena *a, const char *format, ...) PROF_PRINTF(2, 3);
 
-/* Give everything back; the arena is empty again. */
+/* Give everything back, but for the claim; the arena is empty again. What is in the reserve stays
+ * there until the claim ends. */
 void prof__arena_free(struct prof__arena *a);
 
 #endif

@@ -23,6 +23,8 @@
 #define MOVED_BASE ((uint64_t)1 << 48)
 #define MOVED_STEP ((uint64_t)1 << 36)
 
+enum { PLACES_FIRST = 256 };
+
 static const char *const pseudo_name[] = {
     [PROF__PC_LOST - PROF__PC_LOST] = "[lost: table full]",
     [PROF__PC_TRUNCATED - PROF__PC_LOST] = "[truncated: stack too deep]",
@@ -68,9 +70,9 @@ struct builder {
     struct key *key;                    /* of each sample, beside its locations */
     size_t n_samples;
     struct place *place;
-    size_t n_places;
+    size_t n_places, place_room;
     uint32_t *slot; /* open addressing: place index + 1 */
-    size_t n_slots; /* a power of two */
+    size_t n_slots; /* a power of two, at least twice place_room */
 
     struct prof__report_mapping *mapping;
     uint32_t *mapping_of_module;              /* by index in modules; mapping index */
@@ -80,27 +82,56 @@ struct builder {
 
 /* --- samples and places ---------------------------------------------------------------------- */
 
-static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t *ret_index)
+/* Where the place of that address is, or is to be. */
+static uint32_t *place_slot(const struct builder *b, uint64_t pc, uint32_t epoch)
 {
     uint64_t hash = prof__hash_more(prof__hash(pc), epoch);
 
     for (size_t i = hash & (b->n_slots - 1);; i = (i + 1) & (b->n_slots - 1)) {
-        if (!b->slot[i]) {
-            struct place *p = &b->place[b->n_places];
-
-            *p = (struct place) { .pc = pc, .epoch = epoch };
-            if (!prof__pc_is_pseudo(pc))
-                p->module = prof__modules_find(&b->modules, pc, epoch);
-            b->slot[i] = (uint32_t)++b->n_places;
-            *ret_index = (uint32_t)b->n_places - 1;
-            return true;
-        }
+        if (!b->slot[i])
+            return &b->slot[i];
         const struct place *p = &b->place[b->slot[i] - 1];
-        if (p->pc == pc && p->epoch == epoch) {
-            *ret_index = b->slot[i] - 1;
-            return true;
-        }
+        if (p->pc == pc && p->epoch == epoch)
+            return &b->slot[i];
     }
+}
+
+/* Far fewer addresses are distinct than there are, so their number is found out. */
+static bool places_grow(struct builder *b)
+{
+    size_t room = b->place_room ? b->place_room * 2 : PLACES_FIRST;
+    struct place *place = prof__arena_array(b->arena, room, sizeof(*place));
+    uint32_t *slot = prof__arena_array(b->arena, room * 2, sizeof(*slot));
+
+    if (!place || !slot)
+        return false;
+    if (b->n_places)
+        memcpy(place, b->place, b->n_places * sizeof(*place));
+    b->place = place;
+    b->place_room = room;
+    b->slot = slot;
+    b->n_slots = room * 2;
+    for (size_t i = 0; i < b->n_places; i++)
+        *place_slot(b, place[i].pc, place[i].epoch) = (uint32_t)i + 1;
+    return true;
+}
+
+static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t *ret_index)
+{
+    if (b->n_places == b->place_room && !places_grow(b))
+        return false;
+    uint32_t *slot = place_slot(b, pc, epoch);
+
+    if (!*slot) {
+        struct place *p = &b->place[b->n_places];
+
+        *p = (struct place) { .pc = pc, .epoch = epoch };
+        if (!prof__pc_is_pseudo(pc))
+            p->module = prof__modules_find(&b->modules, pc, epoch);
+        *slot = (uint32_t)++b->n_places;
+    }
+    *ret_index = *slot - 1;
+    return true;
 }
 
 static int add_sample(struct builder *b, const struct prof__stack *stack, struct key key,
@@ -112,7 +143,8 @@ static int add_sample(struct builder *b, const struct prof__stack *stack, struct
     if (!location)
         return -ENOMEM;
     for (uint32_t i = 0; i < stack->n; i++)
-        place_find(b, stack->pcs[i], stack->epoch, &location[i]);
+        if (!place_find(b, stack->pcs[i], stack->epoch, &location[i]))
+            return -ENOMEM;
     out->location = location;
     out->n_locations = stack->n;
     memcpy(out->value, value, sizeof(out->value));
@@ -182,19 +214,11 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
     uint64_t limit = b->options->max_samples;
     unsigned least = limit && s->n > limit ? cut_off(p, s, limit - 1) : 0;
     int64_t other[PROF__VALUES_MAX] = { 0 };
-    size_t n_pcs = 1, n_other = 0;
+    size_t room = (limit && s->n > limit ? limit : s->n) + 1, n_other = 0;
 
-    for (size_t i = 0; i < s->n; i++)
-        n_pcs += prof__stack_table_get(s->sample[i].stack)->n;
-    /* Far fewer addresses are distinct, but untouched pages cost nothing. */
-    b->n_slots = 64;
-    while (b->n_slots < n_pcs * 2)
-        b->n_slots *= 2;
-    b->sample = prof__arena_array(b->arena, s->n + 1, sizeof(*b->sample));
-    b->key = prof__arena_array(b->arena, s->n + 1, sizeof(*b->key));
-    b->place = prof__arena_array(b->arena, n_pcs, sizeof(*b->place));
-    b->slot = prof__arena_array(b->arena, b->n_slots, sizeof(*b->slot));
-    if (!b->sample || !b->key || !b->place || !b->slot)
+    b->sample = prof__arena_array(b->arena, room, sizeof(*b->sample));
+    b->key = prof__arena_array(b->arena, room, sizeof(*b->key));
+    if (!b->sample || !b->key || !places_grow(b))
         return -ENOMEM;
 
     for (size_t i = 0; i < s->n; i++) {
@@ -407,15 +431,19 @@ static int make_locations(struct builder *b)
 {
     size_t n = b->n_places;
     struct prof__location *location = prof__arena_array(b->arena, n + 1, sizeof(*location));
-    struct prof__lookup *lookup = prof__arena_array(b->arena, n + 1, sizeof(*lookup));
-    struct prof__symbols *symbols = prof__arena_array(b->arena, n + 1, sizeof(*symbols));
+    struct prof__symbols *symbols = NULL;
     int r;
 
-    if (!location || !lookup || !symbols)
+    if (!location)
         return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
     if (!b->options->no_symbols) {
+        struct prof__lookup *lookup = prof__arena_array(b->arena, n + 1, sizeof(*lookup));
+
+        symbols = prof__arena_array(b->arena, n + 1, sizeof(*symbols));
+        if (!lookup || !symbols)
+            return -ENOMEM;
+        for (size_t i = 0; i < n; i++)
+            lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
         r = prof__symbolize_until(b->arena, lookup, n, 0, symbols, NULL);
         if (r < 0)
             return r;
@@ -448,8 +476,8 @@ static int make_locations(struct builder *b)
         out->mapping = mapping;
         if (b->options->no_symbols && !prof__pc_is_pseudo(p->pc))
             continue;
-        r = symbols[i].n ? name_known(b, &symbols[i], &b->mapping[mapping], out)
-                         : name_unknown(b, p, &b->mapping[mapping], out);
+        r = symbols && symbols[i].n ? name_known(b, &symbols[i], &b->mapping[mapping], out)
+                                    : name_unknown(b, p, &b->mapping[mapping], out);
         if (r < 0)
             return r;
     }
@@ -600,15 +628,14 @@ static int label_samples(struct builder *b)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-enum { COMMENTS_MAX = 24 };
+enum { COMMENTS_MAX = 24 }; /* all but the last three are those of the profile's status */
 
 /* A comment for each sentence. */
 static int add_comments(struct builder *b, const char *sentences)
 {
     const char *end;
 
-    for (const char *line = sentences;
-         *line && b->report->n_comments < COMMENTS_MAX - 2; /* the others are made later */
+    for (const char *line = sentences; *line && b->report->n_comments < COMMENTS_MAX - 3;
          line = end + 1) {
         end = strchr(line, '\n');
         if (!end)
@@ -629,6 +656,9 @@ static int make_comments(struct builder *b, const struct prof__snapshot *s)
     if (!b->comment)
         return -ENOMEM;
     b->report->comment = b->comment;
+    if (b->options->short_of_memory)
+        b->comment[b->report->n_comments++] =
+            "memory has run out: this is made of a reserve, and names are not looked up";
     prof_profile_status(b->profile, status, sizeof(status));
     int r = add_comments(b, status);
     return r == 0 && s->notes ? add_comments(b, s->notes) : r;

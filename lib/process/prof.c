@@ -17,6 +17,7 @@
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/rawlog.h"
+#include "base/reserve.h"
 #include "base/settings.h"
 #include "base/slot.h"
 #include "base/thread.h"
@@ -35,6 +36,8 @@
 #include "table/tables.h"
 #include "unwind/stack.h"
 
+enum { LEAST_RESERVE = 2 << 20 }; /* bytes, for one profile when there is no more memory */
+
 /* --- lifecycle -------------------------------------------------------------------------------- */
 
 /* After the libraries that libprof needs, before everybody else's constructors where it can be. */
@@ -44,10 +47,13 @@ __attribute__((constructor(101))) static void start(void)
     bool entered = prof__enter(&prof__self);
 
     prof__settings_read(&settings, true);
+    size_t limit = PROF__TABLES_LIMIT;
     if (settings.memory_limit >= 0) {
-        prof__stack_table_set_limit((size_t)settings.memory_limit / 4 * 3);
-        prof__rows_set_limit((size_t)settings.memory_limit / 4);
+        limit = (size_t)settings.memory_limit;
+        prof__stack_table_set_limit(limit / 4 * 3);
+        prof__rows_set_limit(limit / 4);
     }
+    prof__reserve_init(PROF_MAX(limit / 2, (size_t)LEAST_RESERVE));
     prof__stack_init();
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
@@ -125,17 +131,36 @@ static int take_snapshot(const struct prof_profile *p, const struct prof_write_o
 struct sink {
     prof_sink_fn *fn;
     void *arg;
-    uintptr_t busy; /* where the profiler was entered */
+    bool entered;   /* the profiler, here: not when the thread is hidden anyway */
+    uintptr_t busy; /* where it was entered */
+    bool is_used;   /* there is no starting afresh */
 };
 
-static int sink_unhidden(void *arg, const void *data, size_t size)
+static int pass_on(void *arg, const void *data, size_t size)
 {
-    const struct sink *s = arg;
+    struct sink *s = arg;
 
+    s->is_used = true;
+    if (!s->entered)
+        return s->fn(s->arg, data, size);
     prof__leave(&prof__self);
     int r = s->fn(s->arg, data, size);
     prof__self.busy = s->busy;
     return r;
+}
+
+/* What is allocated until sink_leave() by the libraries we use is not the program's. */
+static struct sink sink_enter(prof_sink_fn *fn, void *arg)
+{
+    bool entered = prof__enter(&prof__self);
+
+    return (struct sink) { fn, arg, entered, prof__self.busy, false };
+}
+
+static void sink_leave(const struct sink *s)
+{
+    if (s->entered)
+        prof__leave(&prof__self);
 }
 
 static int encode(const struct prof_profile *p, const struct prof__report *report,
@@ -150,46 +175,60 @@ static int encode(const struct prof_profile *p, const struct prof__report *repor
                         : prof__encode_pprof(report, arena, sink, arg);
 }
 
-/* What is allocated meanwhile by the libraries we use is not the program's, and stays out. */
+static int write_once(const struct prof_profile *p, const struct prof__snapshot *s,
+                      const struct prof__report_options *options,
+                      const struct prof_write_options *o, struct prof__claim *claim,
+                      struct sink *sink)
+{
+    struct prof__arena arena = { .claim = claim };
+    struct prof__report report;
+    int r = p->report ? p->report(p, o, options, &arena, &report)
+                      : prof__report_build(p, s, options, &arena, &report);
+
+    if (r == 0)
+        r = encode(p, &report, o, &arena, pass_on, sink);
+    prof__arena_free(&arena);
+    return r;
+}
+
+/* When there is not even enough in the reserve, the profile becomes a smaller one: without names,
+ * then with ever fewer stacks, the largest. */
 static int write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
                           int64_t duration_ns, const struct prof_write_options *o,
-                          prof_sink_fn *sink, void *arg)
+                          struct prof__claim *claim, prof_sink_fn *fn, void *arg)
 {
     struct prof__report_options options = {
         .no_symbols = o->no_symbols != 0,
         .max_samples = o->max_samples,
         .duration_ns = duration_ns,
     };
-    struct prof__arena arena = { 0 };
-    struct prof__report report;
+    struct sink sink = sink_enter(fn, arg);
+    size_t mark = prof__reserve_mark(claim);
+    uint64_t n = s->n;
+    int r;
 
-    bool entered = prof__enter(&prof__self); /* not when the thread is hidden anyway */
-    struct sink unhidden = { sink, arg, prof__self.busy };
-    int r = p->report ? p->report(p, o, &options, &arena, &report)
-                      : prof__report_build(p, s, &options, &arena, &report);
-    if (r == 0 && entered)
-        r = encode(p, &report, o, &arena, sink_unhidden, &unhidden);
-    else if (r == 0)
-        r = encode(p, &report, o, &arena, sink, arg);
-    if (entered)
-        prof__leave(&prof__self);
-    if (r == -ENOMEM)
-        prof__error_memory("writing a profile");
-    prof__arena_free(&arena);
-    return r;
+    if (o->max_samples && o->max_samples < n)
+        n = o->max_samples;
+    while ((r = write_once(p, s, &options, o, claim, &sink)) == -ENOMEM && !sink.is_used) {
+        if (options.no_symbols && (n /= 4) == 0)
+            break;
+        if (options.no_symbols)
+            options.max_samples = n;
+        options.no_symbols = options.short_of_memory = true;
+        prof__reserve_rewind(claim, mark);
+    }
+    sink_leave(&sink);
+    return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 
 static int write_detail(const struct prof_profile *p, const struct prof_write_options *o,
-                        prof_sink_fn *sink, void *arg)
+                        prof_sink_fn *fn, void *arg)
 {
     struct prof__report_options options = { .no_symbols = o->no_symbols != 0 };
-    bool entered = prof__enter(&prof__self);
-    struct sink unhidden = { sink, arg, prof__self.busy };
-    int r = entered ? p->write_detail(p, &options, sink_unhidden, &unhidden)
-                    : p->write_detail(p, &options, sink, arg);
+    struct sink sink = sink_enter(fn, arg);
+    int r = p->write_detail(p, &options, pass_on, &sink);
 
-    if (entered)
-        prof__leave(&prof__self);
+    sink_leave(&sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 
@@ -197,7 +236,8 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
                        prof_sink_fn *sink, void *arg)
 {
     struct prof_write_options o;
-    struct prof__snapshot s;
+    struct prof__claim claim = { 0 };
+    struct prof__snapshot s = { .arena.claim = &claim };
 
     if (!p || !sink)
         return prof_set_last_error(-EINVAL, "no %s given to prof_profile_write()",
@@ -207,11 +247,11 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
         return r;
     if (o.debug >= 2 && p->write_detail && !o.folded)
         return write_detail(p, &o, sink, arg);
-    s = (struct prof__snapshot) { 0 };
     r = p->report ? 0 : take_snapshot(p, &o, &s);
     if (r == 0)
-        r = write_snapshot(p, &s, 0, &o, sink, arg);
+        r = write_snapshot(p, &s, 0, &o, &claim, sink, arg);
     prof__snapshot_free(&s);
+    prof__reserve_end(&claim);
     return r;
 }
 
@@ -261,7 +301,7 @@ struct prof_window {
 
 int prof_window_open(const char *name, struct prof_window **ret_window)
 {
-    struct prof__snapshot before;
+    struct prof__snapshot before = { 0 };
 
     if (!name || !ret_window)
         return prof_set_last_error(-EINVAL, "prof_window_open() takes a name and a place for the "
@@ -297,7 +337,8 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
                       prof_sink_fn *sink, void *arg)
 {
     struct prof_write_options o;
-    struct prof__snapshot now;
+    struct prof__claim claim = { 0 };
+    struct prof__snapshot now = { .arena.claim = &claim };
 
     if (!w || !sink)
         return prof_set_last_error(-EINVAL, "no %s given to prof_window_write()",
@@ -311,9 +352,10 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
         if (w->profile->time_is_start)
             now.wall_ns = w->before.wall_ns;
         r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),
-                           &o, sink, arg);
+                           &o, &claim, sink, arg);
     }
     prof__snapshot_free(&now);
+    prof__reserve_end(&claim);
     return r;
 }
 

@@ -12,7 +12,7 @@
 int prof__gather_start(struct prof__gather *g, struct prof__snapshot *to, size_t room)
 {
     prof__stack_code_loaded();
-    *to = (struct prof__snapshot) { 0 };
+    *to = (struct prof__snapshot) { .arena = to->arena };
     to->wall_ns = prof__wall_ns();
     to->monotonic_ns = prof__monotonic_ns();
     *g = (struct prof__gather) { .to = to, .room = room, .n_slots = 64 };

@@ -33,8 +33,8 @@ struct prof_profile {
     /* Row values, fixed point and all, into what is shown. NULL: as they are. */
     void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
 
-    /* Fill a snapshot; NULL: the rows of `table`. `w` is NULL for one end of a window. -ENOMEM, or
-     * an errno with its sentence set. */
+    /* Fill a snapshot, whose arena is there and empty; NULL: the rows of `table`. `w` is NULL for
+     * one end of a window. -ENOMEM, or an errno with its sentence set. */
     int (*take)(const struct prof_write_options *w, struct prof__snapshot *ret);
 
     /* Make the whole report, instead of one from a snapshot. NULL: that. */

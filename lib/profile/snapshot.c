@@ -39,7 +39,7 @@ int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
     size_t room = prof__rows_count(table) + 64; /* the row of the lost, and those being made */
 
     prof__stack_code_loaded();
-    *ret = (struct prof__snapshot) { 0 };
+    *ret = (struct prof__snapshot) { .arena = ret->arena };
     ret->wall_ns = prof__wall_ns();
     ret->monotonic_ns = prof__monotonic_ns();
     ret->sample = prof__arena_array(&ret->arena, room, sizeof(*ret->sample));

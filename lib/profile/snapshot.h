@@ -28,7 +28,7 @@ struct prof__snapshot {
     const char *notes; /* newline-ended sentences for the reader; NULL: none */
 };
 
-/* Copy the rows of a table. -ENOMEM. Free it also then. */
+/* Copy the rows of a table, into ret->arena, which is empty. -ENOMEM. Free it also then. */
 int prof__snapshot_take(unsigned table, struct prof__snapshot *ret);
 
 /* now -= before, row by row; rows that did not change go. `before` is sorted by row, as

@@ -60,7 +60,7 @@ static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
     size_t n;
 
     (void)w;
-    *ret = (struct prof__snapshot) { 0 };
+    *ret = (struct prof__snapshot) { .arena = ret->arena };
     ret->wall_ns = prof__wall_ns();
     ret->monotonic_ns = prof__monotonic_ns();
     int r = prof__threads_take(&ret->arena, &thread, &n);

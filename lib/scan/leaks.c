@@ -205,7 +205,7 @@ static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
     struct prof__scan_setup setup;
     int r = prof__scan_setup(w ? w->scan : NULL, 3, &setup);
 
-    *ret = (struct prof__snapshot) { 0 };
+    *ret = (struct prof__snapshot) { .arena = ret->arena };
     if (r == 0 && setup.o.exact_s)
         r = sample_all(&setup);
     if (r < 0)

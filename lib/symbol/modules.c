@@ -128,6 +128,9 @@ static int load(struct prof__arena *a, struct prof__arena *work, struct prof__mo
     size_t n_maps = 0, n = 0;
     int r = prof__history_refresh();
 
+    if (r == -ENOMEM &&
+        a->claim) /* what is known of what was there before is better than nothing */
+        r = 0;
     if (r == 0)
         r = prof__maps_read(work, &map, &n_maps);
     if (r != -ENOMEM)
@@ -161,7 +164,7 @@ static int load(struct prof__arena *a, struct prof__arena *work, struct prof__mo
 int prof__modules_load(struct prof__arena *a, struct prof__modules *ret)
 {
     bool entered = prof__enter(&prof__self); /* qsort() may allocate */
-    struct prof__arena work = { 0 };
+    struct prof__arena work = { .claim = a->claim };
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
