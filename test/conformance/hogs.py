@@ -3,6 +3,7 @@
 
     hogs.py DEMO      (server_demo.c)
 """
+import os
 import re
 import select
 import signal
@@ -12,6 +13,9 @@ import time
 
 import harness
 from harness import ANSWER_LIMIT_S, Connection, Demo, ask, check, equal, eventually
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import pprof  # noqa: E402
 
 HEAP = "/debug/pprof/heap?debug=1"
 SYMBOL = "/debug/pprof/symbol"
@@ -145,8 +149,25 @@ def test_stood_still(d):
         c.close()
 
 
+def test_no_memory(path):
+    """malloc has given all it had: the heap profile of that very moment can be fetched."""
+    with Demo(path) as d:
+        equal(d.start(), "0", "start")
+        d.tell("feed", "50", "1000")
+        check(int(d.tell("exhaust")) >= 0, "all memory is taken")
+        for _ in range(3): # what was taken of the reserve is there again
+            a = ask(d.where, "/debug/pprof/heap")
+            if check(a is not None and a.status == 200, "without memory: %r" % a):
+                p = pprof.parse(a.body)
+                equal(sum(values[2] for _, values, _ in p.stacks()), 50, "blocks in it")
+            a = ask(d.where, HEAP)
+            check(a is not None and a.status == 200, "as text: %r" % a)
+        check(b"memory has run out" in a.body, "which says why there are no names: %r" % a)
+
+
 def main(argv):
     harness.limit_time()
+    test_no_memory(argv[1])
     with Demo(argv[1]) as d:
         equal(d.start(), "0", "start")
         test_others_have_their_turn(d)

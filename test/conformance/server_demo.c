@@ -28,6 +28,8 @@
  *   listen                make a listening socket; its number and its port
  *   deny-close-range      let close_range() fail from now on, as an old kernel or a filter does
  *   limit-files N         RLIMIT_NOFILE; 0
+ *   exhaust               take all memory that malloc gives, down to the smallest blocks, with no
+ *                         address space left; how many MiB that were
  *   write-title           overwrite argv, as programs do that set their title for ps; 0
  *
  * At the end of input it returns from main(), still serving if it was.
@@ -349,6 +351,27 @@ static int limit_files(rlim_t n)
     return setrlimit(RLIMIT_NOFILE, &limit) < 0 ? -errno : 0;
 }
 
+/* In a list, from the largest blocks to the smallest. */
+static long exhaust(void)
+{
+    static void **all;
+    struct rlimit limit;
+    char text[64] = "";
+    size_t taken = 0;
+    int fd = open("/proc/self/statm", O_RDONLY | O_CLOEXEC);
+    ssize_t n = fd < 0 ? -1 : read(fd, text, sizeof(text) - 1);
+
+    close(fd);
+    if (n <= 0 || getrlimit(RLIMIT_AS, &limit) < 0)
+        return -1;
+    limit.rlim_cur = strtoul(text, NULL, 10) * 4096;
+    setrlimit(RLIMIT_AS, &limit);
+    for (size_t size = 1 << 20; size >= 16; size /= 2)
+        for (void **p; (p = malloc(size)) != NULL; all = p, taken += size)
+            *p = all;
+    return (long)(taken >> 20);
+}
+
 static void obey(const char *command, const char *a, const char *b, const char *c, char **argv)
 {
     struct prof_profile *made;
@@ -412,6 +435,8 @@ static void obey(const char *command, const char *a, const char *b, const char *
         answer(deny_close_range());
     } else if (strcmp(command, "limit-files") == 0) {
         answer(limit_files((rlim_t)n));
+    } else if (strcmp(command, "exhaust") == 0) {
+        printf("%ld\n", exhaust());
     } else if (strcmp(command, "write-title") == 0) {
         memset(argv[0], 'X', strlen(argv[0]));
         answer(0);
