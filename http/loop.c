@@ -40,6 +40,7 @@
 #define MS_NS       UINT64_C(1000000)
 #define FAREWELL_NS (SECOND_NS * 7 / 10) /* to send the last answers when stopping */
 #define PAUSE_NS    (50 * MS_NS)         /* when connections cannot be accepted */
+#define MOMENT_NS   (SECOND_NS / 2)      /* after a pause of a second and more */
 
 struct prof__loop {
     struct prof__listener listener;
@@ -184,10 +185,8 @@ static void run_the_due(struct prof__loop *loop)
             prof__connection_run(c);
 }
 
-static void expire(struct prof__loop *loop)
+static void expire(struct prof__loop *loop, uint64_t now)
 {
-    uint64_t now = now_ns();
-
     for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
         if (c->deadline_ns <= now && c->phase != PROF__GONE)
             prof__connection_expire(c);
@@ -196,12 +195,20 @@ static void expire(struct prof__loop *loop)
     drop_the_gone(loop);
 }
 
-/* What nobody could be served in is nobody's fault. A window of time ends when it ends. */
-static void lend(struct prof__loop *loop, uint64_t ns)
+/*
+ * It is `now`. From `from` on nobody could be served, since we were at work or the process stood
+ * still: that is nobody's fault, and nobody's deadline comes the nearer for it. A window of time
+ * ends when it ends. After a long pause there is a moment more, to take up what came meanwhile.
+ * Who makes room for others when the house is full is another matter, or nobody could come while
+ * there is much to do.
+ */
+static void lend(struct prof__loop *loop, uint64_t from, uint64_t now)
 {
-    if (ns < MS_NS)
-        return;
-    for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
+    uint64_t ns = now > from ? now - from : 0;
+
+    if (ns >= SECOND_NS)
+        ns += MOMENT_NS;
+    for (struct prof__connection *c = loop->ring.next; ns && c != &loop->ring; c = c->next)
         if (c->phase != PROF__WAITING && c->deadline_ns < NEVER - ns)
             c->deadline_ns += ns;
 }
@@ -266,37 +273,42 @@ static int ms_until(uint64_t then, uint64_t now)
     return ms > INT_MAX ? INT_MAX : (int)ms;
 }
 
-/* What has happened, and what is to be done now, for everybody once. */
-static void take_turns(struct prof__loop *loop, nfds_t n)
+static void take_events(struct prof__loop *loop, nfds_t n)
 {
     for (nfds_t i = OWN_POLLS; i < n; i++)
         if (loop->polls[i].revents)
             prof__connection_event(loop->polled[i], &loop->polls[i]);
     if (loop->polls[WATCH].revents)
         look_at_newcomers(loop);
-    run_the_due(loop);
-    expire(loop);
-    if (loop->accept_ns <= now_ns()) {
-        loop->accept_ns = 0;
-        accept_newcomers(loop);
-    }
 }
 
 LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
 {
+    uint64_t mark = now_ns(); /* until then all time is accounted for */
+
     for (;;) {
         nfds_t n = fill_polls(loop);
-        uint64_t before = now_ns();
-        int ms = ms_until(next_ns(loop), before);
+        uint64_t now = now_ns();
+        lend(loop, mark, now);
+        int ms = ms_until(next_ns(loop), now);
+        mark = ms < 0 ? NEVER : now + (uint64_t)ms * MS_NS;
 
         cancellable_poll(loop->polls, n, ms);
         if (is_lost(loop))
             return;
-        uint64_t woken = now_ns(), due = ms < 0 ? NEVER : before + (uint64_t)ms * MS_NS;
-        if (woken > due)
-            lend(loop, woken - due);
-        take_turns(loop, n);
-        lend(loop, now_ns() - woken);
+        now = now_ns();
+        lend(loop, mark, now); /* it was to come back earlier */
+        mark = now;
+        take_events(loop, n);
+        run_the_due(loop);
+        now = now_ns();
+        lend(loop, mark, now);
+        mark = now;
+        expire(loop, now);
+        if (loop->accept_ns <= now) {
+            loop->accept_ns = 0;
+            accept_newcomers(loop);
+        }
     }
 }
 
@@ -320,9 +332,7 @@ static void say_farewell(struct prof__loop *loop)
             return;
         nfds_t n = fill_polls(loop);
         poll(loop->polls, n, ms_until(earlier(end, next_ns(loop)), now));
-        for (nfds_t i = OWN_POLLS; i < n; i++)
-            if (loop->polls[i].revents)
-                prof__connection_event(loop->polled[i], &loop->polls[i]);
+        take_events(loop, n);
     }
 }
 

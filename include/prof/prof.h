@@ -198,10 +198,10 @@ struct prof_write_options {
  * Returns: 0, or -EINVAL, -E2BIG (options of a newer library set something this one does not
  *          know), -ENOMEM, or what the sink returned.
  * Memory:  from the kernel; when that has none, from a reserve that one writer can have at a time.
- *          The profile is then without names, or has the largest stacks only, and a comment says so.
- * Threads: recording goes on meanwhile; symbolizing is done by one thread at a time.
- * Blocks:  while debug information is read from disk, the first time an object is seen.
- * Source:  profile.proto of google/pprof; text as in its legacy_profile.go.
+ *          The profile is then without names, or has the largest stacks only, and a comment says
+ * so. Threads: recording goes on meanwhile; symbolizing is done by one thread at a time. Blocks:
+ * while debug information is read from disk, the first time an object is seen. Source:
+ * profile.proto of google/pprof; text as in its legacy_profile.go.
  */
 PROF_API int prof_profile_write(struct prof_profile *p, const struct prof_write_options *opts,
                                 prof_sink_fn *sink, void *arg);

@@ -124,29 +124,53 @@ def test_answers_that_nobody_reads(d):
     equal(d.start(), "0", "start")
 
 
-def test_stood_still(d):
-    """For longer than a client may take for its request: it has taken no longer than it may."""
-    silent, half, body = [Connection(d.where) for _ in range(3)]
+def clients_before(d):
+    """[what, connection]: in every stage of a request."""
+    silent, half, body, idle = [Connection(d.where) for _ in range(4)]
     half.send("GET " + HEAP + " HTTP/1.1\r\nHost: local")
     body.send("POST " + SYMBOL + " HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n0x")
-    idle = Connection(d.where)
     idle.request(HEAP)
     equal(idle.answer().status, 200, "before the server stands still")
-    stop(d)
-    silent.request(HEAP)
-    half.send("host\r\n\r\n")
-    body.send("1")
-    idle.request(HEAP)
+    return [["connected before", silent], ["half a request before", half],
+            ["a part of its body before", body], ["answered before", idle]]
+
+
+def clients_meanwhile(d, clients):
+    for (_, c), rest in zip(clients, (None, "host\r\n\r\n", "1", None)):
+        if rest:
+            c.send(rest)
+        else:
+            c.request(HEAP)
     newcomer = Connection(d.where)
     newcomer.request(HEAP)
-    time.sleep(REQUEST_S + 1) # what is tested is this long
-    go_on(d)
-    for what, c in (("connected before", silent), ("half a request before", half),
-                    ("a part of its body before", body), ("answered before", idle),
-                    ("a newcomer", newcomer)):
-        a = c.answer()
-        check(a is not None and a.status == 200, "%s, sent meanwhile: %r" % (what, a))
-        c.close()
+    clients.append(["a newcomer", newcomer])
+
+
+def test_stood_still(d, path):
+    """For longer than a client may take for its request, as a whole or in a handler: nobody has
+    taken longer than they may."""
+    with Demo(path) as busy:
+        equal(busy.start(), "0", "start")
+        equal(busy.tell("metrics", "hold"), "0", "a handler that takes long")
+        both = [("the process", d, clients_before(d)), ("a handler", busy, clients_before(busy))]
+        holder = Connection(busy.where)
+        holder.request("/metrics")
+        tid = busy.threads()["prof-http"]
+        check(eventually(lambda: open("/proc/%d/task/%d/wchan" % (busy.pid, tid)).read()
+                         .startswith("futex")), "the handler is at it")
+        stop(d)
+        for _, demo, clients in both:
+            clients_meanwhile(demo, clients)
+        time.sleep(REQUEST_S + 1) # what is tested is this long
+        go_on(d)
+        equal(busy.tell("release"), "1", "the handler goes on")
+        for who, _, clients in both:
+            for what, c in clients:
+                a = c.answer()
+                check(a is not None and a.status == 200, "%s stood still; %s, sent meanwhile: %r"
+                      % (who, what, a))
+                c.close()
+        holder.close()
 
 
 def test_no_memory(path):
@@ -173,7 +197,7 @@ def main(argv):
         test_others_have_their_turn(d)
         test_a_hog_that_leaves(d)
         test_answers_that_nobody_reads(d)
-        test_stood_still(d)
+        test_stood_still(d, argv[1])
     return harness.report()
 
 
