@@ -3,7 +3,9 @@
  *
  * Four workers handle requests: each parses one (allocates and frees again at once), looks
  * something up in a cache (allocated once, rightly kept) and does some arithmetic. And on the way
- * one function keeps a copy of every request for an audit that never comes.
+ * one function keeps a copy of every request for an audit that never comes. Another opens sessions
+ * and forgets them: nothing points to those any more. So there are two leaks, and two questions:
+ * who allocated (heap), and who still holds it, if anybody (leaks, holders).
  *
  *   service [ADDRESS]     default 127.0.0.1:0, any free port
  *
@@ -28,6 +30,8 @@
 #define CACHE_ENTRIES 512
 #define ENTRY_BYTES   8192 /* 4 MiB of cache */
 #define REQUEST_BYTES 8192
+#define SESSION_BYTES 2048
+#define SESSION_EVERY 8 /* requests */
 #define LEAK_MAX      ((size_t)1 << 30)
 
 struct audit {
@@ -35,6 +39,13 @@ struct audit {
     char request[REQUEST_BYTES];
 };
 
+struct session {
+    long number;
+    char state[SESSION_BYTES];
+};
+
+static _Atomic(struct session *) current_session;
+static atomic_size_t session_bytes;
 static _Atomic(struct audit *) audit_log;
 static atomic_size_t audit_bytes;
 static char *cache[CACHE_ENTRIES];
@@ -68,6 +79,20 @@ __attribute__((noinline)) static void audit_remember(const char *request)
         ;
 }
 
+/* The other leak: whoever is current takes the place of the last one, which nobody closes. */
+__attribute__((noinline)) static void session_open(long number)
+{
+    struct session *s;
+
+    if (atomic_fetch_add(&session_bytes, sizeof(*s)) > LEAK_MAX / 8)
+        return;
+    s = calloc(1, sizeof(*s));
+    if (!s)
+        return;
+    s->number = number;
+    atomic_store(&current_session, s);
+}
+
 /* Churn: much is allocated here, nothing stays. */
 __attribute__((noinline)) static unsigned parse(const char *request)
 {
@@ -99,6 +124,8 @@ static unsigned handle_request(long number)
 
     h ^= checksum(cache[(size_t)number % CACHE_ENTRIES], ENTRY_BYTES);
     audit_remember(request);
+    if (number % SESSION_EVERY == 0)
+        session_open(number);
     free(request);
     return h;
 }

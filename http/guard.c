@@ -6,7 +6,7 @@ static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
     struct prof__shield forker; /* of the thread that forks */
-    void (*in_child[2])(void);
+    void (*in_child[4])(void);
     unsigned n_in_child;
 } guard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 

@@ -95,7 +95,7 @@ void prof__exchange_fail(struct prof__exchange *x, int error)
     } statuses[] = {
         { -EINVAL, 400 },   { -EACCES, 401 }, { -EPERM, 403 },  { -ENOENT, 404 },
         { -EMSGSIZE, 413 }, { -ENOSYS, 501 }, { -EAGAIN, 503 }, { -ECANCELED, 503 },
-        { -EMFILE, 503 },   { -ENFILE, 503 }, { -ENOMEM, 503 },
+        { -ENOTSUP, 400 },  { -EMFILE, 503 }, { -ENFILE, 503 }, { -ENOMEM, 503 },
     };
     const char *message = x->message ? x->message : prof_last_error();
     unsigned status = 500;
@@ -428,6 +428,126 @@ static int unknown_profile(struct prof__exchange *x)
     return prof__buffer_puts(&x->reply.body, "profile\n");
 }
 
+/* --- leaks and holders: jobs ------------------------------------------------------------------ */
+
+#define JOB_LOOK_NS (SECOND_NS / 50)
+
+/* "90", "90s", "10m", "2h", "1d": whole seconds. 0; -ENOENT: absent or empty; -EINVAL. */
+static int duration_param(const struct prof__exchange *x, const char *name, int64_t *ret_s)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+    char text[32];
+    int64_t by = 1;
+    int n = prof__query_get(x->target.query, name, text, sizeof(text));
+
+    if (n <= 0)
+        return n == 0 || n == -ENOENT ? -ENOENT : -EINVAL;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (text[n - 1] == units[i].unit) {
+            by = units[i].seconds;
+            text[n - 1] = '\0';
+            break;
+        }
+    if (prof__parse_int(text, ret_s) < 0 || *ret_s < 0 || *ret_s > INT32_MAX / by)
+        return -EINVAL;
+    *ret_s *= by;
+    return 0;
+}
+
+/* A number up to `most`, into what stays as it is if there is none. */
+static int count_param(const struct prof__exchange *x, const char *name, int64_t most, int *ret)
+{
+    int64_t value;
+    int r = int_param(x, name, &value);
+
+    if (r == -ENOENT)
+        return 0;
+    if (r < 0 || value < 0 || value > most)
+        return -EINVAL;
+    *ret = (int)value;
+    return 0;
+}
+
+static int scan_params(struct prof__exchange *x)
+{
+    struct prof_scan_options *o = &x->scan;
+    int64_t age = 0, exact = 0;
+    int r;
+
+    *o = (struct prof_scan_options)PROF_SCAN_OPTIONS_INIT;
+    r = duration_param(x, "age", &age);
+    if (r == -EINVAL)
+        return refused(x, r, "age is a time: 90, 90s, 10m, 2h, 1d");
+    if (r == 0)
+        o->age_s = age ? age : -1;
+    r = duration_param(x, "exact", &exact);
+    if (r == -EINVAL || exact > 3600)
+        return refused(x, -EINVAL, "exact is a time of up to an hour: 60, 60s, 10m");
+    o->exact_s = (int)exact;
+    if (count_param(x, "passes", 100, &o->passes) < 0 ||
+        count_param(x, "cpu", 100, &o->cpu_percent) < 0 ||
+        count_param(x, "depth", 64, &o->depth) < 0 || count_param(x, "swap", 1, &o->swap) < 0)
+        return refused(x, -EINVAL,
+                       "passes and cpu are numbers up to 100, depth up to 64, swap is 0 or 1");
+    r = prof__query_get(x->target.query, "site", x->site, sizeof(x->site));
+    if (r == -E2BIG)
+        return refused(x, -EINVAL, "site is a regular expression of up to 256 bytes");
+    if (r > 0)
+        o->site = x->site;
+    return 0;
+}
+
+static int look_at_job(struct prof__exchange *x)
+{
+    int r;
+
+    if (!prof__job_done(x->job, &r, x->job_message, sizeof(x->job_message), &x->reply.body)) {
+        x->wait_ns = JOB_LOOK_NS;
+        return PROF__WAIT;
+    }
+    prof__job_close(x->job);
+    x->job = NULL;
+    return r < 0 ? refused(x, have_or_lack(r), x->job_message) : 0;
+}
+
+static bool takes_time(const char *name)
+{
+    return strcmp(name, "leaks") == 0 || strcmp(name, "holders") == 0;
+}
+
+static int serve_job(struct prof__exchange *x, struct prof_profile *p)
+{
+    int r = scan_params(x);
+
+    if (r < 0)
+        return r;
+    profile_reply(x, "");
+    if (x->head) {
+        x->reply.size_unknown = true;
+        return 0;
+    }
+    r = prof__job_start(&x->job, p, &x->options, &x->scan);
+    if (r < 0)
+        return r;
+    x->go_on = look_at_job;
+    x->wait_ns = JOB_LOOK_NS;
+    return PROF__WAIT;
+}
+
+/* ?min_age= and ?max_age= of the heap. */
+static int age_params(struct prof__exchange *x)
+{
+    int low = duration_param(x, "min_age", &x->options.min_age_s);
+    int high = duration_param(x, "max_age", &x->options.max_age_s);
+
+    if (low == -EINVAL || high == -EINVAL)
+        return refused(x, -EINVAL, "min_age and max_age are times: 90, 90s, 10m, 2h, 1d");
+    return 0;
+}
+
 static int serve_profile(struct prof__exchange *x)
 {
     const char *name = x->target.path + strlen(ROOT);
@@ -456,6 +576,10 @@ static int serve_profile(struct prof__exchange *x)
     r = int_param(x, "seconds", &seconds);
     if (r != -ENOENT)
         return serve_delta(x, p, r, seconds);
+    if (takes_time(x->name))
+        return serve_job(x, p);
+    if ((r = age_params(x)) < 0)
+        return r;
     /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */
     profile_reply(x, "");
     return have_or_lack(prof_profile_write(p, &x->options, write_body, x));
@@ -537,6 +661,7 @@ const char *prof__exchange_handler(const struct prof__exchange *x)
 void prof__exchange_close(struct prof__exchange *x)
 {
     prof_window_close(x->window);
+    prof__job_close(x->job);
     prof__buffer_free(&x->upload);
     prof__buffer_free(&x->reply.body);
     free(x->raw_target);

@@ -20,6 +20,7 @@
 #include <stdint.h>
 
 #include "buffer.h"
+#include "job.h"
 #include "params.h"
 
 struct prof__route;
@@ -54,12 +55,16 @@ struct prof__exchange {
     uint64_t wait_ns; /* after PROF__WAIT */
     int (*go_on)(struct prof__exchange *x);
     struct prof_window *window; /* open meanwhile */
+    struct prof__job *job;      /* at work meanwhile */
+    char job_message[256];      /* why it failed */
     const char *words;          /* addresses still to be looked up, */
     size_t words_size;
     uint64_t deadline_ns; /* until then */
     struct prof_write_options options;
     const char *name; /* of the profile */
     char folded[64];  /* options.folded points here */
+    char site[300];   /* scan.site points here */
+    struct prof_scan_options scan;
 
     const char *message;         /* why a handler returned an error; NULL: take prof_last_error() */
     const atomic_bool *stopping; /* may be NULL; true ends the writing of a body */

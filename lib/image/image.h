@@ -46,6 +46,7 @@ struct prof__image_thread {
     pid_t tid;
     char name[32];
     bool running;
+    bool ours;   /* does the looking, and has nothing of the program's on its stack */
     uint64_t sp; /* 0: not known */
     uint64_t pc;
     uint64_t thread_pointer; /* 0: not known */
@@ -101,6 +102,7 @@ struct prof__image {
     /* What could not be had, for the reader: */
     unsigned threads_unreadable, threads_silent, descriptors_unreadable;
     bool presence_unknown; /* presence() guesses */
+    bool swapped;          /* some pages are swapped out, or may be */
 };
 
 struct prof__image_ops {

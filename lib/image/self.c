@@ -19,6 +19,7 @@
 
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/slot.h"
 #include "base/task.h"
 #include "image/held.h"
 #include "image/image.h"
@@ -30,7 +31,8 @@
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63) /* proc(5) */
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
 
-enum { PAGEMAP_ENTRIES = 4096, OWN_FIRST = 256 };
+/* Of the page table read at a time: many where it is read on, few elsewhere. */
+enum { PAGEMAP_ENTRIES = 4096, PAGEMAP_FEW = 64 };
 
 struct self {
     uintptr_t entry;       /* of the calling thread's stack */
@@ -156,6 +158,7 @@ static int take_threads(struct prof__image *image)
             memcpy(t->name, state.name, sizeof(t->name));
         t->running = stack[i].asked;
         t->sp = t->tid == here ? self->entry : p->sp;
+        t->ours = t->tid == here && prof__slot_helper(prof__slot_of(here));
         t->pc = p->pc;
         t->n_regs = PROF_MIN(p->n_words, (unsigned)PROF__IMAGE_REGISTERS);
         for (unsigned k = 0; k < t->n_regs; k++)
@@ -166,6 +169,16 @@ static int take_threads(struct prof__image *image)
     image->threads_silent = missing.no_answer;
     image->threads_unreadable = missing.unreadable;
     return 0;
+}
+
+/* Are any pages swapped out? As proc(5) has it: "VmSwap:     0 kB". */
+static bool has_swapped(void)
+{
+    char text[4096];
+    int r = prof__task_read(getpid(), "status", text, sizeof(text));
+    const char *line = r > 0 ? strstr(text, "\nVmSwap:") : NULL;
+
+    return !line || strspn(line + 8, " \t0") < strcspn(line + 8, "k");
 }
 
 /* --- operations ------------------------------------------------------------------------------ */
@@ -187,6 +200,7 @@ static int refresh(struct prof__image *image)
         (r = take_own_spans(image)) < 0)
         return r;
     image->held = held;
+    image->swapped = has_swapped();
     return 0;
 }
 
@@ -198,15 +212,18 @@ static size_t self_read(struct prof__image *image, uint64_t from, void *to, size
     return r > 0 ? (size_t)r : 0;
 }
 
-static bool fill_pagemap(struct self *self, uint64_t from)
+static bool fill_pagemap(struct self *self, uint64_t from, size_t n)
 {
+    uint64_t next = self->pagemap_from + self->n_pagemap * PROF__IMAGE_PAGE;
+    size_t entries = from == next ? PAGEMAP_ENTRIES
+                                  : PROF_MIN(PROF_MAX(n, PAGEMAP_FEW), (size_t)PAGEMAP_ENTRIES);
     int saved = errno;
     int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
     ssize_t r = -1;
 
     self->n_pagemap = 0;
     if (fd >= 0) {
-        r = syscall(SYS_pread64, fd, self->pagemap, sizeof(self->pagemap),
+        r = syscall(SYS_pread64, fd, self->pagemap, entries * sizeof(*self->pagemap),
                     from / PROF__IMAGE_PAGE * sizeof(uint64_t));
         syscall(SYS_close, fd);
     }
@@ -238,7 +255,7 @@ static void presence(struct prof__image *image, uint64_t from, size_t n, uint8_t
         uint64_t at = (from - self->pagemap_from) / PROF__IMAGE_PAGE;
 
         if (from < self->pagemap_from || at >= self->n_pagemap) {
-            if (!fill_pagemap(self, from)) {
+            if (!fill_pagemap(self, from, n)) {
                 image->presence_unknown = true;
                 guess_presence(from, n, ret_state);
                 return;

@@ -11,6 +11,11 @@
  * With paths, a marked chunk has an entry that says how it was reached, until it is read; from a
  * pool of fixed size, and without one its path is lost and nothing else.
  *
+ * The heap moves on. A block that was given out since the walk may be the one that an old one hangs
+ * on, always the same way: a list whose newest comes first. So where a word points into memory that
+ * was free, or not there yet, the header before it is read again, and if it says that a chunk in
+ * use begins there, one does.
+ *
  * What glibc itself remembers is no use of a block: its bins point to headers of chunks, not to
  * what is behind them, and a thread's cache of free blocks is told by its shape.
  */
@@ -24,8 +29,8 @@
 enum {
     DENSE = 16, /* chunks of a window from which on it is read as a whole */
     PAGE = PROF__IMAGE_PAGE,
-    SMALL = 8192,
     ENTRIES = 1 << 20,   /* of chunks that are marked and not read, with their paths */
+    YOUNG_MAX = 1 << 18, /* headers read again, in a pass */
     CACHE_CHUNK = 0x290, /* of tcache_perthread_struct, glibc 2.30 and later */
     CACHE_BINS = 64,
 };
@@ -40,13 +45,13 @@ struct flood {
     struct prof__targets *t;
     struct prof__sweep *s;
     struct prof__pass_count *count;
-    const struct prof__flood_options *o;
+    const struct prof__ways *o;
 
     uint32_t *pending; /* of each window: chunks marked and not read */
     uint32_t *line;    /* windows, a ring: each is in it once at most */
     uint32_t first, n_line;
     uint8_t *in_line;
-    uint64_t *window; /* PROF__WINDOW bytes */
+    uint64_t *window; /* PROF__WINDOW bytes, and as many for one chunk */
 
     uint32_t path;                 /* of what is being read now */
     bool from_libc;                /* and it is libc's own data */
@@ -55,6 +60,7 @@ struct flood {
     struct entry *entry;
     uint32_t *entries; /* of each window: the first of a list; index + 1 */
     uint32_t free_entry, n_entries;
+    uint32_t n_young;
     int error;
 };
 
@@ -109,10 +115,49 @@ static void put_in_line(struct flood *f, struct prof__heap_region *g, uint64_t u
 
 static void mark_unit(struct flood *f, struct prof__heap_region *g, uint64_t unit)
 {
-    if (prof__bit(g->marks, unit) || prof__bit(g->marks, unit + 1)) /* reached, or free */
-        return;
     prof__bit_set(g->marks, unit);
     put_in_line(f, g, unit);
+}
+
+/* Is a chunk in use at `at` now? Its size, or 0. */
+static uint64_t size_in_use(struct flood *f, const struct prof__heap_region *g, uint64_t at)
+{
+    uint64_t word[2], next[2], size, next_size;
+    unsigned flags;
+
+    if (prof__image_read(f->s->image, at, word, sizeof(word)) != sizeof(word) ||
+        !prof__chunk_parse(word, g->other_arena, &size, &flags) || size >= g->end - at ||
+        prof__image_read(f->s->image, at + size, next, sizeof(next)) != sizeof(next) ||
+        !prof__chunk_parse(next, g->other_arena, &next_size, &flags))
+        return 0;
+    return flags & PROF__PREV_INUSE ? size : 0;
+}
+
+/* A word points into [chunk, ..), which was free. */
+static void mark_young(struct flood *f, struct prof__heap_region *g, uint64_t chunk,
+                       uint64_t address)
+{
+    uint64_t unit = (address - g->start) / PROF__UNIT - 1, end = prof__chunk_after(g, chunk);
+
+    if (address % PROF__UNIT != 0 || f->from_libc || unit < chunk || end - unit < 2 ||
+        f->n_young == YOUNG_MAX || (unit > chunk && prof__bit(g->marks, unit) && unit > chunk + 1))
+        return;
+    f->n_young++;
+    uint64_t size = size_in_use(f, g, g->start + unit * PROF__UNIT);
+    uint64_t next = unit + size / PROF__UNIT;
+    if (size == 0 || next > end) {
+        if (unit > chunk + 1)
+            prof__bit_set(g->marks, unit); /* looked at; no chunk begins there */
+        return;
+    }
+    if (next + 1 < end) {
+        prof__bit_set(g->starts, next);
+        prof__bit_clear(g->marks, next);
+        prof__bit_set(g->marks, next + 1);
+    }
+    prof__bit_set(g->starts, unit);
+    prof__bit_clear(g->marks, unit + 1);
+    mark_unit(f, g, unit);
 }
 
 /* A word leads to `address`. */
@@ -144,7 +189,12 @@ static void mark(struct flood *f, uint64_t word)
         if (chunk == UINT64_MAX)
             return;
     }
-    mark_unit(f, g, chunk);
+    if (prof__bit(g->marks, chunk))
+        return;
+    if (prof__bit(g->marks, chunk + 1))
+        mark_young(f, g, chunk, address);
+    else
+        mark_unit(f, g, chunk);
 }
 
 static void look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
@@ -194,10 +244,11 @@ static void look_in_piece(void *arg, uint64_t address, const uint64_t *word, siz
 /* The block of a chunk [start, end): to the first word of the next header. */
 static void read_block(struct flood *f, uint64_t start, uint64_t end)
 {
-    uint64_t small[SMALL / 8];
     uint64_t from = start + PROF__CHUNK_HEADER, to = end + 8;
+    uint64_t *small = f->window + (PROF__WINDOW + PAGE) / 8; /* not where the window is */
 
-    if (end - start > SMALL - 64) {
+    /* Of a large one some pages may never have been written. */
+    if (to - from > PROF__WINDOW || f->s->image->swapped) {
         int e = prof__sweep(f->s, from, to, look_in_piece, f);
 
         if (f->error == 0)
@@ -232,8 +283,7 @@ static void step_into(struct flood *f, uint64_t start, uint64_t end, uint32_t pa
         const struct prof__image_block *b = &f->t->target[i].block;
 
         kind = (struct prof__kind) { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
-        if (f->o->path_of)
-            f->o->path_of[i] = path;
+        f->o->path_of[0][i] = path;
     }
     f->path = path ? prof__paths_add(f->o->paths, path, &kind) : 0;
 }
@@ -575,7 +625,7 @@ static int allocate(struct flood *f, struct prof__arena *a)
     f->pending = prof__arena_array(a, n, sizeof(*f->pending));
     f->line = prof__arena_array(a, n, sizeof(*f->line));
     f->in_line = prof__arena_array(a, n, sizeof(*f->in_line));
-    f->window = prof__arena_alloc(a, PROF__WINDOW + PAGE);
+    f->window = prof__arena_alloc(a, 2 * (PROF__WINDOW + PAGE));
     if (!f->pending || !f->line || !f->in_line || !f->window)
         return -ENOMEM;
     if (!f->o->paths)
@@ -587,9 +637,9 @@ static int allocate(struct flood *f, struct prof__arena *a)
 
 int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof__plan *plan,
                 struct prof__sweep *s, struct prof__arena *a, struct prof__pass_count *count,
-                const struct prof__flood_options *o)
+                const struct prof__ways *o)
 {
-    static const struct prof__flood_options none;
+    static const struct prof__ways none;
     struct flood f = { .h = h, .t = t, .s = s, .count = count, .o = o ? o : &none };
     int e = allocate(&f, a);
 

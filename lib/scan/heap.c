@@ -26,7 +26,7 @@
 enum {
     PAGE = PROF__IMAGE_PAGE,
     MIN_CHUNK = 32,
-    PREV_INUSE = 1,
+    PREV_INUSE = PROF__PREV_INUSE,
     IS_MMAPPED = 2,
     OTHER_ARENA = 4,
     FLAGS = 7,
@@ -37,6 +37,7 @@ enum {
 };
 
 #define HEAP_MAX_SIZE ((uint64_t)64 << 20)
+#define GROWTH        HEAP_MAX_SIZE /* of the main heap while it is looked at */
 
 /* --- reading --------------------------------------------------------------------------------- */
 
@@ -86,6 +87,15 @@ struct header {
 
 enum kind { CHUNK, LAST, NONSENSE };
 
+bool prof__chunk_parse(const uint64_t word[2], bool other_arena, uint64_t *ret_size,
+                       unsigned *ret_flags)
+{
+    *ret_size = word[1] & ~(uint64_t)FLAGS;
+    *ret_flags = (unsigned)(word[1] & FLAGS);
+    return *ret_size >= MIN_CHUNK && *ret_size % PROF__UNIT == 0 && !(*ret_flags & IS_MMAPPED) &&
+           !(*ret_flags & OTHER_ARENA && !other_arena);
+}
+
 /* The header at `at` of a region that ends at `end`. */
 static enum kind parse(struct reader *r, uint64_t at, uint64_t end, bool other_arena,
                        struct header *ret)
@@ -94,14 +104,14 @@ static enum kind parse(struct reader *r, uint64_t at, uint64_t end, bool other_a
 
     if (!w)
         return NONSENSE;
+    bool good = prof__chunk_parse(w, other_arena, &ret->size, &ret->flags);
     ret->previous = w[0];
-    ret->size = w[1] & ~(uint64_t)FLAGS;
-    ret->flags = (unsigned)(w[1] & FLAGS);
     if (end - at <= 64 && ret->size <= 16) /* fence posts */
         return LAST;
-    if (ret->size < MIN_CHUNK || ret->size % PROF__UNIT != 0 || ret->size > end - at ||
-        ret->flags & IS_MMAPPED || (ret->flags & OTHER_ARENA && !other_arena))
+    if (!good)
         return NONSENSE;
+    if (ret->size > end - at) /* the heap has grown since, and its top with it */
+        return (at + ret->size) % PAGE == 0 && ret->size < HEAP_MAX_SIZE ? LAST : NONSENSE;
     return ret->size == end - at ? LAST : CHUNK;
 }
 
@@ -181,7 +191,7 @@ static uint64_t next_known(const struct prof__targets *t, const struct prof__hea
 
     while (i < t->n && t->start[i] % PROF__UNIT != 0)
         i++;
-    return i < t->n && t->start[i] < g->end ? t->start[i] - PROF__CHUNK_HEADER : g->end;
+    return i < t->n && t->start[i] < g->walk_end ? t->start[i] - PROF__CHUNK_HEADER : g->walk_end;
 }
 
 static void pass_over(struct prof__heap *h, struct prof__heap_region *g, uint64_t from, uint64_t to)
@@ -201,9 +211,9 @@ static int walk_region(struct prof__heap *h, struct prof__heap_region *g,
     uint64_t before_size = 0;
     int tries = 0;
 
-    while (at < g->end && r->error == 0) {
+    while (at < g->walk_end && r->error == 0) {
         struct header c;
-        enum kind kind = parse(r, at, g->end, g->other_arena, &c);
+        enum kind kind = parse(r, at, g->walk_end, g->other_arena, &c);
 
         if (kind != NONSENSE && before && !(c.flags & PREV_INUSE) && c.previous != before_size)
             kind = NONSENSE; /* says the one before is free, and has another size */
@@ -212,8 +222,8 @@ static int walk_region(struct prof__heap *h, struct prof__heap_region *g,
             if (tries++ < RETRIES) { /* the last one may have been cut since */
                 struct header again;
 
-                if (before && parse(r, before, g->end, g->other_arena, &again) == CHUNK &&
-                    before + again.size < g->end) {
+                if (before && parse(r, before, g->walk_end, g->other_arena, &again) == CHUNK &&
+                    before + again.size < g->walk_end) {
                     at = before + again.size;
                     before_size = again.size;
                 }
@@ -232,16 +242,17 @@ static int walk_region(struct prof__heap *h, struct prof__heap_region *g,
         if (before && !(c.flags & PREV_INUSE))
             set_free(h, g, before);
         if (kind == LAST) {
-            if (c.size >= MIN_CHUNK) { /* the top: all that is not given out */
-                begin_chunk(h, g, at);
-                set_free(h, g, at);
-            }
             break;
         }
         begin_chunk(h, g, at);
         before = at;
         before_size = c.size;
         at += c.size;
+    }
+    /* The top: all that is not given out, and what is yet to come. */
+    if (g->end - at >= MIN_CHUNK) {
+        begin_chunk(h, g, at);
+        set_free(h, g, at);
     }
     return r->error;
 }
@@ -280,9 +291,15 @@ static bool is_heap_memory(const struct prof__image_map *m)
 
 static int find_main(struct finder *f, const struct prof__image_map *m)
 {
+    const struct prof__image *image = f->plan->image;
+    uint64_t next = m + 1 < image->map + image->n_maps ? m[1].start : UINT64_MAX;
     uint64_t first = first_chunk(f->r, m->start, m->end, false);
 
-    return first ? add_region(f, (struct prof__heap_region) { .start = first, .end = m->end }) : 0;
+    return first
+               ? add_region(f, (struct prof__heap_region) { .start = first,
+                                                            .end = PROF_MIN(m->end + GROWTH, next),
+                                                            .walk_end = m->end })
+               : 0;
 }
 
 /* A heap of another arena at `at`. Its end, or 0. */
@@ -292,8 +309,9 @@ static uint64_t find_other(struct finder *f, const struct prof__image_map *m, ui
     const uint64_t *info = look_at(f->r, at, 32);
     uint64_t size = info ? info[2] : 0;
 
-    if (!info || size < PAGE || size % PAGE != 0 || size > HEAP_MAX_SIZE || size > m->end - at ||
-        info[0] % 8 != 0 || info[0] == 0)
+    /* It may have grown since the mappings were taken. */
+    if (!info || size < PAGE || size % PAGE != 0 || size > HEAP_MAX_SIZE || info[0] % 8 != 0 ||
+        info[0] == 0)
         return 0;
     /* The arena lies in its own first heap, right behind the heap's head. */
     uint64_t arena = info[0], previous = info[1];
@@ -303,9 +321,11 @@ static uint64_t find_other(struct finder *f, const struct prof__image_map *m, ui
     uint64_t first = first_chunk(f->r, at + 32, at + size, true);
     if (!first)
         return 0;
-    *ret_error =
-        add_region(f, (struct prof__heap_region) {
-                          .start = first, .end = at + size, .head = at, .other_arena = true });
+    *ret_error = add_region(f, (struct prof__heap_region) { .start = first,
+                                                            .end = at + HEAP_MAX_SIZE,
+                                                            .walk_end = at + size,
+                                                            .head = at,
+                                                            .other_arena = true });
     return at + size;
 }
 
@@ -451,7 +471,7 @@ static int index_regions(struct prof__heap *h, struct prof__arena *a)
         g->first_window = h->n_windows;
         h->n_windows +=
             g->big ? 1 : (uint32_t)((g->end - g->start + PROF__WINDOW - 1) / PROF__WINDOW);
-        h->bytes += g->end - g->start;
+        h->bytes += (g->big ? g->end : g->walk_end) - g->start;
     }
     return prof__ranges_build(&h->ranges, a, start, end, h->n);
 }
@@ -488,6 +508,8 @@ static void judge(struct prof__heap *h, struct prof__targets *t)
         h->why = "the heap could not be walked: too many sampled blocks were not met";
     else if (h->garbled_bytes > h->bytes / 10)
         h->why = "the heap could not be walked: it changed too fast";
+    for (size_t i = 0; i < t->n && h->why; i++)
+        t->target[i].state &= (uint8_t)~PROF__TARGET_WALKED; /* judged by references, all of them */
 }
 
 int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__targets *t,

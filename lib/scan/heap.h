@@ -28,7 +28,9 @@
 enum { PROF__UNIT = 16, PROF__CHUNK_HEADER = 16, PROF__WINDOW = 64 * 1024 };
 
 struct prof__heap_region {
-    uint64_t start, end; /* of chunks: the first begins at start; multiples of 16 */
+    uint64_t start, end; /* of chunks: the first begins at start; multiples of 16. The end is as
+                            far as the heap may grow meanwhile; what is there now is the top */
+    uint64_t walk_end;   /* where it ended when the mappings were taken */
     uint64_t head;       /* before them is what describes the heap, from here on; 0: nothing is */
     bool big;            /* one mmapped chunk, no bits */
     bool certain;        /* big: a sampled block, or may be memory that the program has mapped */
@@ -61,6 +63,11 @@ struct prof__heap {
 int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__targets *t,
                     struct prof__sweep *s, struct prof__arena *a);
 
+/* The two words before a block: false if no chunk begins so. */
+enum { PROF__PREV_INUSE = 1 };
+bool prof__chunk_parse(const uint64_t word[2], bool other_arena, uint64_t *ret_size,
+                       unsigned *ret_flags);
+
 static inline bool prof__bit(const uint64_t *bits, uint64_t i)
 {
     return bits[i / 64] >> (i % 64) & 1;
@@ -69,6 +76,11 @@ static inline bool prof__bit(const uint64_t *bits, uint64_t i)
 static inline void prof__bit_set(uint64_t *bits, uint64_t i)
 {
     bits[i / 64] |= (uint64_t)1 << (i % 64);
+}
+
+static inline void prof__bit_clear(uint64_t *bits, uint64_t i)
+{
+    bits[i / 64] &= ~((uint64_t)1 << (i % 64));
 }
 
 /* The last chunk that begins at or before that unit; UINT64_MAX: none does. */

@@ -203,7 +203,7 @@ __attribute__((noinline)) static int below_entry(const struct prof__scan_setup *
 static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
 {
     struct prof__scan_setup setup;
-    int r = prof__scan_setup(w ? w->scan : NULL, 3, &setup);
+    int r = prof__scan_setup(w ? w->scan : NULL, 3, 60, &setup);
 
     *ret = (struct prof__snapshot) { .arena = ret->arena };
     if (r == 0 && setup.o.exact_s)
@@ -234,7 +234,7 @@ static int64_t count(const struct prof_profile *p)
     return atomic_load_explicit(&last_count, memory_order_relaxed);
 }
 
-static struct prof_profile leaks = {
+struct prof_profile prof__profile_leaks = {
     .name = "leaks",
     .description = "Memory in use that nothing points to any more. Reading it looks for it.",
     .table = PROF__TABLE_HEAP,
@@ -251,8 +251,3 @@ static struct prof_profile leaks = {
     .write_text = prof__leaks_write_text,
     .status = prof__heap_status,
 };
-
-void prof__scan_init(void)
-{
-    prof__registry_add(&leaks);
-}

@@ -173,6 +173,55 @@ static void put_stack(struct prof__textout *out, const struct prof__report *r,
     }
 }
 
+static void put_comments(struct prof__textout *out, const struct prof__report *r)
+{
+    for (size_t i = 0; i < r->n_comments; i++) {
+        prof__textout_word(out, "# ");
+        prof__textout_string(out, r->comment[i], 400);
+        prof__textout_word(out, "\n");
+    }
+}
+
+/* Each stack is a site and what holds it, outward. */
+static void put_holders(struct prof__textout *out, const struct prof__report *r,
+                        const struct prof__demangler *d, struct prof__arena *a,
+                        const struct group *g)
+{
+    char bytes[PROF__HUMAN_SIZE];
+
+    prof__textout_printf(out, "\n%s in %lld block%s\n", prof__human(bytes, g->bytes, "bytes"),
+                         (long long)g->objects, g->objects == 1 ? "" : "s");
+    for (uint32_t i = 0; i < g->sample->n_locations; i++) {
+        const struct prof__location *l = &r->location[g->sample->location[i]];
+
+        if (l->n_lines) {
+            bool more = strncmp(l->line[0].function, "... ", 4) == 0;
+
+            prof__textout_word(out, i == 0 ? "    of " : more ? "      " : "      held by ");
+            prof__textout_string(out, prof__demangle(d, a, l->line[0].function), NAME_SHOWN);
+            prof__textout_word(out, "\n");
+        }
+    }
+}
+
+int prof__holders_write_text(const struct prof__report *r, struct prof__arena *a,
+                             prof_sink_fn *sink, void *arg)
+{
+    struct prof__textout out = { .sink = sink, .arg = arg };
+    struct prof__demangler d;
+    struct groups g;
+    int e = make_groups(r, a, &g);
+
+    if (e < 0)
+        return e;
+    prof__demangler_init(&d);
+    prof__textout_printf(&out, "who holds it: %zu ways\n", g.n);
+    put_comments(&out, r);
+    for (size_t i = 0; i < g.n && !out.error; i++)
+        put_holders(&out, r, &d, a, &g.group[i]);
+    return prof__textout_flush(&out);
+}
+
 int prof__leaks_write_text(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
                            void *arg)
 {
@@ -197,11 +246,7 @@ int prof__leaks_write_text(const struct prof__report *r, struct prof__arena *a, 
                              "%s in %lld blocks of %zu stacks: nothing in use points to them "
                              "any more\n",
                              prof__human(bytes, total[1], "bytes"), (long long)total[0], g.n);
-    for (size_t i = 0; i < r->n_comments; i++) {
-        prof__textout_word(&out, "# ");
-        prof__textout_string(&out, r->comment[i], 400);
-        prof__textout_word(&out, "\n");
-    }
+    put_comments(&out, r);
     for (size_t i = 0; i < g.n && !out.error; i++) {
         put_group(&out, &g.group[i]);
         put_stack(&out, r, &d, a, g.group[i].sample);

@@ -275,7 +275,7 @@ static int take_stack(struct prof__plan *p, struct stacks *s, uint32_t who)
     }
     uint64_t zone = t->running ? RUNNING_ZONE : RED_ZONE;
     uint64_t sp = t->sp - PROF_MIN(t->sp - low, zone);
-    if ((r = add_area(p, sp, frames_end, PROF__ROOT_STACK, who)) < 0)
+    if (!t->ours && (r = add_area(p, sp, frames_end, PROF__ROOT_STACK, who)) < 0)
         return r;
     /* What is below is not in use only where it is certain to be this stack's. */
     if (first || (c.at && has_guard(p->image, m)))

@@ -7,7 +7,7 @@
 
 static uint32_t *leaf_of(struct prof__ranges *r, struct prof__arena *a, uint64_t address)
 {
-    uint32_t ***middle = &r->middle[address >> 36];
+    uint32_t ***middle = &r->root[address >> 36];
 
     if (!*middle && !(*middle = prof__arena_array(a, 4096, sizeof(**middle))))
         return NULL;
@@ -43,6 +43,8 @@ int prof__ranges_build(struct prof__ranges *r, struct prof__arena *a, uint64_t *
     start[n] = UINT64_MAX;
     if (n == 0)
         return 0;
+    if (!(r->root = prof__arena_array(a, 4096, sizeof(*r->root))))
+        return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         for (uint64_t at = start[i] & ~(uint64_t)4095; at < end[i]; at += 4096) {
             uint32_t *leaf = leaf_of(r, a, at & PROF__ADDRESS_MASK);

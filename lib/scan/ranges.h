@@ -26,7 +26,7 @@ struct prof__ranges {
     const uint64_t *end;
     size_t n;
     uint64_t low[2], size[2]; /* the spans; the second may be empty */
-    uint32_t **middle[4096];
+    uint32_t ***root;         /* NULL: there are no ranges */
 };
 
 /* Index n ranges that do not overlap, by rising address. `start` has room for a sentinel at [n].
@@ -43,7 +43,7 @@ static inline bool prof__ranges_maybe(const struct prof__ranges *r, uint64_t add
 /* The range that `address` (48 bits) is in, or PROF__NO_RANGE. */
 static inline uint32_t prof__ranges_find(const struct prof__ranges *r, uint64_t address)
 {
-    uint32_t *const *middle = r->middle[address >> 36];
+    uint32_t *const *middle = r->root ? r->root[address >> 36] : NULL;
     const uint32_t *leaf = middle ? middle[address >> 24 & 4095] : NULL;
     uint32_t i = leaf ? leaf[address >> 12 & 4095] : 0;
 

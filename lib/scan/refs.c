@@ -28,13 +28,29 @@ struct refs {
     struct prof__targets *t;
     struct prof__sweep *sweep;
     struct prof__pass_count *count;
-    uint32_t *queue; /* targets reached and not read yet */
-    size_t n_queued;
-    uint32_t from; /* the target that is read now; PROF__NO_RANGE: none */
-    bool leftover; /* and it is one that was not reached */
+    const struct prof__ways *ways; /* NULL: not asked for */
+    uint32_t *path_of;
+    const uint8_t *walked;         /* the targets' states before */
+    const struct prof__area *area; /* the root that is read now; NULL: a target */
+    uint32_t path;                 /* of that target, itself included */
+    uint32_t *queue;               /* targets reached, in order; */
+    size_t n_queued, n_read;       /* so many of them read */
+    uint32_t from;                 /* the target that is read now; PROF__NO_RANGE: none */
+    bool leftover;                 /* and it is one that was not reached */
 };
 
-static void reach(struct refs *r, uint32_t i)
+/* How target i is reached by the word at `slot`. */
+static uint32_t path_here(struct refs *r, uint64_t slot)
+{
+    struct prof__kind kind = { .of = PROF__KIND_ROOT };
+
+    if (!r->area)
+        return r->path;
+    r->ways->name_root(r->ways->name_arg, r->area, slot, &kind);
+    return prof__paths_add(r->ways->paths, 0, &kind);
+}
+
+static void reach(struct refs *r, uint32_t i, uint64_t slot)
 {
     struct prof__target *t = &r->t->target[i];
 
@@ -42,6 +58,8 @@ static void reach(struct refs *r, uint32_t i)
         return;
     t->state |= PROF__TARGET_REACHED;
     r->queue[r->n_queued++] = i;
+    if (r->ways && !(r->walked[i] & PROF__TARGET_WALKED))
+        r->path_of[i] = path_here(r, slot);
 }
 
 /* Does this word, with the next, look like what an allocator notes of a large block? */
@@ -74,7 +92,7 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
         return;
     }
     r->count->words_tagged += address != word;
-    reach(r, i);
+    reach(r, i, slot);
 }
 
 static void look(struct refs *r, uint64_t address, const uint64_t *word, size_t n)
@@ -98,7 +116,7 @@ static void judge_records(struct refs *r)
         struct prof__target *t = &r->t->target[i];
 
         if (t->state & RECORDED && recorded * 10 < large * 9)
-            reach(r, (uint32_t)i);
+            reach(r, (uint32_t)i, 0);
         t->state &= (uint8_t)~RECORDED;
     }
 }
@@ -140,6 +158,12 @@ static int read_target(struct refs *r, uint32_t i)
     const struct prof__image_block *b = &r->t->target[i].block;
 
     r->from = i;
+    r->area = NULL;
+    if (r->ways && !r->leftover) {
+        struct prof__kind kind = { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
+
+        r->path = prof__paths_add(r->ways->paths, r->path_of[i], &kind);
+    }
     return prof__sweep(r->sweep, (b->address + 7) & ~(uint64_t)7,
                        (b->address + b->size) & ~(uint64_t)7, look_inside, r);
 }
@@ -148,31 +172,70 @@ static int read_queue(struct refs *r)
 {
     int e = 0;
 
-    while (r->n_queued > 0 && e == 0)
-        e = read_target(r, r->queue[--r->n_queued]);
+    while (r->n_read < r->n_queued && e == 0)
+        e = read_target(r, r->queue[r->n_read++]);
     r->from = PROF__NO_RANGE;
     return e;
 }
 
-static int read_roots(struct refs *r, const struct prof__plan *plan)
+static void look_at_words(struct refs *r, enum prof__root root, uint32_t who, const uint64_t *word,
+                          size_t n)
+{
+    struct prof__area area = { .root = root, .who = who };
+
+    r->area = &area;
+    for (size_t i = 0; i < n; i++)
+        look(r, i, &word[i], 1);
+    r->area = NULL;
+}
+
+static int read_class(struct refs *r, const struct prof__plan *plan, enum prof__root root)
 {
     const struct prof__image *image = plan->image;
     int e = 0;
 
-    for (size_t i = 0; i < image->n_held; i++)
-        look(r, 0, &image->held[i].value, 1);
-    look(r, 0, plan->ignored, plan->n_ignored);
-    for (size_t i = 0; i < image->n_threads; i++)
-        look(r, 0, image->thread[i].reg, image->thread[i].n_regs);
+    if (root == PROF__ROOT_KERNEL)
+        for (size_t i = 0; i < image->n_held; i++)
+            look_at_words(r, root, (uint32_t)i, &image->held[i].value, 1);
+    if (root == PROF__ROOT_NAMED)
+        look_at_words(r, root, UINT32_MAX, plan->ignored, plan->n_ignored);
+    if (root == PROF__ROOT_REGISTER)
+        for (size_t i = 0; i < image->n_threads; i++)
+            look_at_words(r, root, (uint32_t)i, image->thread[i].reg, image->thread[i].n_regs);
     for (size_t i = 0; i < plan->n_areas && e == 0; i++)
-        e = prof__sweep(r->sweep, plan->area[i].start, plan->area[i].end, look_between, r);
+        if (plan->area[i].root == root) {
+            r->area = &plan->area[i];
+            e = prof__sweep(r->sweep, r->area->start, r->area->end, look_between, r);
+        }
     return e;
 }
 
+/* With ways, what one root leads to is read before the next. What is mapped comes last: most of it
+ * is the heap, which is in use for want of knowing better. */
+static int read_roots(struct refs *r, const struct prof__plan *plan)
+{
+    int e = 0;
+
+    for (enum prof__root root = 0; root < PROF__ROOTS && e == 0; root++) {
+        if (root == PROF__ROOT_MAPPED)
+            continue;
+        e = read_class(r, plan, root);
+        if (e == 0 && r->ways)
+            e = read_queue(r);
+    }
+    return e < 0 ? e : read_class(r, plan, PROF__ROOT_MAPPED);
+}
+
 int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, struct prof__sweep *s,
-                    struct prof__arena *a, struct prof__pass_count *count)
+                    struct prof__arena *a, struct prof__pass_count *count,
+                    const struct prof__ways *ways, bool fed)
 {
     struct refs r = { .t = t, .sweep = s, .count = count, .from = PROF__NO_RANGE };
+
+    if (ways && ways->paths) {
+        r.ways = ways;
+        r.path_of = ways->path_of[fed];
+    }
 
     r.queue = prof__arena_array(a, t->n + 1, sizeof(*r.queue));
     if (!r.queue)
@@ -184,7 +247,10 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
         walked[i] = t->target[i].state;
         t->target[i].state = 0;
     }
+    r.walked = walked;
     int e = read_roots(&r, plan);
+    r.area = NULL;
+    r.path = 0;
     judge_records(&r);
     if (e == 0)
         e = read_queue(&r);

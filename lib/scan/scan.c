@@ -10,10 +10,10 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fork.h"
+#include "profile/registry.h"
 #include "scan/flood.h"
 
 enum {
-    AGE_S = 60,
     EXACT_AGE_S = 1,
     INTERVAL_MS = 300,
     CPU_PERCENT = 50,
@@ -24,7 +24,8 @@ enum {
 
 /* --- options --------------------------------------------------------------------------------- */
 
-int prof__scan_setup(const struct prof_scan_options *from, int passes, struct prof__scan_setup *ret)
+int prof__scan_setup(const struct prof_scan_options *from, int passes, int age_s,
+                     struct prof__scan_setup *ret)
 {
     struct prof_scan_options o = PROF_SCAN_OPTIONS_INIT;
     int r =
@@ -44,7 +45,7 @@ int prof__scan_setup(const struct prof_scan_options *from, int passes, struct pr
                                    "depth of 64, and nothing negative but age_s",
                                    PASSES_MAX);
     if (o.age_s == 0)
-        o.age_s = o.exact_s ? EXACT_AGE_S : AGE_S;
+        o.age_s = o.exact_s ? EXACT_AGE_S : age_s;
     o.passes = o.passes ? o.passes : passes;
     o.interval_ms = o.interval_ms ? o.interval_ms : INTERVAL_MS;
     o.cpu_percent = o.cpu_percent ? o.cpu_percent : CPU_PERCENT;
@@ -126,6 +127,12 @@ int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup,
     return 0;
 }
 
+void prof__scan_init(void)
+{
+    prof__registry_add(&prof__profile_leaks);
+    prof__registry_add(&prof__profile_holders);
+}
+
 void prof__scan_end(struct prof__scan *s)
 {
     prof__arena_free(&s->pass_arena);
@@ -182,7 +189,7 @@ static bool wants_references(const struct prof__scan *s)
     return s->fed.n > 0 || (s->blocks.n > 0 && (s->heap.why || s->heap.missed > 0));
 }
 
-int prof__scan_pass(struct prof__scan *s, const struct prof__flood_options *o)
+int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways)
 {
     struct prof__pass_count count = { 0 };
     struct prof__named named;
@@ -202,15 +209,16 @@ int prof__scan_pass(struct prof__scan *s, const struct prof__flood_options *o)
     if (r == 0)
         r = prof__plan_finish(&s->plan, named.root, named.n_roots);
     if (r == 0 && !s->heap.why && s->blocks.n > 0)
-        r = prof__flood(&s->heap, &s->blocks, &s->plan, &s->sweep, &s->pass_arena, &count, o);
+        r = prof__flood(&s->heap, &s->blocks, &s->plan, &s->sweep, &s->pass_arena, &count, ways);
     if (r == 0 && wants_references(s)) {
         r = make_plan(s, &s->all, &named, false);
         if (r == 0)
             r = prof__plan_finish(&s->all, named.root, named.n_roots);
         if (r == 0 && s->blocks.n > 0 && (s->heap.why || s->heap.missed > 0))
-            r = prof__refs_pass(&s->blocks, &s->all, &s->sweep, &s->pass_arena, &count);
+            r = prof__refs_pass(&s->blocks, &s->all, &s->sweep, &s->pass_arena, &count, ways,
+                                false);
         if (r == 0 && s->fed.n > 0)
-            r = prof__refs_pass(&s->fed, &s->all, &s->sweep, &s->pass_arena, &count);
+            r = prof__refs_pass(&s->fed, &s->all, &s->sweep, &s->pass_arena, &count, ways, true);
     }
     if (r == 0)
         note_pass(s, &count, before);

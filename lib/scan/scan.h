@@ -29,9 +29,9 @@ struct prof__scan_setup {
     uint32_t since_s; /* only blocks born then or later; what is older is in use */
 };
 
-/* The caller's may be older (shorter) or newer; NULL is allowed. -EINVAL, -E2BIG; the sentence set.
- */
-int prof__scan_setup(const struct prof_scan_options *from, int passes,
+/* The caller's may be older (shorter) or newer; NULL is allowed. `passes` and `age_s` are what this
+ * profile has by default. -EINVAL, -E2BIG; the sentence set. */
+int prof__scan_setup(const struct prof_scan_options *from, int passes, int age_s,
                      struct prof__scan_setup *ret);
 
 /* What a scan has seen, for the reader. */
@@ -75,7 +75,7 @@ int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup,
 void prof__scan_end(struct prof__scan *s);
 
 /* One look at everything: the states of all targets. */
-int prof__scan_pass(struct prof__scan *s, const struct prof__flood_options *o);
+int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways);
 
 /* In between. */
 int prof__scan_rest(struct prof__scan *s);
@@ -99,5 +99,6 @@ int prof__named_take(struct prof__arena *a, struct prof__named *ret);
 
 /* Register the profiles. */
 void prof__scan_init(void);
+extern struct prof_profile prof__profile_leaks, prof__profile_holders;
 
 #endif

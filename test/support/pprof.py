@@ -365,6 +365,7 @@ KINDS = {
         ("cpu", "nanoseconds"),
         ("", "cpu"),
     ),
+    "holders": (HEAP_TYPES[2:], ("space", "bytes"), ("", "inuse_space")),
     "leaks": (HEAP_TYPES[2:], ("space", "bytes"), ("", "inuse_space")),
     "mutex": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
     "block": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
