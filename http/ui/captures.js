@@ -1,9 +1,9 @@
 // captures.js - profiles at hand: taken from the program, opened from files, kept in the browser.
 //
 // A capture: { at: when, in ms, and its name in the URL; name, title; query: parameters that it was asked
-// for with; seconds: of a window; file: it was opened; program: {program, process, host, startedMs} it is of, or null; totals: {type: sum} at the end
-// of a window; detail: text that belongs to it; bytes; profile: decoded }. bytes and profile are there
-// after ready().
+// for with; seconds: of a window; file: it was opened; program: {program, process, host, startedMs} it
+// is of, or null; totals: {type: sum} at the end of a window; detail: text that belongs to it; bytes;
+// profile: decoded }. bytes and profile are there after ready().
 import { clock } from "./format.js";
 import { decodeFolded, isFolded } from "./folded.js";
 import { decode } from "./pprof.js";

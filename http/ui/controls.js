@@ -104,8 +104,9 @@ function sumOf(profile, type) {
 }
 
 function chip(text, title, remove, wrong = "") {
-  return make("span", { class: wrong ? "chip wrong" : "chip", role: "listitem", title: wrong || title }, make("span", {}, text),
-    button("✕", remove, { "aria-label": `Take away: ${text}` }));
+  return make("span", { class: wrong ? "chip wrong" : "chip", role: "listitem",
+    title: wrong || title }, make("span", {}, text),
+  button("✕", remove, { "aria-label": `Take away: ${text}` }));
 }
 
 function showChips() {
@@ -255,7 +256,9 @@ export function emptyReason() {
   if (profile.values.some((column) => column.some((v) => v !== 0)))
     return page.isFiltered() ? "Nothing to show: no stack passes the filters."
       : `Nothing to show: no stack has a value of ${page.type}.`;
-  return empty && !file ? empty : profile.durationS ? "This profile is empty: nothing was recorded in that time."
+  if (empty && !file)
+    return empty;
+  return profile.durationS ? "This profile is empty: nothing was recorded in that time."
     : "This profile is empty: nothing has been recorded so far.";
 }
 

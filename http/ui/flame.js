@@ -26,8 +26,9 @@ function restOf(tree, parent, from) {
 export class Flame {
   /**
    * In `place`, an element. options: label, for those who cannot see it; up: the root is at the bottom;
-   * bare: the root of the tree, "all", is not shown; on: { hover(box or null, event), choose(node), zoom(node, from) }: what is pointed at, chosen,
-   * wanted as the widest box (of its children only those from the from'th on, if from > 0).
+   * bare: the root of the tree, "all", is not shown; on: { hover(box or null, event), choose(node),
+   * zoom(node, from) }: what is pointed at, chosen, wanted as the widest box (of its children only
+   * those from the from'th on, if from > 0).
    */
   constructor(place, options) {
     this.on = options.on;

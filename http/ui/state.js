@@ -54,8 +54,8 @@ const list = {
 };
 
 const FIELDS = [
-  ["query", text, "with"], ["seconds", number], ["at", number], ["base", number], ["file", flag], ["type", text],
-  ["group", text, "by"], ["tab", text], ["mine", flag], ["inverted", flag], ["flipped", flag],
+  ["query", text, "with"], ["seconds", number], ["at", number], ["base", number], ["file", flag],
+  ["type", text], ["group", text, "by"], ["tab", text], ["mine", flag], ["inverted", flag], ["flipped", flag],
   ["focus", text], ["ignore", text], ["hide", text], ["search", text], ["label", pair],
   ["root", text], ["labelKey", text, "labels"], ["key", text, "function"], ["zoom", list],
   ["sort", text],

@@ -15,7 +15,9 @@
 import { cleanPath } from "./pprof.js";
 
 const HEAD = /^(?:thread|goroutine) (\d+) \[(.*)\]:$/;
-const WAITS = /^waits for (.*?)(?: for ([\d.]+) s)?(?:, held by (.*?)(?: for ([\d.]+) s)?)?(; part of a deadlock)?$/;
+const SINCE = "(?: for ([\\d.]+) s)?";
+const WAITS = new RegExp(
+  `^waits for (.*?)${SINCE}(?:, held by (.*?)${SINCE})?(; part of a deadlock)?$`);
 
 function place(line) {
   const [, file, number, address] = /^\t(.*):(\d+) \+0x([0-9a-f]+)$/.exec(line) || [];

@@ -5,7 +5,7 @@ its names, too; and what "my code" does to them, on programs that have allocator
     viewer_numbers.py demo SERVICE SERVICE_CC
     viewer_numbers.py redis PROFRUN
 
-Chromium, as in viewer.py, and go.
+Chromium, as in viewer_page.py, and go.
 """
 import base64
 import os

@@ -5,7 +5,7 @@ what can be taken away from it: links, files, commands, folded stacks.
     viewer_state.py url SERVICE_CC
     viewer_state.py take_away SERVICE_CC
 
-Chromium, as in viewer.py.
+Chromium, as in viewer_page.py.
 """
 import gzip
 import json
@@ -214,7 +214,8 @@ def take_away(service_cc):
             equal(words[:3], ["go", "tool", "pprof"], "a command: %r" % words)
             check("-focus=(?i)shop" in words and "-ignore=Cache" in words, "with filters: %r" % words)
             words = [w for w in words if not w.startswith("-http")]
-            out = subprocess.run(words[:3] + ["-top", "-unit=B", "-symbolize=none"] + words[3:],
+            out = subprocess.run(words[:3] + ["-top", "-unit=B", "-symbolize=none",
+                                              "-nodefraction=0", "-nodecount=100000"] + words[3:],
                                  cwd=b.downloads, check=True, capture_output=True, text=True).stdout
             total = int(re.search(r"for (\d+)B?,", out).group(1))
             equal(total, sum_of(b), "and shows the same sum")

@@ -6,7 +6,7 @@ or broken, a program that ends.
     viewer_strangers.py files SERVICE     profiles from files: large, odd, folded, broken
     viewer_strangers.py errors SERVICE    what is said when something does not work
 
-Chromium, as in viewer.py.
+Chromium, as in viewer_page.py.
 """
 import gzip
 import os

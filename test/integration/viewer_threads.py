@@ -3,7 +3,7 @@
 
     viewer_threads.py STUCK SERVICE_CC
 
-Chromium, as in viewer.py.
+Chromium, as in viewer_page.py.
 """
 import os
 import re

@@ -108,7 +108,8 @@ export const threadsView = {
 
   tools(page) {
     return [make("button", { type: "button", class: "toggle", id: "threads-again",
-      title: "Take the threads anew", onclick: () => page.take(page.shown.name, 0, page.shown.query) }, "Refresh")];
+      title: "Take the threads anew",
+      onclick: () => page.take(page.shown.name, 0, page.shown.query) }, "Refresh")];
   },
 
   keys: {},
