@@ -1,6 +1,6 @@
 /*
- * hook_signal.c - sigaction(), sigwait() and their kin, so that the signals that libprof sends stay
- * its own affair.
+ * hook_signal.c - sigaction(), signal() by all its names, sigwait() and their kin, so that the
+ * signals that libprof sends stay its own affair.
  *
  * When the program takes such a signal for itself, ours must have stopped before, or it would get
  * them: at worst, having chosen the default action, it would be ended by one. When it asks what the
@@ -36,16 +36,61 @@ PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
     return r;
 }
 
-PROF_SHARED void (*signal(int number, void (*handler)(int)))(int)
+/* --- signal(), and what other standards and times have called it ------------------------------ */
+
+typedef void handler_fn(int signal);
+
+static handler_fn *set_handler(int number, handler_fn *handler,
+                               handler_fn *(*real)(int number, handler_fn *handler))
 {
     bool program = !prof__self.busy;
 
     if (program)
         prof__signal_before(number);
-    void (*old)(int) = prof__real.signal(number, handler);
-    return program && old != SIG_ERR ? (void (*)(int))prof__signal_seen(number, (uintptr_t)old)
+    handler_fn *old = real(number, handler);
+    return program && old != SIG_ERR ? (handler_fn *)prof__signal_seen(number, (uintptr_t)old)
                                      : old;
 }
+
+PROF_SHARED handler_fn *signal(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.signal);
+}
+
+PROF_SHARED handler_fn *bsd_signal(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.signal);
+}
+
+PROF_SHARED handler_fn *ssignal(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.signal);
+}
+
+/* What signal() is in a program that is compiled for nothing but a standard. */
+PROF_SHARED handler_fn *__sysv_signal(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.__sysv_signal);
+}
+
+PROF_SHARED handler_fn *sysv_signal(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.__sysv_signal);
+}
+
+PROF_SHARED handler_fn *sigset(int number, handler_fn *handler)
+{
+    return set_handler(number, handler, prof__real.sigset);
+}
+
+PROF_SHARED int sigignore(int number)
+{
+    if (!prof__self.busy)
+        prof__signal_before(number);
+    return prof__real.sigignore(number);
+}
+
+/* --- waiting for signals ---------------------------------------------------------------------- */
 
 /* What is left of a timeout that began at `start`. */
 static struct timespec time_left(const struct timespec *timeout, const struct timespec *start)

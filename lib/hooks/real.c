@@ -224,13 +224,28 @@ static int first_sigaction(int signal, const struct sigaction *action, struct si
     return -1;
 }
 
-static void (*first_signal(int number, void (*handler)(int)))(int)
+/* clang-format off */
+#define FIRST_SIGNAL(door)                                                \
+    static void (*first_##door(int number, void (*handler)(int)))(int)    \
+    {                                                                     \
+        look_up();                                                        \
+        if (prof__real.door != first.door)                                \
+            return prof__real.door(number, handler);                      \
+        errno = ENOSYS;                                                   \
+        return SIG_ERR;                                                   \
+    }
+/* clang-format on */
+FIRST_SIGNAL(signal)
+FIRST_SIGNAL(__sysv_signal)
+FIRST_SIGNAL(sigset)
+
+static int first_sigignore(int number)
 {
     look_up();
-    if (prof__real.signal != first.signal)
-        return prof__real.signal(number, handler);
+    if (prof__real.sigignore != first.sigignore)
+        return prof__real.sigignore(number);
     errno = ENOSYS;
-    return SIG_ERR;
+    return -1;
 }
 
 static int first_sigwait(const sigset_t *set, int *ret_number)
@@ -260,8 +275,10 @@ static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
         .pvalloc = first_pvalloc, .dlclose = first_dlclose,                                       \
         .pthread_create = first_pthread_create, .thrd_create = first_thrd_create,                 \
-        .sigaction = first_sigaction, .signal = first_signal, .sigwait = first_sigwait,           \
-        .sigwaitinfo = first_sigwaitinfo, .sigtimedwait = first_sigtimedwait,                     \
+        .sigaction = first_sigaction, .signal = first_signal,                                     \
+        .__sysv_signal = first___sysv_signal, .sigset = first_sigset,                             \
+        .sigignore = first_sigignore, .sigwait = first_sigwait, .sigwaitinfo = first_sigwaitinfo, \
+        .sigtimedwait = first_sigtimedwait,                                                       \
     }
 
 struct prof__real prof__real = FIRST;

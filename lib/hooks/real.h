@@ -21,6 +21,9 @@
 
 struct prof__hooks_copy;
 
+/* No header declares it any more. */
+void (*bsd_signal(int number, void (*handler)(int)))(int);
+
 /* Their names: DOOR(name). */
 #define PROF__REAL_DOORS(DOOR) \
     DOOR(malloc)               \
@@ -37,6 +40,9 @@ struct prof__hooks_copy;
     DOOR(thrd_create)          \
     DOOR(sigaction)            \
     DOOR(signal)               \
+    DOOR(__sysv_signal)        \
+    DOOR(sigset)               \
+    DOOR(sigignore)            \
     DOOR(sigwait)              \
     DOOR(sigwaitinfo)          \
     DOOR(sigtimedwait)
@@ -57,6 +63,9 @@ struct prof__real {
     int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
     int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
     void (*(*signal)(int number, void (*handler)(int)))(int);
+    void (*(*__sysv_signal)(int number, void (*handler)(int)))(int);
+    void (*(*sigset)(int number, void (*handler)(int)))(int);
+    int (*sigignore)(int number);
     int (*sigwait)(const sigset_t *set, int *ret_number);
     int (*sigwaitinfo)(const sigset_t *set, siginfo_t *info);
     int (*sigtimedwait)(const sigset_t *set, siginfo_t *info, const struct timespec *timeout);

@@ -19,16 +19,22 @@
 void free_sized(void *p, size_t size);
 void free_aligned_sized(void *p, size_t alignment, size_t size);
 
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* sigset() and sigignore() are */
 /* clang-format off */
 #define RENAME(name) extern __typeof__(name) name __asm__(PROF__HOOKS_PREFIX #name);
 #define RENAME_PTHREAD(name, parameters, arguments) RENAME(name)
 PROF__REAL_DOORS(RENAME)
 PROF__PTHREAD_HOOKED(RENAME_PTHREAD)
 RENAME(reallocarray)
+RENAME(bsd_signal)
+RENAME(ssignal)
+RENAME(sysv_signal)
 RENAME(free_sized)
 RENAME(free_aligned_sized)
 #undef RENAME_PTHREAD
 #undef RENAME
 /* clang-format on */
+#pragma GCC diagnostic pop
 
 #endif

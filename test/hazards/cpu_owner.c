@@ -83,6 +83,79 @@ static void test_a_handler_that_comes_later_is_noticed(void)
     kill(getpid(), SIGPROF); /* not of a timer; ours does not mind */
 }
 
+/* Each door by which a program sets an action, in the middle of a profile: no signal of ours comes
+ * after it, neither to the handler nor to end the process. */
+static void by_sigaction(void (*handler)(int))
+{
+    struct sigaction own = { .sa_handler = handler };
+
+    sigaction(SIGPROF, &own, NULL);
+}
+
+#define BY(name)                                \
+    static void by_##name(void (*handler)(int)) \
+    {                                           \
+        name(SIGPROF, handler);                 \
+    }
+
+void (*bsd_signal(int number, void (*handler)(int)))(int); /* no header has it any more */
+
+/* clang-format off */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wdeprecated-declarations"
+BY(signal)
+BY(ssignal)
+BY(bsd_signal)
+BY(__sysv_signal)
+BY(sysv_signal)
+BY(sigset)
+
+static void by_sigignore(void (*handler)(int))
+{
+    if (handler != on_own)
+        sigignore(SIGPROF);
+    else
+        by_sigaction(handler); /* as it takes none */
+}
+#pragma GCC diagnostic pop
+/* clang-format on */
+
+static void test_every_door_is_seen(void)
+{
+    static const struct {
+        const char *name;
+        void (*set)(void (*handler)(int));
+    } doors[] = {
+        { "sigaction", by_sigaction },
+        { "signal", by_signal },
+        { "ssignal", by_ssignal },
+        { "bsd_signal", by_bsd_signal },
+        { "__sysv_signal", by___sysv_signal },
+        { "sysv_signal", by_sysv_signal },
+        { "sigset", by_sigset },
+        { "sigignore", by_sigignore },
+    };
+    void (*const handlers[])(int) = { on_own, SIG_DFL };
+
+    for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++)
+        for (size_t j = 0; j < 2; j++) {
+            struct prof_window *w = NULL;
+            struct text_profile text;
+
+            CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+            burn(0.11); /* libprof itself looks ten times a second */
+            atomic_store(&own_signals, 0);
+            doors[i].set(handlers[j]);
+            burn(0.05);
+            CHECK_INT(atomic_load(&own_signals), 0, doors[i].name);
+            CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+            CHECK(strstr(text.text, "SIGPROF") != NULL, "%s: the profile ends", doors[i].name);
+            text_profile_free(&text);
+            prof_window_close(w);
+            by_sigaction(SIG_DFL);
+        }
+}
+
 /* --- threads that block or wait -------------------------------------------------------------- */
 
 static void *busy_and_blocking(void *arg)
@@ -421,6 +494,7 @@ int main(void)
     alarm(100);
     test_a_handler_before_is_left_alone();
     test_a_handler_that_comes_later_is_noticed();
+    test_every_door_is_seen();
     test_no_signal_of_ours_is_ever_waited_for();
     test_sigwait_gets_the_programs_signals_and_no_other();
     test_a_handler_of_faults_allocates();
