@@ -40,7 +40,7 @@ extern PROF_SHARED _Thread_local struct prof__thread prof__self
  */
 PROF_SHARED PROF_COLD bool prof__entry_is_history(const struct prof__thread *t, uintptr_t sp);
 
-static inline bool prof__enter(struct prof__thread *t)
+static inline __attribute__((always_inline)) bool prof__enter(struct prof__thread *t)
 {
     uintptr_t here = (uintptr_t)__builtin_frame_address(0);
 
@@ -55,6 +55,15 @@ static inline void prof__leave(struct prof__thread *t)
 {
     atomic_signal_fence(memory_order_seq_cst);
     t->busy = 0;
+}
+
+/* Where the function returns to that has entered; NULL: none has. The word behind the one that a
+ * frame address points to, in every ABI that has frame records. Context: signal. */
+static inline const void *prof__entered_from(const struct prof__thread *t)
+{
+    uintptr_t frame = t->busy;
+
+    return frame && frame != PROF__HIDDEN ? ((const void *const *)frame)[1] : NULL;
 }
 
 #endif

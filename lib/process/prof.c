@@ -149,8 +149,10 @@ static int pass_on(void *arg, const void *data, size_t size)
     return r;
 }
 
-/* What is allocated until sink_leave() by the libraries we use is not the program's. */
-static struct sink sink_enter(prof_sink_fn *fn, void *arg)
+/* What is allocated until sink_leave() by the libraries we use is not the program's. Inlined, since
+ * public functions enter the profiler in their own frame: a dump of all threads shows the calling
+ * one from the caller of that frame on (prof__entered_from()). */
+static inline __attribute__((always_inline)) struct sink sink_enter(prof_sink_fn *fn, void *arg)
 {
     bool entered = prof__enter(&prof__self);
 
@@ -195,21 +197,20 @@ static int write_once(const struct prof_profile *p, const struct prof__snapshot 
  * then with ever fewer stacks, the largest. */
 static int write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
                           int64_t duration_ns, const struct prof_write_options *o,
-                          struct prof__claim *claim, prof_sink_fn *fn, void *arg)
+                          struct prof__claim *claim, struct sink *sink)
 {
     struct prof__report_options options = {
         .no_symbols = o->no_symbols != 0,
         .max_samples = o->max_samples,
         .duration_ns = duration_ns,
     };
-    struct sink sink = sink_enter(fn, arg);
     size_t mark = prof__reserve_mark(claim);
     uint64_t n = s->n;
     int r;
 
     if (o->max_samples && o->max_samples < n)
         n = o->max_samples;
-    while ((r = write_once(p, s, &options, o, claim, &sink)) == -ENOMEM && !sink.is_used) {
+    while ((r = write_once(p, s, &options, o, claim, sink)) == -ENOMEM && !sink->is_used) {
         if (options.no_symbols && (n /= 4) == 0)
             break;
         if (options.no_symbols)
@@ -217,27 +218,37 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
         options.no_symbols = options.short_of_memory = true;
         prof__reserve_rewind(claim, mark);
     }
-    sink_leave(&sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 
 static int write_detail(const struct prof_profile *p, const struct prof_write_options *o,
-                        prof_sink_fn *fn, void *arg)
+                        struct sink *sink)
 {
     struct prof__report_options options = { .no_symbols = o->no_symbols != 0 };
-    struct sink sink = sink_enter(fn, arg);
-    int r = p->write_detail(p, &options, pass_on, &sink);
+    int r = p->write_detail(p, &options, pass_on, sink);
 
-    sink_leave(&sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
+}
+
+static int write_now(struct prof_profile *p, const struct prof_write_options *o, struct sink *sink)
+{
+    struct prof__claim claim = { 0 };
+    struct prof__snapshot s = { .arena.claim = &claim };
+
+    if (o->debug >= 2 && p->write_detail && !o->folded)
+        return write_detail(p, o, sink);
+    int r = p->report ? 0 : take_snapshot(p, o, &s);
+    if (r == 0)
+        r = write_snapshot(p, &s, 0, o, &claim, sink);
+    prof__snapshot_free(&s);
+    prof__reserve_end(&claim);
+    return r;
 }
 
 int prof_profile_write(struct prof_profile *p, const struct prof_write_options *opts,
                        prof_sink_fn *sink, void *arg)
 {
     struct prof_write_options o;
-    struct prof__claim claim = { 0 };
-    struct prof__snapshot s = { .arena.claim = &claim };
 
     if (!p || !sink)
         return prof_set_last_error(-EINVAL, "no %s given to prof_profile_write()",
@@ -245,22 +256,22 @@ int prof_profile_write(struct prof_profile *p, const struct prof_write_options *
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    if (o.debug >= 2 && p->write_detail && !o.folded)
-        return write_detail(p, &o, sink, arg);
-    r = p->report ? 0 : take_snapshot(p, &o, &s);
-    if (r == 0)
-        r = write_snapshot(p, &s, 0, &o, &claim, sink, arg);
-    prof__snapshot_free(&s);
-    prof__reserve_end(&claim);
+    struct sink entered = sink_enter(sink, arg);
+    r = write_now(p, &o, &entered);
+    sink_leave(&entered);
     return r;
 }
 
 int prof_profile_write_fd(struct prof_profile *p, int fd, int debug)
 {
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
+    bool entered = prof__enter(&prof__self);
 
     o.debug = debug;
-    return prof_profile_write(p, &o, prof__sink_fd, &fd);
+    int r = prof_profile_write(p, &o, prof__sink_fd, &fd);
+    if (entered)
+        prof__leave(&prof__self);
+    return r;
 }
 
 struct file_request {
@@ -283,7 +294,11 @@ int prof_profile_write_file(struct prof_profile *p, const char *path, int debug)
     if (!p || !path)
         return prof_set_last_error(-EINVAL, "no %s given to prof_profile_write_file()",
                                    p ? "path" : "profile");
-    return prof__sink_file(path, write_file, &q);
+    bool entered = prof__enter(&prof__self);
+    int r = prof__sink_file(path, write_file, &q);
+    if (entered)
+        prof__leave(&prof__self);
+    return r;
 }
 
 int prof_write_heap(const char *path)
@@ -299,24 +314,14 @@ struct prof_window {
     unsigned fork_count;          /* of the process that opened it */
 };
 
-int prof_window_open(const char *name, struct prof_window **ret_window)
+static int open_now(const struct prof_profile *p, struct prof_window **ret_window)
 {
+    struct prof_window *w = NULL;
     struct prof__snapshot before = { 0 };
-
-    if (!name || !ret_window)
-        return prof_set_last_error(-EINVAL, "prof_window_open() takes a name and a place for the "
-                                            "window");
-    const struct prof_profile *p =
-        strcmp(name, prof__profile_cpu.name) == 0 ? &prof__profile_cpu : prof_lookup(name);
-    if (!p)
-        return prof_set_last_error(-ENOENT, "there is no profile \"%.60s\"", name);
-    if (p->no_window)
-        return prof_set_last_error(-ENOTSUP, "profile \"%.60s\" has no windows", name);
-
     int r = p->open ? p->open() : 0;
+
     if (r < 0)
         return r;
-    struct prof_window *w = NULL;
     r = take_snapshot(p, NULL, &before);
     if (r == 0 && !(w = prof__arena_alloc(&before.arena, sizeof(*w))))
         r = prof__error_memory("a snapshot");
@@ -333,12 +338,48 @@ int prof_window_open(const char *name, struct prof_window **ret_window)
     return 0;
 }
 
+int prof_window_open(const char *name, struct prof_window **ret_window)
+{
+    if (!name || !ret_window)
+        return prof_set_last_error(-EINVAL, "prof_window_open() takes a name and a place for the "
+                                            "window");
+    const struct prof_profile *p =
+        strcmp(name, prof__profile_cpu.name) == 0 ? &prof__profile_cpu : prof_lookup(name);
+    if (!p)
+        return prof_set_last_error(-ENOENT, "there is no profile \"%.60s\"", name);
+    if (p->no_window)
+        return prof_set_last_error(-ENOTSUP, "profile \"%.60s\" has no windows", name);
+
+    bool entered = prof__enter(&prof__self);
+    int r = open_now(p, ret_window);
+    if (entered)
+        prof__leave(&prof__self);
+    return r;
+}
+
+static int write_window(struct prof_window *w, const struct prof_write_options *o,
+                        struct sink *sink)
+{
+    struct prof__claim claim = { 0 };
+    struct prof__snapshot now = { .arena.claim = &claim };
+    int r = take_snapshot(w->profile, NULL, &now);
+
+    if (r == 0) {
+        prof__snapshot_subtract(&now, &w->before);
+        if (w->profile->time_is_start)
+            now.wall_ns = w->before.wall_ns;
+        r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),
+                           o, &claim, sink);
+    }
+    prof__snapshot_free(&now);
+    prof__reserve_end(&claim);
+    return r;
+}
+
 int prof_window_write(struct prof_window *w, const struct prof_write_options *opts,
                       prof_sink_fn *sink, void *arg)
 {
     struct prof_write_options o;
-    struct prof__claim claim = { 0 };
-    struct prof__snapshot now = { .arena.claim = &claim };
 
     if (!w || !sink)
         return prof_set_last_error(-EINVAL, "no %s given to prof_window_write()",
@@ -346,16 +387,9 @@ int prof_window_write(struct prof_window *w, const struct prof_write_options *op
     int r = options_read(opts, &o);
     if (r < 0)
         return r;
-    r = take_snapshot(w->profile, NULL, &now);
-    if (r == 0) {
-        prof__snapshot_subtract(&now, &w->before);
-        if (w->profile->time_is_start)
-            now.wall_ns = w->before.wall_ns;
-        r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),
-                           &o, &claim, sink, arg);
-    }
-    prof__snapshot_free(&now);
-    prof__reserve_end(&claim);
+    struct sink entered = sink_enter(sink, arg);
+    r = write_window(w, &o, &entered);
+    sink_leave(&entered);
     return r;
 }
 
@@ -379,7 +413,11 @@ int prof_window_write_file(struct prof_window *w, const char *path, int debug)
     if (!w || !path)
         return prof_set_last_error(-EINVAL, "no %s given to prof_window_write_file()",
                                    w ? "path" : "window");
-    return prof__sink_file(path, write_window_file, &q);
+    bool entered = prof__enter(&prof__self);
+    int r = prof__sink_file(path, write_window_file, &q);
+    if (entered)
+        prof__leave(&prof__self);
+    return r;
 }
 
 void prof_window_close(struct prof_window *w)

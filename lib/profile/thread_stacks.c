@@ -12,8 +12,9 @@
  * is in: what is next to it may be a device, or pages that somebody else has yet to supply.
  *
  * A running thread answers when it has been on a processor at a tick of the kernel's clock. One
- * that has had the time and has not answered blocks the signal, or is at work inside the kernel,
- * and is given up after 100 ms. One that has not had a processor yet, since there are more threads
+ * that blocks the signal is not asked; it is looked at again for 30 ms, as it may do so for a
+ * moment only. One that has had the time and has not answered is at work inside the kernel, and is
+ * given up after 100 ms. One that has not had a processor yet, since there are more threads
  * than processors, is waited for a second: its own clock tells the two apart.
  */
 #include "profile/thread_stacks.h"
@@ -38,6 +39,7 @@ enum {
     TRIES = 8,
     LOOK_NS = 5 * 1000 * 1000,        /* from one look at those that run to the next, at first */
     LOOK_MOST_NS = 80 * 1000 * 1000,  /* and later, since looking takes a processor, too */
+    BLOCKED_NS = 30 * 1000 * 1000,    /* for a thread to let the signal in */
     ANSWER_NS = 100 * 1000 * 1000,    /* for an answer */
     PATIENCE_NS = 1000 * 1000 * 1000, /* for a processor, and an answer */
 };
@@ -255,7 +257,9 @@ static uint64_t time_of(pid_t tid)
 static void take_own(struct prof__thread_stack *t)
 {
     uintptr_t pcs[PROF__STACK_MAX];
-    size_t depth = prof__stack_here(__builtin_return_address(0), pcs, PROF__STACK_MAX);
+    const void *from = prof__entered_from(&prof__self); /* the caller of libprof */
+    size_t depth =
+        prof__stack_here(from ? from : __builtin_return_address(0), pcs, PROF__STACK_MAX);
 
     t->stack = prof__stack_table_add(pcs, depth);
 }
@@ -332,9 +336,11 @@ static bool has_stopped(struct running *r, struct copier *c)
 /* Has it had its time, so that no answer will come? */
 static bool is_given_up(const struct running *r, int64_t waited_ns)
 {
-    return waited_ns >= PATIENCE_NS ||
-           (waited_ns >= ANSWER_NS &&
-            (r->question < 0 || time_of(r->thread->tid) - r->used_ns >= TICK_NS));
+    if (waited_ns >= PATIENCE_NS)
+        return true;
+    if (r->question < 0)
+        return waited_ns >= BLOCKED_NS && r->question != -ENOBUFS; /* its turn comes */
+    return waited_ns >= ANSWER_NS && time_of(r->thread->tid) - r->used_ns >= TICK_NS;
 }
 
 static void give_up(struct running *r)

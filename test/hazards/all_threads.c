@@ -7,6 +7,7 @@
  */
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <poll.h>
 #include <prof/prof.h>
 #include <pthread.h>
@@ -343,6 +344,107 @@ static void test_many(int n, double seconds)
     free(t);
 }
 
+/* A thread that asks for all stacks is in libprof at that moment. What it shows of itself begins
+ * with what called libprof, by whichever function. */
+static void dump_by_write(struct text_profile *t)
+{
+    CHECK_INT(text_profile_take(t, "threads", 1), 0, prof_last_error());
+}
+
+static void dump_one_by_one(struct text_profile *t)
+{
+    CHECK_INT(text_profile_take(t, "threads", 2), 0, prof_last_error());
+}
+
+static void dump_to_fd(struct text_profile *t)
+{
+    int fds[2];
+    char buf[1 << 16];
+    ssize_t n;
+
+    CHECK_INT(pipe(fds), 0, "pipe");
+    fcntl(fds[1], F_SETPIPE_SZ, (int)sizeof(buf));
+    CHECK_INT(prof_profile_write_fd(prof_lookup("threads"), fds[1], 1), 0, prof_last_error());
+    close(fds[1]);
+    while ((n = read(fds[0], buf, sizeof(buf))) > 0)
+        text_profile_sink(t, buf, (size_t)n);
+    close(fds[0]);
+}
+
+static void read_file(const char *path, struct text_profile *t)
+{
+    char buf[4096];
+    FILE *f = fopen(path, "r");
+    size_t n;
+
+    while (f && (n = fread(buf, 1, sizeof(buf), f)) > 0)
+        text_profile_sink(t, buf, n);
+    if (f)
+        fclose(f);
+    unlink(path);
+}
+
+static void dump_to_file(struct text_profile *t)
+{
+    char path[] = "all_threads_XXXXXX";
+
+    close(mkstemp(path));
+    CHECK_INT(prof_profile_write_file(prof_lookup("threads"), path, 1), 0, prof_last_error());
+    read_file(path, t);
+}
+
+/* Of a window only what has changed is written: other stacks of this thread, which began it and
+ * ends it. */
+static void dump_by_window(struct text_profile *t)
+{
+    struct prof_window *w = NULL;
+
+    CHECK_INT(prof_window_open("threads", &w), 0, prof_last_error());
+    CHECK_INT(text_profile_window(t, w), 0, prof_last_error());
+    prof_window_close(w);
+}
+
+static void dump_by_window_to_file(struct text_profile *t)
+{
+    char path[] = "all_threads_XXXXXX";
+    struct prof_window *w = NULL;
+
+    close(mkstemp(path));
+    CHECK_INT(prof_window_open("threads", &w), 0, prof_last_error());
+    CHECK_INT(prof_window_write_file(w, path, 1), 0, prof_last_error());
+    prof_window_close(w);
+    read_file(path, t);
+}
+
+static void test_the_asking_thread_shows_its_own_frames(void)
+{
+    static const struct {
+        const char *name;
+        void (*dump)(struct text_profile *t);
+    } ways[] = {
+        { "dump_by_write", dump_by_write },   { "dump_one_by_one", dump_one_by_one },
+        { "dump_to_fd", dump_to_fd },         { "dump_to_file", dump_to_file },
+        { "dump_by_window", dump_by_window }, { "dump_by_window_to_file", dump_by_window_to_file },
+    };
+    static const char *const ours[] = { "prof_profile_", "prof_window_", "prof__",
+                                        "snapshot",      "take_own",     "[no" };
+
+    for (size_t i = 0; i < sizeof(ways) / sizeof(ways[0]); i++) {
+        struct text_profile text = { NULL, 0 };
+
+        ways[i].dump(&text);
+        CHECK(text.text && strstr(text.text, ways[i].name), "%s is in it: %.600s", ways[i].name,
+              text.text ? text.text : "");
+        char *map = text.text ? strstr(text.text, "Memory map") : NULL;
+        if (map)
+            *map = '\0';
+        for (size_t j = 0; j < sizeof(ours) / sizeof(ours[0]); j++)
+            CHECK(text.text && !strstr(text.text, ours[j]), "%s: %s is in it: %.600s", ways[i].name,
+                  ours[j], text.text);
+        text_profile_free(&text);
+    }
+}
+
 /* Far more running threads than processors: each is waited for until it has had one. */
 static void *spin(void *arg)
 {
@@ -452,6 +554,7 @@ int main(int argc, char **argv)
         return 1;
     epoll_ctl(epoll_fd, EPOLL_CTL_ADD, quiet_pipe[0], &e);
     sem_init(&semaphore, 0, 0);
+    test_the_asking_thread_shows_its_own_frames();
     test_every_place();
     test_many(200, 1);
     test_many(2000, 2);
