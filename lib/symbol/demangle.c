@@ -2,18 +2,19 @@
  * demangle.c - borrow __cxa_demangle of the process.
  *
  * libprof is C and does not link a C++ library; a program with C++ names nearly always has one. It
- * is looked for, in turn: linked with libprof (a weak reference); in what the process started with,
- * while we start; and in a libstdc++ that a plugin brought. That one defines unique symbols, so the
- * dynamic linker never unloads it.
+ * is looked for, in turn: in what the process started with, by a weak reference, which the dynamic
+ * linker binds when it loads us; and in a libstdc++ that a plugin brought. That one defines unique
+ * symbols, so the dynamic linker never unloads it.
  *
- * The linker itself is asked only at the start. Later, somebody may have its lock for as long as a
- * plugin's constructor runs, or, in a forked child, for ever; libstdc++'s own tables say the same.
+ * The linker itself is never asked. Somebody may have its lock for as long as a plugin's
+ * constructor runs, or, in a forked child, for ever; libstdc++'s own tables say the same. And a
+ * question that it has no answer to leaves an error behind for the program, whose next dlsym()
+ * frees it: in a malloc() that asks for the one behind it, before it has that.
  *
  * Its result is malloc()ed and freed here, in normal context and out of sight of our own hooks.
  */
 #include "symbol/demangle.h"
 
-#include <dlfcn.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -30,16 +31,6 @@ typedef char *demangle_fn(const char *mangled, char *buf, size_t *size, int *sta
 extern demangle_fn __cxa_demangle __attribute__((weak));
 
 static _Atomic uintptr_t found; /* the function, once seen */
-
-__attribute__((constructor(101))) static void find_at_start(void)
-{
-    if (__cxa_demangle)
-        return;
-    void *f = dlsym(RTLD_DEFAULT, name_of_it);
-    if (!f)
-        dlerror(); /* the program must not be told of our failures */
-    atomic_store_explicit(&found, (uintptr_t)f, memory_order_relaxed);
-}
 
 static bool is_libstdcxx(const char *path)
 {
