@@ -36,8 +36,9 @@ struct prof__image_map {
 
 /* A function activation of a thread, innermost first. */
 struct prof__image_frame {
-    uint64_t pc;  /* of an instruction, for looking up; or a pseudo frame of stack.h */
-    uint64_t cfa; /* the frame's words are below this; 0: not known */
+    uint64_t pc;    /* of an instruction, for looking up; or a pseudo frame of stack.h */
+    uint64_t cfa;   /* the frame's words are below this; 0: not known */
+    uint32_t known; /* registers of the caller that are, by the processor's numbers */
 };
 
 enum { PROF__IMAGE_REGISTERS = 24 };
@@ -112,6 +113,9 @@ struct prof__image_ops {
     size_t (*read)(struct prof__image *image, uint64_t from, void *to, size_t n);
     /* Of n pages from a page boundary on: enum prof__page_state of each. */
     void (*presence)(struct prof__image *image, uint64_t from, size_t n, uint8_t *ret_state);
+    /* The mappings, and the profiler's own memory, as they are at this moment: into ret->map and
+     * ret->own, in ret->arena. 0 or a negative errno. */
+    int (*look_again)(struct prof__image *image, struct prof__image *ret);
     int (*blocks)(struct prof__image *image,
                   int (*each)(const struct prof__image_block *block, void *arg), void *arg);
     uint32_t (*now_s)(struct prof__image *image);

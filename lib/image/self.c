@@ -17,6 +17,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "arch/registers.h"
 #include "base/clock.h"
 #include "base/memory.h"
 #include "base/slot.h"
@@ -27,6 +28,7 @@
 #include "record/sampler.h"
 #include "symbol/maps.h"
 #include "table/live_table.h"
+#include "unwind/stack.h"
 
 #define PAGEMAP_PRESENT ((uint64_t)1 << 63) /* proc(5) */
 #define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
@@ -134,6 +136,56 @@ static int take_own_spans(struct prof__image *image)
 
 /* --- threads --------------------------------------------------------------------------------- */
 
+static void take_frames(struct prof__image *image, struct prof__image_thread *t,
+                        const struct prof__thread_place *p)
+{
+    struct prof__image_frame *frame =
+        prof__arena_array(&image->arena, p->n_frames + 1, sizeof(*frame));
+
+    if (!frame)
+        return;
+    for (size_t i = 0; i < p->n_frames; i++)
+        frame[i] =
+            (struct prof__image_frame) { p->frame_pc[i], p->frame[i].cfa, p->frame[i].known };
+    t->frame = frame;
+    t->n_frames = p->n_frames;
+}
+
+static bool is_libcs(const struct prof__image *image, uint64_t pc)
+{
+    const struct prof__image_map *m = prof__image_map_of(image, pc);
+    const char *slash = m ? strrchr(m->name, '/') : NULL;
+
+    return slash && (strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-", 6) == 0 ||
+                     strncmp(slash, "/ld-linux", 9) == 0 || strncmp(slash, "/libpthread", 11) == 0);
+}
+
+/*
+ * Of a thread that waits, the registers that a function must restore are in the kernel. One that
+ * no frame has saved is used by none. Else what is in it is of the innermost frame that saved it,
+ * to use it: if that is libc's own, in which the thread waits, it is nothing of the program's.
+ */
+static unsigned count_hidden(const struct prof__image *image, const struct prof__image_thread *t)
+{
+    unsigned hidden = 0;
+
+    if (t->n_regs >= PROF__CONTEXT_WORDS || t->ours || t->sp == 0)
+        return t->sp == 0 ? PROF__REGISTERS : 0;
+    for (unsigned k = 0; k < PROF__REGISTERS; k++) {
+        size_t i = 0;
+
+        if (k == PROF__REG_SP || !(PROF__KEPT >> k & 1))
+            continue;
+        while (i < t->n_frames && !(t->frame[i].known >> k & 1))
+            i++;
+        if (i < t->n_frames)
+            hidden += !is_libcs(image, t->frame[i].pc);
+        else if (t->n_frames == 0 || t->frame[t->n_frames - 1].pc < PROF__PC_PSEUDO_END)
+            hidden++; /* the walk did not come to the end */
+    }
+    return hidden;
+}
+
 static int take_threads(struct prof__image *image)
 {
     struct self *self = image->backend;
@@ -160,6 +212,7 @@ static int take_threads(struct prof__image *image)
         t->sp = t->tid == here ? self->entry : p->sp;
         t->ours = t->tid == here && prof__slot_helper(prof__slot_of(here));
         t->pc = p->pc;
+        take_frames(image, t, p);
         t->n_regs = PROF_MIN(p->n_words, (unsigned)PROF__IMAGE_REGISTERS);
         for (unsigned k = 0; k < t->n_regs; k++)
             t->reg[k] = p->word[k];
@@ -200,8 +253,20 @@ static int refresh(struct prof__image *image)
         (r = take_own_spans(image)) < 0)
         return r;
     image->held = held;
+    for (size_t i = 0; i < image->n_threads; i++)
+        if (image->thread[i].tid != prof__gettid())
+            image->thread[i].hidden_regs = count_hidden(image, &image->thread[i]);
     image->swapped = has_swapped();
     return 0;
+}
+
+static int look_again(struct prof__image *image, struct prof__image *ret)
+{
+    int r;
+
+    *ret = (struct prof__image) { .backend = image->backend };
+    r = take_maps(ret);
+    return r < 0 ? r : take_own_spans(ret);
 }
 
 static size_t self_read(struct prof__image *image, uint64_t from, void *to, size_t n)
@@ -333,6 +398,7 @@ static const struct prof__image_ops ops = {
     .refresh = refresh,
     .read = self_read,
     .presence = presence,
+    .look_again = look_again,
     .blocks = blocks,
     .now_s = now_s,
     .close = self_close,

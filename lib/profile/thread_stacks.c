@@ -66,7 +66,11 @@ struct list {
 
 /* What a copy of a waiting thread's stack is made into, and where the stacks are. */
 struct copier {
+    struct prof__arena *arena;
     char *buf; /* COPY_MAX bytes */
+    size_t n;  /* frames of the last walk, */
+    uintptr_t pcs[PROF__STACK_MAX];
+    struct prof__stack_frame frames[PROF__STACK_MAX]; /* and what is known of each */
     struct prof__map *map;
     size_t n_maps;
 };
@@ -168,7 +172,7 @@ static size_t stack_above(const struct copier *c, uintptr_t sp)
 /* The stack at a place, from a copy; 0 when not even its innermost page is there. */
 static prof__stack_id walk_copy(const struct prof__position *at, struct copier *c)
 {
-    uintptr_t pcs[PROF__STACK_MAX];
+    uintptr_t *pcs = c->pcs;
     size_t n = 0, above = stack_above(c, at->sp);
 
     for (size_t i = 0; i < ARRAY_LEN(copy_sizes); i++) {
@@ -179,10 +183,11 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
 
         if (size <= 0)
             break;
-        n = prof__stack_copied(&copy, pcs, PROF__STACK_MAX);
+        n = prof__stack_copied_frames(&copy, pcs, c->frames, PROF__STACK_MAX);
         if (pcs[n - 1] != PROF__PC_UNREADABLE || copy.size < want || want == above)
             break;
     }
+    c->n = n;
     if (n == 0 && at->pc != 0) { /* the stack may not be read, but where it stands is known */
         pcs[n++] = at->pc;
         pcs[n++] = PROF__PC_UNREADABLE;
@@ -191,6 +196,21 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
 }
 
 enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
+
+static void note_frames(struct prof__thread_place *place, const struct copier *c,
+                        struct prof__arena *a)
+{
+    uintptr_t *pcs = prof__arena_array(a, c->n + 1, sizeof(*pcs));
+    struct prof__stack_frame *frames = prof__arena_array(a, c->n + 1, sizeof(*frames));
+
+    if (!pcs || !frames)
+        return;
+    memcpy(pcs, c->pcs, c->n * sizeof(*pcs));
+    memcpy(frames, c->frames, c->n * sizeof(*frames));
+    place->frame_pc = pcs;
+    place->frame = frames;
+    place->n_frames = c->n;
+}
 
 static void note_place(struct prof__thread_place *place, const struct prof__position *at)
 {
@@ -225,6 +245,8 @@ static enum outcome take_waiting(struct prof__thread_stack *t, struct copier *c,
             t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
             if (t->place)
                 note_place(t->place, &before);
+            if (t->place)
+                note_frames(t->place, c, c->arena);
             return TAKEN;
         }
     }
@@ -409,7 +431,7 @@ static int take(struct list *list)
     if (r < 0)
         return r;
     struct running *running = prof__arena_array(list->arena, list->n + 1, sizeof(*running));
-    struct copier copier = { .buf = prof__pages_map(COPY_MAX) };
+    struct copier copier = { .arena = list->arena, .buf = prof__pages_map(COPY_MAX) };
     if (!running || !copier.buf) {
         prof__pages_unmap(copier.buf, COPY_MAX);
         return -ENOMEM;

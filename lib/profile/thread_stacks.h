@@ -9,12 +9,17 @@
 #include "arch/registers.h"
 #include "base/arena.h"
 #include "table/stack_table.h"
+#include "unwind/stack.h"
 
 /* Where a thread stood when its stack was taken. */
 struct prof__thread_place {
     uintptr_t sp, pc; /* 0: not known */
     uintptr_t word[PROF__CONTEXT_WORDS];
     unsigned n_words; /* of its registers: all, or what the kernel tells of a thread that waits */
+    /* Of a thread that waits: its frames, if it could be walked. */
+    size_t n_frames;
+    const uintptr_t *frame_pc;
+    const struct prof__stack_frame *frame;
 };
 
 struct prof__thread_stack {

@@ -51,7 +51,7 @@ struct flood {
     uint32_t *line;    /* windows, a ring: each is in it once at most */
     uint32_t first, n_line;
     uint8_t *in_line;
-    uint64_t *window; /* PROF__WINDOW bytes, and as many for one chunk */
+    uint64_t *window; /* PROF__WINDOW bytes */
 
     uint32_t path;                 /* of what is being read now */
     bool from_libc;                /* and it is libc's own data */
@@ -241,24 +241,24 @@ static void look_in_piece(void *arg, uint64_t address, const uint64_t *word, siz
     look(arg, address, word, n);
 }
 
+struct block {
+    struct flood *f;
+    uint64_t size; /* of its chunk */
+};
+
+static void look_in_whole(void *arg, uint64_t address, const uint64_t *word, size_t n)
+{
+    struct block *b = arg;
+
+    look_in_block(b->f, address, word, n, b->size);
+}
+
 /* The block of a chunk [start, end): to the first word of the next header. */
 static void read_block(struct flood *f, uint64_t start, uint64_t end)
 {
-    uint64_t from = start + PROF__CHUNK_HEADER, to = end + 8;
-    uint64_t *small = f->window + (PROF__WINDOW + PAGE) / 8; /* not where the window is */
+    struct block b = { f, end - start };
+    int e = prof__sweep_block(f->s, start + PROF__CHUNK_HEADER, end + 8, look_in_whole, &b);
 
-    /* Of a large one some pages may never have been written. */
-    if (to - from > PROF__WINDOW || f->s->image->swapped) {
-        int e = prof__sweep(f->s, from, to, look_in_piece, f);
-
-        if (f->error == 0)
-            f->error = e;
-        return;
-    }
-    size_t n = prof__image_read(f->s->image, from, small, to - from) / 8;
-    f->s->read_bytes += n * 8;
-    look_in_block(f, from, small, n, end - start);
-    int e = prof__pace_step(f->s->pace, n * 8 + 4096);
     if (f->error == 0)
         f->error = e;
 }
@@ -507,6 +507,22 @@ static void mark_garbled(struct flood *f)
     f->area = NULL;
 }
 
+/* What has been mapped meanwhile. */
+static void look_at_new(struct flood *f, const struct prof__plan *plan)
+{
+    struct prof__area *area;
+    size_t n;
+    int e = prof__plan_more(plan, &area, &n);
+
+    for (size_t i = 0; i < n && e == 0; i++) {
+        f->area = &area[i];
+        e = prof__sweep(f->s, area[i].start, area[i].end, look_at_root, f);
+    }
+    f->area = NULL;
+    if (f->error == 0)
+        f->error = e;
+}
+
 /* --- targets --------------------------------------------------------------------------------- */
 
 static bool is_reached(const struct prof__heap *h, const struct prof__image_block *b)
@@ -625,7 +641,7 @@ static int allocate(struct flood *f, struct prof__arena *a)
     f->pending = prof__arena_array(a, n, sizeof(*f->pending));
     f->line = prof__arena_array(a, n, sizeof(*f->line));
     f->in_line = prof__arena_array(a, n, sizeof(*f->in_line));
-    f->window = prof__arena_alloc(a, 2 * (PROF__WINDOW + PAGE));
+    f->window = prof__arena_alloc(a, PROF__WINDOW + PAGE);
     if (!f->pending || !f->line || !f->in_line || !f->window)
         return -ENOMEM;
     if (!f->o->paths)
@@ -654,6 +670,10 @@ int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof
             run(&f);
     }
     mark_garbled(&f);
+    if (f.error == 0)
+        run(&f);
+    if (f.error == 0)
+        look_at_new(&f, plan);
     if (f.error == 0)
         run(&f);
     if (f.error == 0 && judge(&f, PROF__TARGET_REACHED) > 0) {

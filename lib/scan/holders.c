@@ -32,7 +32,7 @@ enum {
     PATHS = 1 << 18,
     SITE_MAX = 256,        /* bytes of the expression */
     FRAMES_START = 0x2000, /* of the mapping [holders]: where nothing is ever mapped */
-    FRAMES_MAX = 0xdf00,
+    FRAMES_MAX = 0xe000,   /* whole pages */
 };
 
 /* --- which blocks ----------------------------------------------------------------------------- */

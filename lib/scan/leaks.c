@@ -5,9 +5,10 @@
  *
  * Registers. A thread that waits in a system call has some in the kernel, where nobody but a
  * debugger sees them, and one may be all that holds a block: in a loop that waits and then works on
- * it. Each can hide one block, so as many blocks of one allocation stack as there are such
- * registers may be in use, with all that they lead to: these are told as possible, and more than
- * that are not.
+ * it. Each can hide one block, with all that it leads to. If there are H such registers, at most H
+ * blocks of an allocation stack are in use so; were it no more, one would expect H / w samples of
+ * blocks that are sampled one in w. Where as many as were met are plainly more than that (a chance
+ * of 1 in 1000, by Poisson) the stack's blocks are leaked, else it is only possible that they are.
  */
 #include <errno.h>
 #include <prof/prof.h>
@@ -76,25 +77,60 @@ static bool is_leaked(const struct prof__scan *s, const struct prof__target *t)
 /* How many blocks that nothing points to there are of each row. Rows are numbers without order, so
  * a small table by hash. */
 struct heads {
-    uint32_t *row, *count;
+    struct head {
+        uint32_t row, samples;
+        int64_t objects; /* as in the row */
+    } * head;
     size_t n_slots;
 };
 
-static uint32_t *heads_of(struct heads *h, uint32_t row)
+static struct head *heads_of(struct heads *h, uint32_t row)
 {
     size_t at = (row * 0x9e3779b1u) & (h->n_slots - 1);
 
-    while (h->row[at] && h->row[at] != row)
+    while (h->head[at].row && h->head[at].row != row)
         at = (at + 1) & (h->n_slots - 1);
-    h->row[at] = row;
-    return &h->count[at];
+    h->head[at].row = row;
+    return &h->head[at];
 }
 
 static void count_heads(const struct prof__scan *s, const struct prof__targets *t, struct heads *h)
 {
-    for (size_t i = 0; i < t->n; i++)
-        if (is_leaked(s, &t->target[i]) && t->target[i].held < t->target[i].missed)
-            ++*heads_of(h, t->target[i].block.row);
+    for (size_t i = 0; i < t->n; i++) {
+        const struct prof__target *k = &t->target[i];
+
+        if (is_leaked(s, k) && k->held < k->missed) {
+            struct head *head = heads_of(h, k->block.row);
+
+            head->samples++;
+            head->objects += k->block.objects;
+        }
+    }
+}
+
+/* Could so many samples come of no more blocks than there are registers? */
+static bool may_be_in_registers(const struct head *head, unsigned registers)
+{
+    double weight = (double)head->objects / (1 << PROF__OBJECT_SHIFT) / head->samples;
+    double expected = registers / PROF_MAX(weight, 1.0);
+    double term = 1, sum = 0; /* of Poisson's terms below, each by e^expected */
+
+    if (registers == 0)
+        return false;
+    if (expected >= head->samples)
+        return true;
+    if (weight <= 1) /* every block is sampled: there is no chance in it */
+        return head->samples <= registers;
+    for (uint32_t i = 0; i < head->samples; i++) {
+        sum += term;
+        term *= expected / (i + 1);
+    }
+    double power = 1, e = 0;
+    for (int i = 1; i <= 200; i++) {
+        e += power;
+        power *= expected / i;
+    }
+    return 1 - sum / e > 0.001;
 }
 
 static int make_heads(struct prof__scan *s, struct heads *h)
@@ -104,9 +140,8 @@ static int make_heads(struct prof__scan *s, struct heads *h)
     h->n_slots = 64;
     while (h->n_slots < n * 2)
         h->n_slots *= 2;
-    h->row = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->row));
-    h->count = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->count));
-    if (!h->row || !h->count)
+    h->head = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->head));
+    if (!h->head)
         return -ENOMEM;
     count_heads(s, &s->blocks, h);
     count_heads(s, &s->fed, h);
@@ -120,7 +155,8 @@ static const char *kind_of(const struct prof__scan *s, const struct prof__target
         return possible;
     if (t->held == t->missed)
         return only_from_leaked;
-    return *heads_of(h, t->block.row) <= s->report.hidden_regs ? possible : unreferenced;
+    return may_be_in_registers(heads_of(h, t->block.row), s->report.hidden_regs) ? possible
+                                                                                 : unreferenced;
 }
 
 static void gather(struct prof__scan *s, const struct prof__targets *t, struct heads *h,

@@ -430,3 +430,61 @@ int prof__plan_finish(struct prof__plan *p, const struct prof__named_root *named
     }
     return r;
 }
+
+/* --- what is new ----------------------------------------------------------------------------- */
+
+/* [start, end) of a mapping of the second look, less all that was mapped at the first. */
+static int add_new(struct prof__plan *more, const struct prof__image *first, uint64_t start,
+                   uint64_t end)
+{
+    int r = 0;
+
+    for (size_t i = 0; i < first->n_maps && start < end && r == 0; i++) {
+        const struct prof__image_map *m = &first->map[i];
+
+        if (m->end <= start)
+            continue;
+        if (m->start >= end)
+            break;
+        /* What could not be read or written then may have become a heap's. */
+        if (!m->readable)
+            continue;
+        r = add_area(more, start, PROF_MAX(start, m->start), PROF__ROOT_MAPPED, UINT32_MAX);
+        start = m->end;
+    }
+    return r == 0 && start < end ? add_area(more, start, end, PROF__ROOT_MAPPED, UINT32_MAX) : r;
+}
+
+int prof__plan_more(const struct prof__plan *p, struct prof__area **ret, size_t *ret_n)
+{
+    struct prof__plan more = { .image = p->image, .arena = p->arena };
+    struct prof__image now;
+    int r = p->image->ops->look_again(p->image, &now);
+
+    for (size_t i = 0; i < p->n_excluded && r == 0; i++)
+        r = prof__plan_exclude(&more, p->excluded[i].start, p->excluded[i].end);
+    for (size_t i = 0; i < now.n_own && r == 0; i++)
+        r = prof__plan_exclude(&more, now.own[i].start, now.own[i].end);
+    sort_excluded(&more);
+    size_t x = 0;
+    for (size_t i = 0; i < now.n_maps && r == 0; i++) {
+        const struct prof__image_map *m = &now.map[i];
+        uint64_t start = m->start;
+
+        if (!is_worth_it(m) || !m->anonymous)
+            continue;
+        while (x < more.n_excluded && more.excluded[x].end <= start)
+            x++;
+        for (size_t k = x; k < more.n_excluded && more.excluded[k].start < m->end && r == 0; k++) {
+            if (start < more.excluded[k].start)
+                r = add_new(&more, p->image, start, PROF_MIN(m->end, more.excluded[k].start));
+            start = PROF_MAX(start, more.excluded[k].end);
+        }
+        if (r == 0 && start < m->end)
+            r = add_new(&more, p->image, start, m->end);
+    }
+    prof__arena_free(&now.arena);
+    *ret = more.area;
+    *ret_n = r == 0 ? more.n_areas : 0;
+    return r;
+}

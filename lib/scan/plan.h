@@ -65,4 +65,11 @@ int prof__plan_exclude(struct prof__plan *p, uint64_t start, uint64_t end);
 /* The second half: all the areas. 0 or -ENOMEM. */
 int prof__plan_finish(struct prof__plan *p, const struct prof__named_root *named, size_t n);
 
+/*
+ * Areas that have been mapped since the image was taken: what is there now and was not then, less
+ * what is left out. *ret_n of them, in the plan's arena. A list whose newest comes first may begin
+ * there, in every pass. 0, -ENOMEM or another negative errno.
+ */
+int prof__plan_more(const struct prof__plan *p, struct prof__area **ret, size_t *ret_n);
+
 #endif

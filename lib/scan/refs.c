@@ -12,7 +12,7 @@
  * told by its shape and by its being everywhere: if nine in ten of all large blocks have one, these
  * are the allocator's records and none counts; else they are the program's own, and all do.
  *
- * Memory: 6 bytes a target, beside the targets.
+ * Memory: 7 bytes a target, beside the targets.
  */
 #include "scan/pass.h"
 
@@ -33,6 +33,7 @@ struct refs {
     const uint8_t *walked;         /* the targets' states before */
     const struct prof__area *area; /* the root that is read now; NULL: a target */
     uint32_t path;                 /* of that target, itself included */
+    uint8_t *reached;              /* of each target, by itself: asked most often */
     uint32_t *queue;               /* targets reached, in order; */
     size_t n_queued, n_read;       /* so many of them read */
     uint32_t from;                 /* the target that is read now; PROF__NO_RANGE: none */
@@ -54,8 +55,9 @@ static void reach(struct refs *r, uint32_t i, uint64_t slot)
 {
     struct prof__target *t = &r->t->target[i];
 
-    if (t->state & PROF__TARGET_REACHED)
+    if (r->reached[i])
         return;
+    r->reached[i] = 1;
     t->state |= PROF__TARGET_REACHED;
     r->queue[r->n_queued++] = i;
     if (r->ways && !(r->walked[i] & PROF__TARGET_WALKED))
@@ -63,13 +65,13 @@ static void reach(struct refs *r, uint32_t i, uint64_t slot)
 }
 
 /* Does this word, with the next, look like what an allocator notes of a large block? */
-static bool is_record(const struct prof__image_block *b, uint64_t slot, const uint64_t *word,
+static bool is_record(uint64_t address, uint64_t size, uint64_t slot, const uint64_t *word,
                       size_t n)
 {
     uint64_t pages = n > 1 ? word[1] & ~(uint64_t)(PAGE - 1) : 0;
 
-    return slot % RECORD == RECORD_WORD && b->size >= LARGE && word[0] == b->address &&
-           pages + PAGE >= b->size && pages <= b->size + b->size / 4 + 3 * PAGE;
+    return slot % RECORD == RECORD_WORD && word[0] == address && pages + PAGE >= size &&
+           pages <= size + size / 4 + 3 * PAGE;
 }
 
 /* The word at `slot`, with those that follow it. */
@@ -80,15 +82,16 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
 
     if (i == PROF__NO_RANGE || i == r->from)
         return;
-    struct prof__target *t = &r->t->target[i];
-    if (r->from == PROF__NO_RANGE && is_record(&t->block, slot, at, n)) {
-        t->state |= RECORDED;
+    uint64_t start = r->t->start[i], size = r->t->end[i] - start;
+    if (PROF_UNLIKELY(size >= LARGE) && r->from == PROF__NO_RANGE &&
+        is_record(start, size, slot, at, n)) {
+        r->t->target[i].state |= RECORDED;
         return;
     }
-    if (t->state & PROF__TARGET_REACHED)
+    if (r->reached[i])
         return;
     if (r->leftover) {
-        t->state |= PROF__TARGET_HELD;
+        r->t->target[i].state |= PROF__TARGET_HELD;
         return;
     }
     r->count->words_tagged += address != word;
@@ -164,8 +167,8 @@ static int read_target(struct refs *r, uint32_t i)
 
         r->path = prof__paths_add(r->ways->paths, r->path_of[i], &kind);
     }
-    return prof__sweep(r->sweep, (b->address + 7) & ~(uint64_t)7,
-                       (b->address + b->size) & ~(uint64_t)7, look_inside, r);
+    return prof__sweep_block(r->sweep, (b->address + 7) & ~(uint64_t)7,
+                             (b->address + b->size) & ~(uint64_t)7, look_inside, r);
 }
 
 static int read_queue(struct refs *r)
@@ -223,7 +226,17 @@ static int read_roots(struct refs *r, const struct prof__plan *plan)
         if (e == 0 && r->ways)
             e = read_queue(r);
     }
-    return e < 0 ? e : read_class(r, plan, PROF__ROOT_MAPPED);
+    if (e == 0)
+        e = read_class(r, plan, PROF__ROOT_MAPPED);
+    struct prof__area *area;
+    size_t n = 0;
+    if (e == 0)
+        e = prof__plan_more(plan, &area, &n);
+    for (size_t i = 0; i < n && e == 0; i++) {
+        r->area = &area[i];
+        e = prof__sweep(r->sweep, area[i].start, area[i].end, look_between, r);
+    }
+    return e;
 }
 
 int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, struct prof__sweep *s,
@@ -241,7 +254,8 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
     if (!r.queue)
         return -ENOMEM;
     uint8_t *walked = prof__arena_alloc(a, t->n + 1);
-    if (!walked)
+    r.reached = prof__arena_alloc(a, t->n + 1);
+    if (!walked || !r.reached)
         return -ENOMEM;
     for (size_t i = 0; i < t->n; i++) {
         walked[i] = t->target[i].state;

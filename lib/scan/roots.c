@@ -63,13 +63,26 @@ static void global_kind(struct prof__roots *r, const struct prof__area *area, ui
         ret->detail = s->size <= 256 ? slot : m->bias + s->start;
 }
 
-/* The frame of a thread that a word of its stack belongs to. */
-static uint64_t frame_of(const struct prof__image_thread *t, uint64_t slot)
+static bool is_libcs(const struct prof__image *image, uint64_t pc)
 {
-    for (size_t i = 0; i < t->n_frames; i++)
-        if (t->frame[i].cfa > slot)
-            return t->frame[i].pc;
-    return 0;
+    const struct prof__image_map *m = prof__image_map_of(image, pc);
+    const char *slash = m ? strrchr(m->name, '/') : NULL;
+
+    return slash && (strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-", 6) == 0);
+}
+
+/* The function of a thread that a word of its stack belongs to: the one whose frame it is in, or
+ * if that is libc's, where it has put its callers' registers, the innermost that is not. */
+static uint64_t frame_of(const struct prof__image *image, const struct prof__image_thread *t,
+                         uint64_t slot)
+{
+    size_t i = 0;
+
+    while (i < t->n_frames && t->frame[i].cfa <= slot)
+        i++;
+    while (i + 1 < t->n_frames && t->frame[i + 1].cfa && is_libcs(image, t->frame[i].pc))
+        i++;
+    return i < t->n_frames ? t->frame[i].pc : 0;
 }
 
 void prof__root_kind(void *roots, const struct prof__area *area, uint64_t slot,
@@ -86,7 +99,7 @@ void prof__root_kind(void *roots, const struct prof__area *area, uint64_t slot,
         break;
     case PROF__ROOT_STACK:
         ret->who = (uint32_t)image->thread[area->who].tid;
-        ret->detail = frame_of(&image->thread[area->who], slot);
+        ret->detail = frame_of(image, &image->thread[area->who], slot);
         break;
     case PROF__ROOT_TLS:
     case PROF__ROOT_REGISTER:

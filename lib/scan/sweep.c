@@ -65,3 +65,11 @@ int prof__sweep(struct prof__sweep *s, uint64_t start, uint64_t end, prof__sweep
     }
     return r;
 }
+
+int prof__sweep_block(struct prof__sweep *s, uint64_t start, uint64_t end, prof__sweep_fn *each,
+                      void *arg)
+{
+    if (start >= end || end - start > PROF__SWEEP_BYTES / 2 || s->image->swapped)
+        return prof__sweep(s, start, end, each, arg);
+    return piece(s, start, end, each, arg);
+}

@@ -27,4 +27,9 @@ typedef void prof__sweep_fn(void *arg, uint64_t address, const uint64_t *word, s
 int prof__sweep(struct prof__sweep *s, uint64_t start, uint64_t end, prof__sweep_fn *each,
                 void *arg);
 
+/* The same of a block that is in use: if it is not large its pages are not asked for one by one, as
+ * nearly all of them are there, unless some memory of the process is swapped out. */
+int prof__sweep_block(struct prof__sweep *s, uint64_t start, uint64_t end, prof__sweep_fn *each,
+                      void *arg);
+
 #endif

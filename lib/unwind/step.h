@@ -6,6 +6,7 @@
 
 #include "unwind/bounds.h"
 #include "unwind/rules.h"
+#include "unwind/stack.h"
 
 /* Below it lie null pointers and pseudo frames, and no code. */
 #define PROF__CODE_MIN ((uintptr_t)0x2000)
@@ -13,11 +14,12 @@
 struct prof__walk {
     struct prof__registers regs; /* of the current frame */
     struct prof__bounds bounds;
-    struct prof__object object; /* covers pc, or did lately */
-    uintptr_t chain_end;        /* frame pointers up to here lead to code with unwind info */
-    bool exact;                 /* pc is where execution stopped, not a return address */
-    bool all_registers;         /* the second, slower walk: lose no register */
-    bool guessed;               /* a frame was: from there up nothing is held for certain */
+    struct prof__object object;      /* covers pc, or did lately */
+    uintptr_t chain_end;             /* frame pointers up to here lead to code with unwind info */
+    bool exact;                      /* pc is where execution stopped, not a return address */
+    bool all_registers;              /* the second, slower walk: lose no register */
+    bool guessed;                    /* a frame was: from there up nothing is held for certain */
+    struct prof__stack_frame *frame; /* of each pc, for who wants them; NULL: nobody does */
 };
 
 /* Why a walk ends, beside pseudo frames. */

@@ -130,6 +130,10 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
         } else if (w->exact || w->all_registers) {
             *at++ = w->regs.pc - !w->exact;
             why = prof__step(w);
+            if (w->frame)
+                w->frame[at - 1 - pcs] =
+                    (struct prof__stack_frame) { why == PROF__STEP_OK ? w->regs.r[PROF__REG_SP] : 0,
+                                                 w->regs.known };
         } else {
             /* No frame returns to 0, but with a real `stop` each has to be looked at. */
             why = run_ordinary(w, &at, stop ? at + 1 : end);
@@ -186,6 +190,7 @@ static uintptr_t run_to_end(struct prof__walk *w, uintptr_t *pcs, size_t max, si
 /* All but the registers. */
 static void start(struct prof__walk *w, bool exact, bool all_registers)
 {
+    w->frame = NULL;
     w->object = (struct prof__object) { 0 };
     w->chain_end = 0;
     w->exact = exact;
@@ -262,6 +267,12 @@ size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
 
 size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, size_t max)
 {
+    return prof__stack_copied_frames(copy, pcs, NULL, max);
+}
+
+size_t prof__stack_copied_frames(const struct prof__stack_copy *copy, uintptr_t *pcs,
+                                 struct prof__stack_frame *frames, size_t max)
+{
     struct prof__walk w;
     size_t n = 0;
     uintptr_t why;
@@ -269,6 +280,7 @@ size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, s
     w.regs = (struct prof__registers) { .pc = copy->pc, .known = 1u << PROF__REG_SP };
     w.regs.r[PROF__REG_SP] = copy->sp;
     start(&w, true, true);
+    w.frame = frames;
     w.bounds = (struct prof__bounds) {
         .low = copy->sp,
         .high = copy->sp + copy->size,
