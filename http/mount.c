@@ -19,6 +19,7 @@
  * No call of libmicrohttpd is made under the lock, since it may call us under locks of its own.
  */
 #include <errno.h>
+#include <fenv.h>
 #include <limits.h>
 #include <microhttpd.h>
 #include <poll.h>
@@ -439,8 +440,8 @@ static bool is_below(const char *url, const char *prefix, const char **ret_below
     return true;
 }
 
-int prof_http_handler(struct MHD_Connection *connection, const char *prefix, const char *url,
-                      const char *method, const char *upload, size_t *upload_size, void **request)
+static int handle(struct MHD_Connection *connection, const char *prefix, const char *url,
+                  const char *method, const char *upload, size_t *upload_size, void **request)
 {
     const char *below, *end = prefix ? strstr(prefix, ROOT) : NULL;
 
@@ -470,6 +471,18 @@ int prof_http_handler(struct MHD_Connection *connection, const char *prefix, con
     if (q->phase == RECEIVING && prof__request_run(&q->request) && begin_wait(q))
         return 1;
     return send_reply(q, request);
+}
+
+int prof_http_handler(struct MHD_Connection *connection, const char *prefix, const char *url,
+                      const char *method, const char *upload, size_t *upload_size, void **request)
+{
+    fenv_t program; /* its arithmetic may trap, and ours must not */
+
+    fegetenv(&program);
+    fesetenv(FE_DFL_ENV);
+    int r = handle(connection, prefix, url, method, upload, upload_size, request);
+    fesetenv(&program);
+    return r;
 }
 
 void prof_http_handler_completed(struct MHD_Connection *connection, void **request)

@@ -5,6 +5,7 @@
  *
  *   stack     glibc takes a thread's static thread-local data, which may be megabytes, from the
  *             stack that is asked for. So we ask for what the thread needs, and for that
+ *   numbers   computed as usual, whatever exceptions its creator has unmasked
  *   signals   blocked before it exists, as it inherits its creator's mask (signals.h says which)
  *   profiles  it is in none, and being made it is in none
  *
@@ -15,6 +16,7 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <fenv.h>
 #include <link.h>
 #include <stdint.h>
 #include <stdio.h>
@@ -75,6 +77,7 @@ static void *begin(void *arg)
 
     memcpy(name, (const char *)arg + sizeof(h), sizeof(name));
     munmap(arg, PAGE);
+    fesetenv(FE_DFL_ENV);
     prof__thread_start_learn((uintptr_t)begin, (uintptr_t)arg);
     prof_thread_helper();
     prctl(PR_SET_NAME, name);

@@ -13,6 +13,7 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/arithmetic.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fork.h"
@@ -122,47 +123,52 @@ static int options_read(const struct prof_write_options *from, struct prof_write
 static int take_snapshot(const struct prof_profile *p, const struct prof_write_options *w,
                          struct prof__snapshot *ret)
 {
+    uint32_t program = prof__arithmetic_begin();
     int r = p->take ? p->take(w, ret) : prof__snapshot_take(p->table, ret);
 
+    prof__arithmetic_end(program);
     return r == -ENOMEM ? prof__error_memory("a snapshot") : r;
 }
 
-/* The caller's own sink, which may allocate what the profiles are to show. */
+/* The caller's own sink, which may allocate what the profiles are to show, or count on its traps.
+ */
 struct sink {
     prof_sink_fn *fn;
     void *arg;
-    bool entered;   /* the profiler, here: not when the thread is hidden anyway */
-    uintptr_t busy; /* where it was entered */
-    bool is_used;   /* there is no starting afresh */
+    bool entered;     /* the profiler, here: not when the thread is hidden anyway */
+    uintptr_t busy;   /* where it was entered */
+    uint32_t program; /* its arithmetic */
+    bool is_used;     /* there is no starting afresh */
 };
+
+static void sink_leave(const struct sink *s)
+{
+    prof__arithmetic_end(s->program);
+    if (s->entered)
+        prof__leave(&prof__self);
+}
 
 static int pass_on(void *arg, const void *data, size_t size)
 {
     struct sink *s = arg;
 
     s->is_used = true;
-    if (!s->entered)
-        return s->fn(s->arg, data, size);
-    prof__leave(&prof__self);
+    sink_leave(s);
     int r = s->fn(s->arg, data, size);
     prof__self.busy = s->busy;
+    s->program = prof__arithmetic_begin();
     return r;
 }
 
-/* What is allocated until sink_leave() by the libraries we use is not the program's. Inlined, since
- * public functions enter the profiler in their own frame: a dump of all threads shows the calling
- * one from the caller of that frame on (prof__entered_from()). */
+/* What is allocated until sink_leave() by the libraries we use is not the program's, and what is
+ * computed, is in our way. Inlined, since public functions enter the profiler in their own frame: a
+ * dump of all threads shows the calling one from the caller of that frame on
+ * (prof__entered_from()). */
 static inline __attribute__((always_inline)) struct sink sink_enter(prof_sink_fn *fn, void *arg)
 {
     bool entered = prof__enter(&prof__self);
 
-    return (struct sink) { fn, arg, entered, prof__self.busy, false };
-}
-
-static void sink_leave(const struct sink *s)
-{
-    if (s->entered)
-        prof__leave(&prof__self);
+    return (struct sink) { fn, arg, entered, prof__self.busy, prof__arithmetic_begin(), false };
 }
 
 static int encode(const struct prof_profile *p, const struct prof__report *report,

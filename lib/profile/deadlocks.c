@@ -11,6 +11,7 @@
 #include <prof/prof.h>
 #include <string.h>
 
+#include "arch/arithmetic.h"
 #include "base/arena.h"
 #include "base/error.h"
 #include "base/slot.h"
@@ -117,7 +118,11 @@ int prof_deadlocks(char *buf, size_t size)
     if (size && !buf)
         return prof_set_last_error(-EINVAL,
                                    "prof_deadlocks() takes a buffer of that size, or none");
-    return write_text(&(struct text) { buf, size, 0, false });
+    uint32_t program = prof__arithmetic_begin();
+    int r = write_text(&(struct text) { buf, size, 0, false });
+
+    prof__arithmetic_end(program);
+    return r;
 }
 
 void prof__append_deadlocks(char *buf, size_t size, int *length)

@@ -19,8 +19,8 @@
 #include <string.h>
 #include <sys/auxv.h>
 #include <unistd.h>
-#include <xmmintrin.h>
 
+#include "arch/arithmetic.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
@@ -34,8 +34,6 @@ enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };
 
 /* While sampling is off, how far a thread goes before it looks again. */
 #define RECHECK_BYTES ((uint64_t)1 << 20)
-
-#define MXCSR_DEFAULT 0x1f80u /* all exceptions masked, round to nearest */
 
 /* PROF__RATE_UNKNOWN until the environment has been read. */
 #define RATE_UNKNOWN UINT64_MAX
@@ -164,15 +162,14 @@ PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size
     }
 }
 
-/* arm(), for who has neither errno nor MXCSR put away. */
+/* arm(), for who has neither errno nor the state of arithmetic put away. */
 static uint64_t arm_quietly(struct prof__thread *t)
 {
     int saved = errno;
-    unsigned mxcsr = _mm_getcsr();
-
-    _mm_setcsr(MXCSR_DEFAULT);
+    uint32_t program = prof__arithmetic_begin();
     uint64_t interval = arm(t);
-    _mm_setcsr(mxcsr);
+
+    prof__arithmetic_end(program);
     errno = saved;
     return interval;
 }
@@ -219,14 +216,12 @@ static PROF_COLD void sample(uintptr_t key, size_t size, uint64_t interval,
     if (!prof__stack_room() || !prof__enter(t))
         return;
     int saved = errno;
-    unsigned mxcsr = _mm_getcsr();
+    uint32_t program = prof__arithmetic_begin();
 
-    /* The program may have unmasked floating-point exceptions, or look at the sticky flags. */
-    _mm_setcsr(MXCSR_DEFAULT);
     if (!t->interval)
         arm(t);
     record(t, key, size, interval, site);
-    _mm_setcsr(mxcsr);
+    prof__arithmetic_end(program);
     errno = saved;
     prof__leave(t);
 }

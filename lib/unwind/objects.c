@@ -192,14 +192,17 @@ static uintptr_t find_build_id(const struct prof__object *o, bool held)
     return found;
 }
 
-/* The word at `place`, and the one before it, which must be the head of a note. */
-PROF_NO_SANITIZE static bool read_build_id(uintptr_t place, bool held, uint64_t *ret)
+/* The word at `place`, and the one before it, which must be the head of a note. Another object may
+ * be in its place by now, whose first page, which is the head, is there as well; of the rest who
+ * knows. */
+PROF_NO_SANITIZE static bool read_build_id(const struct prof__object *o, uintptr_t place, bool held,
+                                           uint64_t *ret)
 {
     typedef uint64_t word __attribute__((may_alias, aligned(1)));
     const word *at = (const word *)(place - sizeof(*at));
     uint64_t copy[2];
 
-    if (PROF_UNLIKELY(!held)) {
+    if (PROF_UNLIKELY(!held) || PROF_UNLIKELY(place - o->start > PAGE - sizeof(*at))) {
         if (prof__memory_get((uintptr_t)at, copy, sizeof(copy)) != 0)
             return false;
         at = copy;
@@ -224,9 +227,9 @@ static uint64_t build_id(uintptr_t record, const struct prof__object *o, bool he
     uint64_t id = 0;
 
     if (PROF_UNLIKELY((check ^ prof__mix64(place)) != key) ||
-        PROF_UNLIKELY(place != 0 && !read_build_id(place, held, &id))) {
+        PROF_UNLIKELY(place != 0 && !read_build_id(o, place, held, &id))) {
         place = find_build_id(o, held);
-        if (place != 0 && !read_build_id(place, held, &id))
+        if (place != 0 && !read_build_id(o, place, held, &id))
             place = 0;
         atomic_store_explicit(&places[slot].place, place, memory_order_relaxed);
         atomic_store_explicit(&places[slot].check, key ^ prof__mix64(place), memory_order_relaxed);

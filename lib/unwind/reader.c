@@ -1,6 +1,5 @@
 #include "unwind/reader.h"
 
-#include <errno.h>
 #include <string.h>
 
 #include "base/memory.h"
@@ -28,15 +27,12 @@ PROF_NO_SANITIZE static void copy(uint8_t *to, const volatile uint8_t *from, siz
 
 static bool get(struct prof__reader *r, uintptr_t at, size_t n)
 {
-    int error;
-
     if (r->how == PROF__READ_NORMAL)
         return prof__memory_read(at, r->bytes, n) == (ssize_t)n;
-    error = prof__memory_get(at, r->bytes, n);
-    if (error == 0 || error == -EFAULT || r->how == PROF__READ_FOREIGN)
-        return error == 0;
-    /* A filter of system calls is in the way. The object stays, so what can be read now can be read
-     * in a moment too. */
+    if (r->how == PROF__READ_FOREIGN)
+        return prof__memory_get(at, r->bytes, n) == 0;
+    /* The object stays, so what can be read now can be read in a moment too. That asks for a system
+     * call that every filter lets through, unlike reading by the kernel. */
     if (!prof__page_readable(at) || !prof__page_readable(at + n - 1))
         return false;
     copy(r->bytes, (const volatile uint8_t *)at, n);

@@ -15,6 +15,7 @@
  * with its input.
  */
 #include <errno.h>
+#include <fenv.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <prof/http.h>
@@ -103,6 +104,7 @@ static unsigned port_of(struct MHD_Daemon *daemon)
 int main(int argc, char **argv)
 {
     const char *mode = argc > 1 ? argv[1] : "suspend", *token = argc > 2 ? argv[2] : NULL;
+    feenableexcept(FE_ALL_EXCEPT); /* in its threads, too: nothing of ours may trap */
     struct MHD_Daemon *daemon = start(mode, token);
     char line[64];
     pid_t child = 0;
