@@ -3,16 +3,20 @@
  *
  * One command a line on standard input, one line of answer on standard output:
  *
- *   start ADDR [TOKEN [HOSTS]]  0, or the errno and the reason; a TOKEN of "-" is none
+ *   start ADDR [TOKEN [HOSTS]]
+ *                         0, or the errno and the reason; a TOKEN of "-" is none
  *   stop                  0, or the errno and the reason
  *   address               where it listens, or the errno
  *   restart N             start and stop on one port, N times; how often both went well
  *   contend N             two threads start and stop, N times each; 0, or the first odd errno
  *   options SIZE          start with options that claim SIZE bytes, all beyond the known ones set
- *   metrics NAME          a metric of that name on /metrics; "fail": one that fails, "hold": one
- * that does not return until released; 0 release               let it; how many at most have been
- * in it at a time profile NAME          make one; 0, or the errno and the reason symbols addresses
- * of two functions, and of their names add N                 N more keys in the profile my.custom
+ *   metrics NAME          a metric of that name on /metrics; "fail": one that fails; "hold": one
+ *                         that does not return until it is released; 0
+ *   held                  how many threads are in that one
+ *   release               let it return; how many at most have been in it at a time
+ *   profile NAME          make one; 0, or the errno and the reason
+ *   symbols               addresses of two functions, and of their names
+ *   add N                 N more keys in the profile my.custom
  *   feed N SIZE           N blocks fed to the heap profile
  *   label KEY VALUE       what is fed from now on carries it; 0
  *   spin N                N threads at work, the first labelled worker=A, the second worker=B; 0 to
@@ -98,6 +102,14 @@ static void hold(void)
         pthread_cond_wait(&hold_changed, &hold_lock);
     held--;
     pthread_mutex_unlock(&hold_lock);
+}
+
+static int count_held(void)
+{
+    pthread_mutex_lock(&hold_lock);
+    int n = held;
+    pthread_mutex_unlock(&hold_lock);
+    return n;
 }
 
 static int release(void)
@@ -398,6 +410,8 @@ static void obey(const char *command, const char *a, const char *b, const char *
         answer(add_keys(n));
     } else if (strcmp(command, "metrics") == 0 && a) {
         answer(prof_metrics_add(own_metric, strdup(a))); /* kept for good */
+    } else if (strcmp(command, "held") == 0) {
+        answer(count_held());
     } else if (strcmp(command, "release") == 0) {
         answer(release());
     } else if (strcmp(command, "profile") == 0) {
