@@ -122,7 +122,7 @@ int prof_deadlocks(char *buf, size_t size)
     int r = write_text(&(struct text) { buf, size, 0, false });
 
     prof__arithmetic_end(program);
-    return r;
+    return r == -ENOMEM ? prof__error_memory("a look at all threads") : r;
 }
 
 void prof__append_deadlocks(char *buf, size_t size, int *length)

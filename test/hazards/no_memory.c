@@ -239,6 +239,52 @@ static void fill_up(long room_kib)
     give_all_back(all, again);
 }
 
+static int ignore_name(void *arg, uint64_t address, const char *name)
+{
+    (void)arg, (void)address, (void)name;
+    return 0;
+}
+
+/* Whatever is refused says why. */
+static void call_everything(void)
+{
+    static char name[32];
+    static unsigned turn;
+    struct prof_profile *p = NULL;
+    struct prof_window *w = NULL;
+    uint64_t address = (uint64_t)(uintptr_t)call_everything;
+    size_t bytes = 0;
+
+#define CALL(call)                                                       \
+    do {                                                                 \
+        prof_set_last_error(0, "%s", "");                                \
+        long call_r = (call);                                            \
+        CHECK(call_r >= 0 || *prof_last_error(), #call ": %ld", call_r); \
+    } while (0)
+    snprintf(name, sizeof(name), "p%u", turn++);
+    CALL(prof_profile_new(name, &p));
+    if (p) {
+        CALL(prof_profile_add(p, &bytes, 0));
+        CALL(prof_profile_write(p, NULL, count, &bytes));
+    }
+    CALL(prof_symbols(&address, 1, ignore_name, NULL));
+    CALL(prof_symbol(address, NULL, 0));
+    CALL(prof_source_file(address, 0, NULL, 0));
+    CALL(prof_window_open("heap", &w));
+    if (w)
+        CALL(prof_window_write(w, NULL, count, &bytes));
+    prof_window_close(w);
+    for (const char *const *other =
+             (const char *const[]) { "threads", "block", "mutex", "allocs", "threadcreate", NULL };
+         *other; other++)
+        CALL(prof_profile_write(prof_lookup(*other), NULL, count, &bytes));
+    CALL(prof_deadlocks(NULL, 0));
+    CALL(prof_labels_push("key", name));
+    prof_labels_pop();
+    CALL(prof_heap_alloc(name, 10));
+    prof_heap_free(name);
+}
+
 /* malloc has nothing left, and what the kernel gives grows from nothing to enough: so each thing
  * that a profile takes is the first that is not there. */
 static void ask_with_more_and_more(long step_kib)
@@ -252,6 +298,7 @@ static void ask_with_more_and_more(long step_kib)
     for (size_t room = 0; room < ENOUGH; room += (size_t)step_kib * KIB * (room < FINE ? 1 : 64)) {
         limit_to(used + room);
         write_profile("inuse_objects");
+        call_everything();
     }
     limit_to(RLIM_INFINITY);
     CHECK_INT(write_profile("inuse_objects"), 0, "with memory again");
