@@ -6,6 +6,7 @@
 #include "job.h"
 
 #include <errno.h>
+#include <poll.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <stdio.h>
@@ -31,15 +32,42 @@ struct prof__job {
 
 static atomic_int jobs;
 
+/* The process is to be without threads of ours for a moment (prof_helper_can_leave()): a scan
+ * cannot be taken up again by another thread, so those under way end. */
+static atomic_bool leaving;
+
+static const char leaving_text[] =
+    "the program has made a call that is for processes of one thread, "
+    "and had to be rid of this one: ask again";
+
 /* In a forked child there are none of the threads. */
 static void forked(void)
 {
     atomic_store(&jobs, 0);
+    atomic_store(&leaving, false);
+}
+
+static int leave(int timeout_ms)
+{
+    atomic_store(&leaving, true);
+    for (int ms = 0; atomic_load(&jobs) > 0 && ms < timeout_ms; ms++)
+        poll(NULL, 0, 1);
+    if (atomic_load(&jobs) == 0)
+        return 0;
+    atomic_store(&leaving, false);
+    return -ETIMEDOUT;
+}
+
+static int come_back(void)
+{
+    atomic_store(&leaving, false);
+    return 0;
 }
 
 __attribute__((constructor)) static void set_up(void)
 {
     prof__guard_in_child(forked);
+    prof_helper_can_leave(leave, come_back);
 }
 
 static void drop(struct prof__job *job)
@@ -53,7 +81,8 @@ static void drop(struct prof__job *job)
 
 static int is_abandoned(void *job)
 {
-    return atomic_load_explicit(&((struct prof__job *)job)->abandoned, memory_order_relaxed);
+    return atomic_load_explicit(&((struct prof__job *)job)->abandoned, memory_order_relaxed) ||
+           atomic_load_explicit(&leaving, memory_order_relaxed);
 }
 
 static int take(void *arg, const void *data, size_t size)
@@ -69,8 +98,12 @@ static void *run(void *arg)
 
     prof_set_last_error(0, "%s", "");
     job->result = prof_profile_write(job->profile, &job->options, take, job);
-    if (job->result < 0)
+    if (job->result == -ECANCELED && atomic_load(&leaving)) {
+        job->result = -EAGAIN;
+        snprintf(job->message, sizeof(job->message), "%s", leaving_text);
+    } else if (job->result < 0) {
         snprintf(job->message, sizeof(job->message), "%s", prof_last_error());
+    }
     /* Release: the answer is there for who sees it done. */
     atomic_store_explicit(&job->done, true, memory_order_release);
     drop(job);
@@ -85,6 +118,8 @@ int prof__job_start(struct prof__job **ret_job, struct prof_profile *p,
     struct prof__job *job = NULL;
     int r = -EAGAIN;
 
+    if (atomic_load(&leaving))
+        return prof_set_last_error(r, "%s", leaving_text);
     if (atomic_fetch_add(&jobs, 1) >= JOBS_MAX || !(job = calloc(1, sizeof(*job)))) {
         atomic_fetch_sub(&jobs, 1);
         return prof_set_last_error(r, "as many profiles of this kind are being written as may be: "

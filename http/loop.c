@@ -35,6 +35,7 @@
 #include "connection.h"
 #include "hosts.h"
 #include "metrics.h"
+#include "privileges.h"
 
 #define NEVER       UINT64_MAX
 #define MS_NS       UINT64_C(1000000)
@@ -296,6 +297,7 @@ LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
         cancellable_poll(loop->polls, n, ms);
         if (is_lost(loop))
             return;
+        prof__privileges_follow();
         now = now_ns();
         lend(loop, mark, now); /* it was to come back earlier */
         mark = now;

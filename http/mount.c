@@ -59,7 +59,7 @@ struct mounted_request {
     struct prof__request request;
 };
 
-enum thread_state { NO_THREAD, STARTING, RUNNING };
+enum thread_state { NO_THREAD, STARTING, RUNNING, LEAVING, AWAY };
 
 static atomic_bool stopping; /* written under the lock; writers of bodies look at it without */
 
@@ -73,6 +73,11 @@ static struct {
     enum thread_state thread_state;
     pthread_t thread;
 } mounted = { .site.stopping = &stopping };
+
+static bool is_changing(void)
+{
+    return mounted.thread_state != NO_THREAD && mounted.thread_state != RUNNING;
+}
 
 static bool is_stopping(void)
 {
@@ -92,9 +97,13 @@ static void forked(void)
     mounted.thread_state = NO_THREAD;
 }
 
+static int leave(int timeout_ms);
+static int come_back(void);
+
 __attribute__((constructor)) static void set_up(void)
 {
     prof__guard_in_child(forked);
+    prof_helper_can_leave(leave, come_back);
 }
 
 /* --- waiting ---------------------------------------------------------------------------------- */
@@ -197,6 +206,11 @@ static void *end_waits(void *unused)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     prof__guard_lock();
     for (;;) {
+        if (mounted.thread_state == LEAVING) {
+            mounted.thread_state = AWAY;
+            prof__guard_changed();
+            break;
+        }
         if (end_one(&next_ns))
             continue;
         if (next_ns != UINT64_MAX)
@@ -216,7 +230,7 @@ static int need_thread(void)
 {
     int r = 0;
 
-    while (mounted.thread_state == STARTING)
+    while (is_changing())
         prof__guard_wait(UINT64_MAX);
     if (is_stopping())
         return -ECANCELED;
@@ -234,6 +248,75 @@ static int need_thread(void)
         prof__guard_changed();
     }
     return is_stopping() ? -ECANCELED : r;
+}
+
+/* For prof_helper_can_leave(). Who waits, waits on. */
+static int leave(int timeout_ms)
+{
+    uint64_t end_ns = now_ns() + (uint64_t)timeout_ms * 1000000;
+    struct prof__shield shield;
+    bool in_time = true;
+    int r = 0;
+
+    prof__guard_enter(&shield);
+    while (is_changing() && in_time)
+        in_time = prof__guard_wait(end_ns);
+    if (mounted.thread_state == RUNNING && !mounted.ending) {
+        mounted.thread_state = LEAVING;
+        prof__guard_changed();
+        while (mounted.thread_state == LEAVING && in_time)
+            in_time = prof__guard_wait(end_ns);
+    }
+    if (mounted.thread_state == LEAVING) {
+        mounted.thread_state = RUNNING;
+        prof__guard_changed();
+    }
+    pthread_t thread = mounted.thread;
+    bool left = mounted.thread_state == AWAY;
+    r = left || mounted.thread_state == NO_THREAD ? 0 : -ETIMEDOUT;
+    prof__guard_leave(&shield);
+    if (left)
+        pthread_join(thread, NULL);
+    return r;
+}
+
+static void give_all_up(void)
+{
+    for (struct mounted_request *q = mounted.requests; q;) {
+        struct MHD_Connection *mhd = q->request.mhd;
+
+        if (q->phase != WAITING) {
+            q = q->next;
+            continue;
+        }
+        q->phase = FINISHING;
+        prof__guard_unlock();
+        end_wait(q, "its thread had to leave and could not come back");
+        prof__guard_lock();
+        q->phase = READY;
+        prof__guard_unlock();
+        MHD_resume_connection(mhd);
+        prof__guard_lock();
+        q = mounted.requests; /* which may be others by now */
+    }
+}
+
+static int come_back(void)
+{
+    struct prof__shield shield;
+    int r = 0;
+
+    prof__guard_enter(&shield);
+    if (mounted.thread_state == AWAY) {
+        mounted.thread_state = NO_THREAD;
+        prof__guard_changed();
+        if (mounted.requests)
+            r = need_thread();
+        if (r < 0)
+            give_all_up();
+    }
+    prof__guard_leave(&shield);
+    return r == -ECANCELED ? 0 : r;
 }
 
 /* Returns true when the request is suspended; else the reply is ready. */
@@ -510,11 +593,12 @@ int prof_http_handler_start(const struct prof_http_options *opts)
 
     if (r < 0)
         return r;
+    prof__shield_raise(&shield); /* also while this allocates: a handler may fork */
     char *token = known.token ? strdup(known.token) : NULL;
     char *hosts = prof__hosts_list(NULL, known.hosts);
     if ((known.token && !token) || !hosts)
         r = -ENOMEM;
-    prof__guard_enter(&shield);
+    prof__guard_lock();
     if (r == 0 && (mounted.started || mounted.ending))
         r = -EALREADY;
     if (r == 0) {
@@ -533,9 +617,10 @@ int prof_http_handler_start(const struct prof_http_options *opts)
         mounted.started = true;
         atomic_store_explicit(&stopping, false, memory_order_relaxed);
     }
-    prof__guard_leave(&shield);
+    prof__guard_unlock();
     forget_text(token);
     forget_text(hosts);
+    prof__shield_lower(&shield);
     return r < 0 ? prof_set_last_error(r, r == -ENOMEM ? "out of memory" : "started already") : 0;
 }
 
@@ -552,7 +637,7 @@ int prof_http_handler_stop(void)
     mounted.ending = true;
     atomic_store_explicit(&stopping, true, memory_order_relaxed);
     prof__guard_changed();
-    while (mounted.thread_state == STARTING)
+    while (is_changing())
         prof__guard_wait(UINT64_MAX);
     bool has_thread = mounted.thread_state == RUNNING;
     pthread_t thread = mounted.thread;

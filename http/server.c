@@ -18,6 +18,11 @@
  * waits, and waits for it with a limit: one that is deep in a large profile is left to end by
  * itself.
  *
+ * Around calls that are for processes of one thread the server's leaves (prof_helper_can_leave()).
+ * Its loop stays, with all its connections, and a new thread goes on with it: what it had open it
+ * has in a table of its own again (carry.h). Only who has been deep in a large profile for long
+ * cannot leave then, and hands over when it is done.
+ *
  * A forked child has no server and may start one: the fork handlers see to that.
  */
 #include <errno.h>
@@ -34,6 +39,7 @@
 #include <unistd.h>
 
 #include "address.h"
+#include "carry.h"
 #include "clock.h"
 #include "guard.h"
 #include "loop.h"
@@ -43,14 +49,20 @@
 #define STACK_BYTES (1024 * 1024)         /* names are looked up in debug information here */
 #define STOP_NS     (SECOND_NS * 17 / 10) /* prof_http_stop() waits no longer */
 
-enum state { STOPPED, STARTING, SERVING, STOPPING };
+enum state { STOPPED, STARTING, SERVING, STOPPING, MOVING };
+
+/* The thread's part in MOVING. */
+enum move { STAYS, IS_TO_LEAVE, HAS_LEFT, HAS_LOST_IT, LEAVES_LATE };
 
 /* What a start hands to the new thread; on the starter's stack until it has reported. */
 struct order {
+    struct prof__loop *loop; /* to go on with, and nothing below counts; NULL: to be opened */
+    int carried;             /* what brings its files; -1: they are here */
     struct prof__address address;
     const char *token, *hosts;
     unsigned max_connections;
     bool source;
+    bool own; /* told by the thread */
     bool reported;
     int error;
     char reason[512];
@@ -59,13 +71,22 @@ struct order {
 /* Guarded by guard.h's lock. */
 static struct {
     enum state state;
+    enum move move;
+    int move_error; /* of HAS_LOST_IT */
     pthread_t thread;
+    bool own; /* its descriptors are in a table of its own */
+    struct prof__carrier carrier;
     pid_t pid;               /* the process it serves in */
     struct prof__loop *loop; /* the thread's; NULL when it has gone, or was left to itself */
     struct prof__loop *left; /* those nobody may touch: a parent's, or one that lost its files */
     char name[320];          /* where it listens */
     struct prof__socket_file file; /* to be removed if the process exits while serving */
-} control;
+} control = { .carrier = { -1, -1, 0 } };
+
+static bool is_changing(void)
+{
+    return control.state == STARTING || control.state == STOPPING || control.state == MOVING;
+}
 
 /* --- fork and exit ---------------------------------------------------------------------------- */
 
@@ -78,13 +99,22 @@ static void forked(void)
     }
     control.loop = NULL;
     control.state = STOPPED;
+    control.move = STAYS;
     control.file.path[0] = '\0';
     prof__metrics_forked();
+    prof__carrier_close(&control.carrier.in);
+    prof__carrier_close(&control.carrier.out);
 }
 
-__attribute__((constructor)) static void set_up(void)
+static int start_thread(struct order *order);
+static int leave(int timeout_ms);
+static int come_back(void);
+
+/* Before job.c says so: its threads have the server's table, so they leave it first. */
+__attribute__((constructor(102))) static void set_up(void)
 {
     prof__guard_in_child(forked);
+    prof_helper_can_leave(leave, come_back);
 }
 
 /* A program that returns from main() while serving leaves no socket file behind. */
@@ -94,7 +124,7 @@ __attribute__((destructor)) static void remove_socket_file(void)
 
     prof__shield_raise(&shield);
     if (prof__guard_trylock()) { /* else another thread starts or stops it right now */
-        if (control.state == SERVING && control.pid == getpid())
+        if ((control.state == SERVING || control.state == MOVING) && control.pid == getpid())
             prof__socket_file_remove(&control.file);
         prof__guard_unlock();
     }
@@ -145,6 +175,19 @@ static void occupy_standard_numbers(void)
             return;
 }
 
+/* Go on with a loop that another thread had. */
+static int take_over(struct order *order)
+{
+    int r = 0;
+
+    if (order->carried >= 0)
+        r = leave_descriptor_table(order->carried) ? prof__carry_in(order->carried) : -EPERM;
+    if (r < 0)
+        snprintf(order->reason, sizeof(order->reason),
+                 "what the server had open could not be taken to a new thread: %s", strerror(-r));
+    return r;
+}
+
 static int open_loop(struct order *order, struct prof__loop **ret_loop)
 {
     int inherited = order->address.kind == PROF__ADDRESS_FD ? order->address.fd : -1;
@@ -172,6 +215,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
             close(inherited); /* our copy; the loop has one of its own */
         occupy_standard_numbers();
     }
+    order->own = own;
     return 0;
 }
 
@@ -183,6 +227,7 @@ static void report(struct order *order, int error, struct prof__loop *loop)
         const struct prof__listener *listener = prof__loop_listener(loop);
 
         control.loop = loop;
+        control.own = order->own;
         snprintf(control.name, sizeof(control.name), "%s", listener->name);
         control.file = listener->file;
     }
@@ -192,10 +237,39 @@ static void report(struct order *order, int error, struct prof__loop *loop)
     prof__guard_unlock();
 }
 
+/* The thread was cancelled to make room. With the lock held, which it leaves meanwhile. True: the
+ * loop is somebody else's now. */
+static bool hand_over(struct prof__loop *loop)
+{
+    if (control.loop != loop || control.state != MOVING)
+        return false;
+    if (control.move == LEAVES_LATE) {
+        prof__guard_unlock();
+        struct order order = { .loop = loop, .carried = -1, .own = control.own };
+        int r = start_thread(&order); /* it has this table, too */
+        prof__guard_lock();
+        control.state = r < 0 ? STOPPED : SERVING;
+        control.move = STAYS;
+        prof__guard_changed();
+        return r == 0;
+    }
+    int r = control.own ? prof__carry_out(&control.carrier) : 0;
+    control.move = r < 0 ? HAS_LOST_IT : HAS_LEFT;
+    control.move_error = r;
+    prof__guard_changed();
+    return r == 0;
+}
+
 /* Cleanup handler: the thread was cancelled, or the loop has lost its descriptors. */
 static void finish(void *arg)
 {
     struct prof__loop *loop = arg;
+
+    prof__guard_lock();
+    bool handed_over = hand_over(loop);
+    prof__guard_unlock();
+    if (handed_over)
+        return;
     bool closed = prof__loop_close(loop);
     prof__guard_lock();
     if (!closed)
@@ -211,10 +285,11 @@ static void finish(void *arg)
 
 static void *serve(void *arg)
 {
-    struct prof__loop *loop;
+    struct order *order = arg;
+    struct prof__loop *loop = order->loop;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
-    int r = open_loop(arg, &loop);
+    int r = loop ? take_over(order) : open_loop(order, &loop);
     report(arg, r, loop);
     if (r < 0)
         return NULL;
@@ -224,36 +299,34 @@ static void *serve(void *arg)
     return NULL;
 }
 
-static int create_thread(struct order *order)
+/* Start it, and wait for its report. */
+static int start_thread(struct order *order)
 {
-    void *frame;
-
-    /* pthread_cancel() loads libgcc_s when it is first called, and ends the process if it cannot.
-     * This loads it too, and only says so. */
-    if (backtrace(&frame, 1) < 1)
-        return -ENOMEM;
     struct prof_helper helper = PROF_HELPER_INIT;
     helper.name = "prof-http";
     helper.stack_bytes = STACK_BYTES;
     helper.run = serve;
     helper.arg = order;
-    return prof_helper_start(&helper, &control.thread);
-}
-
-/* --- the program's side ----------------------------------------------------------------------- */
-
-static int await_report(const struct order *order)
-{
+    int r = prof_helper_start(&helper, &control.thread);
+    if (r < 0) {
+        snprintf(order->reason, sizeof(order->reason), "cannot start the server's thread: %s",
+                 strerror(-r));
+        return r;
+    }
     prof__guard_lock();
     while (!order->reported)
         prof__guard_wait(UINT64_MAX);
     prof__guard_unlock();
+    if (order->error < 0)
+        pthread_join(control.thread, NULL); /* it is done but for returning */
     return order->error;
 }
 
+/* --- the program's side ----------------------------------------------------------------------- */
+
 static int start(struct order *order)
 {
-    int r;
+    void *frame;
 
     prof__guard_lock();
     while (control.state == STOPPING)
@@ -266,15 +339,13 @@ static int start(struct order *order)
     control.state = STARTING;
     control.pid = getpid();
     prof__guard_unlock();
-    r = create_thread(order);
-    if (r < 0) {
-        snprintf(order->reason, sizeof(order->reason), "cannot start the server's thread: %s",
-                 strerror(-r));
-    } else {
-        r = await_report(order);
-        if (r < 0)
-            pthread_join(control.thread, NULL); /* it is done but for returning */
-    }
+    /* pthread_cancel() loads libgcc_s when it is first called, and ends the process if it cannot.
+     * This loads it too, and only says so. */
+    int r = backtrace(&frame, 1) < 1 ? -ENOMEM : 0;
+    if (r == 0)
+        r = start_thread(order);
+    else
+        snprintf(order->reason, sizeof(order->reason), "cannot serve: out of memory");
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
     prof__guard_changed();
@@ -287,7 +358,7 @@ static int stop(void)
     bool in_time = true;
 
     prof__guard_lock();
-    while (control.state == STARTING || control.state == STOPPING)
+    while (is_changing())
         prof__guard_wait(UINT64_MAX);
     if (control.state != SERVING) {
         prof__guard_unlock();
@@ -321,6 +392,94 @@ static int stop(void)
     prof__guard_unlock();
     return left_alone ? -EINPROGRESS : 0;
 }
+
+/* --- leaving, and coming back ----------------------------------------------------------------- */
+
+/* With the lock held, left meanwhile. */
+static int make_room(uint64_t end_ns)
+{
+    int r = control.own ? prof__carrier_open(&control.carrier) : 0;
+    pthread_t thread = control.thread;
+    bool in_time = true;
+
+    control.state = MOVING;
+    /* Without a carrier it leaves all the same: what it had open is lost then. */
+    control.move = IS_TO_LEAVE;
+    prof__guard_unlock();
+    pthread_cancel(thread);
+    prof__guard_lock();
+    while (control.move == IS_TO_LEAVE && control.loop && in_time)
+        in_time = prof__guard_wait(end_ns);
+    if (control.move == IS_TO_LEAVE && control.loop) {
+        control.move = LEAVES_LATE;
+        r = -ETIMEDOUT;
+    }
+    prof__guard_unlock();
+    if (r == -ETIMEDOUT)
+        pthread_detach(thread);
+    else
+        pthread_join(thread, NULL);
+    prof__guard_lock();
+    prof__carrier_close(&control.carrier.out);
+    if (r == -ETIMEDOUT)
+        prof__carrier_close(&control.carrier.in);
+    return r == -ETIMEDOUT ? r : 0;
+}
+
+static int leave(int timeout_ms)
+{
+    uint64_t end_ns = now_ns() + (uint64_t)timeout_ms * 1000000;
+    struct prof__shield shield;
+    bool in_time = true;
+    int r = 0;
+
+    prof__guard_enter(&shield);
+    while (is_changing() && in_time)
+        in_time = prof__guard_wait(end_ns);
+    if (is_changing())
+        r = -EBUSY;
+    else if (control.state == SERVING && control.loop)
+        r = make_room(end_ns);
+    prof__guard_leave(&shield);
+    return r;
+}
+
+static int come_back(void)
+{
+    struct prof__shield shield;
+    int r = 0;
+
+    prof__shield_raise(&shield);
+    prof__guard_lock();
+    struct order order = { .loop = control.loop,
+                           .carried = control.carrier.in,
+                           .own = control.own };
+    bool wanted = control.state == MOVING && control.move != LEAVES_LATE;
+    int lost = control.move == HAS_LOST_IT ? control.move_error : control.loop ? 0 : -EBADF;
+    prof__guard_unlock();
+    if (wanted) {
+        if (lost)
+            snprintf(order.reason, sizeof(order.reason),
+                     "what the server had open could not be kept without its thread: %s",
+                     strerror(-lost));
+        r = lost ? lost : start_thread(&order);
+        prof__guard_lock();
+        prof__carrier_close(&control.carrier.in);
+        if (r < 0 && control.loop) { /* whose files are closed by now */
+            prof__socket_file_remove(&control.file);
+            prof__loop_shelve(control.loop, &control.left);
+            control.loop = NULL;
+        }
+        control.state = r < 0 ? STOPPED : SERVING;
+        control.move = STAYS;
+        prof__guard_changed();
+        prof__guard_unlock();
+    }
+    prof__shield_lower(&shield);
+    return r < 0 ? prof_set_last_error(r, "%s", order.reason) : 0;
+}
+
+/* -------------------------------------------------------------------------------------------- */
 
 int prof_http_start(const char *addr)
 {
@@ -371,7 +530,7 @@ int prof_http_address(char *buf, size_t size)
     if (size && !buf)
         return prof_set_last_error(-EINVAL, "no buffer");
     prof__guard_enter(&shield);
-    if (control.state == SERVING)
+    if (control.state == SERVING || control.state == MOVING)
         r = snprintf(buf, size, "%s", control.name);
     prof__guard_leave(&shield);
     return r < 0 ? prof_set_last_error(r, "not serving") : r;

@@ -535,6 +535,24 @@ struct prof_helper {
  */
 PROF_API int prof_helper_start(const struct prof_helper *helper, pthread_t *ret_thread);
 
+/**
+ * Some calls the kernel allows only to a process of one thread, as if such helpers counted:
+ * unshare(CLONE_NEWUSER), setns(). Others change one thread, of which libc wants all to be equal:
+ * capset(), and then setuid(). When the program makes such a call, and libprof-hooks sees it, the
+ * helpers leave before and come back after, started by the thread that made the call, and so with
+ * its credentials and namespaces. Whoever starts a helper that lives for long says how:
+ *
+ * @param leave      have the helper's thread end, and keep what it needs to go on. 0 when it is
+ *                   about to end, or a negative errno when not within `timeout_ms`, and so it stays
+ * @param come_back  start it again. 0, or a negative errno with the sentence of prof_last_error()
+ *
+ * Both are called by a thread of the program's, with signals blocked; `leave` also when there is
+ * no such thread, `come_back` after each `leave` that gave 0. Those who say so first leave last.
+ *
+ * Returns: 0, -EINVAL, or -ENOSPC when there are 16 already.
+ */
+PROF_API int prof_helper_can_leave(int (*leave)(int timeout_ms), int (*come_back)(void));
+
 #ifdef __cplusplus
 }
 #endif

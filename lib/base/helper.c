@@ -30,6 +30,7 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "base/thread_start.h"
+#include "base/withdraw.h"
 
 enum { PAGE = 4096, LIBC_BYTES = 64 * 1024 };
 
@@ -70,18 +71,28 @@ __attribute__((constructor(101))) static void ask_libc(void)
 
 /* --- starting --------------------------------------------------------------------------------- */
 
+static void end(void *unused)
+{
+    prof__helper_ends();
+}
+
 static void *begin(void *arg)
 {
     struct prof_helper h = *(const struct prof_helper *)arg;
     char name[16];
+    void *result;
 
     memcpy(name, (const char *)arg + sizeof(h), sizeof(name));
     munmap(arg, PAGE);
     fesetenv(FE_DFL_ENV);
     prof__thread_start_learn((uintptr_t)begin, (uintptr_t)arg);
+    prof__helper_begins();
     prof_thread_helper();
     prctl(PR_SET_NAME, name);
-    return h.run(h.arg);
+    pthread_cleanup_push(end, NULL);
+    result = h.run(h.arg);
+    pthread_cleanup_pop(1);
+    return result;
 }
 
 static void *copy(const struct prof_helper *h)
@@ -132,10 +143,13 @@ int prof_helper_start(const struct prof_helper *helper, pthread_t *ret_thread)
     if (page) {
         uint64_t mask = prof__signals_set(PROF__SIGNALS_HELPER);
 
+        prof__helper_expected();
         r = create(&h, page, ret_thread ? ret_thread : &thread);
         prof__signals_restore(mask);
-        if (r < 0)
+        if (r < 0) {
+            prof__helper_ends();
             munmap(page, PAGE);
+        }
     }
     if (entered)
         prof__leave(t);

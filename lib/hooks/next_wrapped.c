@@ -9,6 +9,7 @@
  */
 #include <string.h>
 
+#include "hooks/hook_alone.h"
 #include "hooks/real.h"
 #include "hooks/real_pthread.h"
 
@@ -19,6 +20,7 @@
 #define PLAIN_PTHREAD(name, parameters, arguments)  extern void real_##name(void) __asm__(#name);
 PROF__REAL_DOORS(REAL)
 PROF__PTHREAD_HOOKED(REAL_PTHREAD)
+PROF__ALONE_HOOKED(REAL_PTHREAD)
 PROF__PTHREAD_TRIES(PLAIN_PTHREAD)
 
 #define PLACE(name)                                 { #name, real_##name },
@@ -29,6 +31,7 @@ static const struct {
 } next[] = {
     PROF__REAL_DOORS(PLACE)
     PROF__PTHREAD_HOOKED(PLACE_PTHREAD)
+    PROF__ALONE_HOOKED(PLACE_PTHREAD)
     PROF__PTHREAD_TRIES(PLACE_PTHREAD)
 };
 /* clang-format on */

@@ -8,11 +8,13 @@
 #define PROF_HOOKS_WRAP_H
 
 #define PROF__HOOKS_PREFIX "__wrap_"
+#define PROF__BY_WRAP
 
 #include <dlfcn.h>
 #include <malloc.h>
 #include <stdlib.h>
 
+#include "hooks/hook_alone.h"
 #include "hooks/real.h"
 #include "hooks/real_pthread.h"
 
@@ -26,6 +28,7 @@ void free_aligned_sized(void *p, size_t alignment, size_t size);
 #define RENAME_PTHREAD(name, parameters, arguments) RENAME(name)
 PROF__REAL_DOORS(RENAME)
 PROF__PTHREAD_HOOKED(RENAME_PTHREAD)
+PROF__ALONE_HOOKED(RENAME_PTHREAD)
 RENAME(reallocarray)
 RENAME(bsd_signal)
 RENAME(ssignal)

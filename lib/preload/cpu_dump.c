@@ -10,16 +10,15 @@
 #include <errno.h>
 #include <limits.h>
 #include <linux/futex.h>
-#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <prof/prof.h>
 
 #include "base/rawlog.h"
+#include "preload/later.h"
 #include "preload/preload.h"
 
 enum { NONE, OPEN, WRITING, DONE };
@@ -53,26 +52,13 @@ static void write_once(void)
     syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
 }
 
-static void *write_later(void *arg)
+static int64_t write_later(void)
 {
-    struct timespec left = { length_s, 0 };
-
-    while (nanosleep(&left, &left) != 0 && errno == EINTR)
-        ;
     write_once();
-    return NULL;
+    return -1;
 }
 
-static int start_thread(void)
-{
-    struct prof_helper helper = PROF_HELPER_INIT;
-
-    helper.name = "prof-dump";
-    helper.stack_bytes = PROF__PRELOAD_STACK;
-    helper.run = write_later;
-    helper.detached = true;
-    return prof_helper_start(&helper, NULL);
-}
+static struct prof__later later = { .name = "prof-dump", .run = write_later };
 
 static void start(void)
 {
@@ -82,7 +68,7 @@ static void start(void)
     }
     owner = getpid();
     atomic_store_explicit(&state, OPEN, memory_order_release);
-    if (length_s > 0 && start_thread() != 0)
+    if (length_s > 0 && prof__later(&later, length_s * (int64_t)1000000000) < 0)
         prof__log("the CPU profile goes on until exit: no thread to end it");
 }
 

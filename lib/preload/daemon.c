@@ -17,14 +17,15 @@
 #include <errno.h>
 #include <pthread.h>
 #include <sys/syscall.h>
-#include <time.h>
 #include <unistd.h>
 
 #include <prof/prof.h>
 
 #include "base/rawlog.h"
+#include "preload/later.h"
 
-#define WAIT_MS 100 /* most children have called exec() by then, most parents exit() */
+/* Most children have called exec() by then, most parents exit(). */
+#define WAIT_NS INT64_C(100000000)
 #define TRIES   100
 
 static bool serves, each_child;
@@ -34,31 +35,26 @@ static _Atomic bool wanted; /* this process is to serve and does not yet */
 static pid_t (*real_setsid)(void);
 static int (*real_daemon)(int nochdir, int noclose);
 
-static void *serve_soon(void *arg)
+static int64_t serve_soon(void)
 {
-    const struct timespec wait = { 0, WAIT_MS * 1000000L };
-    int r = -EADDRINUSE;
+    static int tries;
+    int r = prof__preload_serve(++tries >= TRIES);
 
-    for (int i = 0; i < TRIES && r == -EADDRINUSE; i++) {
-        nanosleep(&wait, NULL);
-        r = prof__preload_serve(i == TRIES - 1);
-    }
+    if (r == -EADDRINUSE && tries < TRIES)
+        return WAIT_NS;
+    tries = 0;
     atomic_store_explicit(&wanted, false, memory_order_relaxed);
-    return NULL;
+    return -1;
 }
 
 static void want(void)
 {
-    struct prof_helper helper = PROF_HELPER_INIT;
+    static struct prof__later later = { .name = "prof-serve", .run = serve_soon };
+    int saved = errno;
 
     if (atomic_exchange_explicit(&wanted, true, memory_order_relaxed))
         return;
-    int saved = errno;
-    helper.name = "prof-serve";
-    helper.stack_bytes = PROF__PRELOAD_STACK;
-    helper.run = serve_soon;
-    helper.detached = true;
-    if (prof_helper_start(&helper, NULL) < 0)
+    if (prof__later(&later, WAIT_NS) < 0)
         prof__log("process %d cannot serve: %s", (int)getpid(), prof_last_error());
     errno = saved;
 }

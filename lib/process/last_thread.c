@@ -28,7 +28,8 @@ enum { LOOK_FIRST_NS = 1000 * 1000, LOOK_MOST_NS = 100 * 1000 * 1000 };
 static pthread_key_t key; /* a value of the main thread's */
 static bool has_key;
 static _Atomic bool main_left, watching;
-static sigset_t main_mask; /* what it blocked when it left; before main_left */
+static _Atomic bool leaving; /* the watch, to be started anew */
+static sigset_t main_mask;   /* what it blocked when it left; before main_left */
 
 static bool is_alive(pid_t tid)
 {
@@ -49,7 +50,7 @@ static void wait_for_end(pid_t tid)
 {
     struct timespec wait = { 0, LOOK_FIRST_NS };
 
-    while (is_alive(tid)) {
+    while (is_alive(tid) && !atomic_load(&leaving)) {
         nanosleep(&wait, NULL);
         wait.tv_nsec = PROF_MIN(wait.tv_nsec * 2, (long)LOOK_MOST_NS);
     }
@@ -58,11 +59,11 @@ static void wait_for_end(pid_t tid)
 static void *watch(void *arg)
 {
     pid_t tid;
-    int r;
+    int r = 0;
 
-    while ((r = prof__tasks_each(find_program, &tid)) > 0)
+    while (!atomic_load(&leaving) && (r = prof__tasks_each(find_program, &tid)) > 0)
         wait_for_end(tid);
-    if (r < 0) /* there is no telling */
+    if (atomic_load(&leaving) || r < 0) /* there is no telling */
         return NULL;
     pthread_sigmask(SIG_SETMASK, &main_mask, NULL); /* for what atexit() functions do */
     exit(0);
@@ -105,8 +106,26 @@ static void mark_main(void)
         pthread_setspecific(key, &key);
 }
 
+/* It looks up ten times a second. */
+static int leave(int timeout_ms)
+{
+    (void)timeout_ms;
+    atomic_store(&leaving, atomic_load(&watching));
+    return 0;
+}
+
+static int come_back(void)
+{
+    if (atomic_exchange(&leaving, false)) {
+        atomic_store(&watching, false);
+        start_watch();
+    }
+    return 0;
+}
+
 void prof__last_thread_init(void)
 {
+    prof_helper_can_leave(leave, come_back);
     has_key = pthread_key_create(&key, leave_main) == 0;
     mark_main();
 }
@@ -118,6 +137,7 @@ static void fork_child(void)
 
     atomic_store(&main_left, false);
     atomic_store(&watching, false);
+    atomic_store(&leaving, false);
     mark_main();
     if (entered)
         prof__leave(&prof__self);

@@ -66,6 +66,7 @@ static bool taken_over;    /* SIGPROF, by the program, since the timers were arm
 static bool no_controller; /* its thread could not be made */
 static bool no_proc;       /* /proc/self/task cannot be read */
 static pthread_t controller;
+static bool controller_runs;  /* and is to be joined */
 static _Atomic int in_loader; /* controllers that ask it something, and may be waiting for it */
 static _Atomic uint32_t controller_tid; /* 0: it has not hidden itself yet */
 
@@ -286,6 +287,35 @@ static bool start_controller(uint32_t mine, pthread_t *ret_thread)
     return r == 0;
 }
 
+/* For a session under way. The lock is not held. */
+static void have_controller(uint32_t mine)
+{
+    pthread_t thread;
+    bool made = start_controller(mine, &thread);
+    uint64_t mask = prof__lock_masked(&lock);
+    bool over = atomic_load_explicit(&session, memory_order_relaxed) != mine;
+
+    if (!over) {
+        no_controller = !made;
+        controller_runs = made;
+        controller = thread;
+    }
+    prof__unlock_masked(&lock, mask);
+    if (made && over)
+        pthread_detach(thread); /* it sees that, too */
+}
+
+/* The thread that is to be joined, if any, which has been told to leave. The lock is held. */
+static bool take_controller(pthread_t *ret_thread)
+{
+    bool runs = controller_runs;
+
+    *ret_thread = controller;
+    controller_runs = false;
+    syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    return runs;
+}
+
 /* When this returns, nothing of ours runs any more. libc says that a thread has ended while the
  * kernel still lists it, for a moment. */
 static void join_controller(pthread_t thread, pid_t tid)
@@ -301,6 +331,48 @@ static void join_controller(pthread_t thread, pid_t tid)
         sched_yield();
     if (entered)
         prof__leave(t);
+}
+
+/* For withdraw.h. The session goes on, under another number. */
+static int leave(int timeout_ms)
+{
+    struct timespec end;
+    pthread_t thread;
+    uint64_t mask = prof__lock_masked(&lock);
+    bool join = controller_runs;
+
+    if (join)
+        atomic_fetch_add(&session, 2);
+    take_controller(&thread);
+    prof__unlock_masked(&lock, mask);
+    if (!join)
+        return 0;
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += timeout_ms / 1000; /* it may be asking the loader, whose lock the caller has */
+    if (pthread_timedjoin_np(thread, NULL, &end) == 0)
+        return 0;
+    pthread_detach(thread);
+    have_controller(atomic_load(&session));
+    return -ETIMEDOUT;
+}
+
+static int come_back(void)
+{
+    uint64_t mask = prof__lock_masked(&lock);
+    uint32_t mine = atomic_load_explicit(&session, memory_order_relaxed);
+    bool wanted = readers > 0 && !controller_runs && !no_controller;
+
+    if (wanted)
+        atomic_store_explicit(&controller_tid, 0, memory_order_relaxed);
+    prof__unlock_masked(&lock, mask);
+    if (wanted)
+        have_controller(mine);
+    return 0; /* a profile without says so */
+}
+
+__attribute__((constructor(101))) static void set_up(void)
+{
+    prof_helper_can_leave(leave, come_back);
 }
 
 /* --- windows --------------------------------------------------------------------------------- */
@@ -346,15 +418,8 @@ int prof__cpu_open(void)
         readers++;
     uint32_t mine = atomic_load_explicit(&session, memory_order_relaxed);
     prof__unlock(&lock);
-    if (r == 0 && first) { /* the session lasts: its first reader is in here */
-        pthread_t thread;
-        bool made = start_controller(mine, &thread);
-
-        prof__lock(&lock);
-        no_controller = !made;
-        controller = thread;
-        prof__unlock(&lock);
-    }
+    if (r == 0 && first)
+        have_controller(mine);
     prof__signals_restore(mask);
     return r;
 }
@@ -363,15 +428,15 @@ void prof__cpu_close(void)
 {
     uint64_t mask = prof__lock_masked(&lock);
     bool last = readers > 0 && --readers == 0;
-    bool join = last && !no_controller;
-    pthread_t thread = controller;
+    bool join = false;
+    pthread_t thread;
     pid_t tid = (pid_t)atomic_load_explicit(&controller_tid, memory_order_relaxed);
 
     if (last) {
         atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
         prof__cpu_timers_clear();
         atomic_fetch_add(&session, 1);
-        syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+        join = take_controller(&thread);
     }
     prof__unlock_masked(&lock, mask);
     if (join && atomic_load(&in_loader) > 0)
@@ -421,7 +486,7 @@ static void fork_child(void)
 {
     prof__lock_reset(&lock);
     readers = 0;
-    taken_over = no_controller = false;
+    taken_over = no_controller = controller_runs = false;
     atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
     if (atomic_load_explicit(&session, memory_order_relaxed) % 2)
         atomic_fetch_add_explicit(&session, 1, memory_order_relaxed);

@@ -322,6 +322,19 @@ def test_few_descriptors(demo):
         check(r.startswith("-24 ") or r == "0", "3 descriptors: an error or service, " + r)
 
 
+def test_rights(demo):
+    """Without the hooks: nobody tells the server's thread of a call that changes the main thread."""
+    with Demo(demo) as d:
+        d.start()
+        tid = d.threads()["prof-http"]
+        before = d.status(tid)["CapPrm"]
+        equal(d.tell("drop-capabilities"), "0", "capset()")
+        check(serves(d.where), "serves")
+        check(eventually(lambda: d.status(tid)["CapPrm"] == d.status()["CapPrm"]),
+              "what the program has given up, from %s, the server has, too" % before)
+        equal(d.status(tid)["CapEff"], d.status()["CapEff"], "also what is in effect")
+
+
 def test_options(demo):
     with Demo(demo) as d:
         check(d.tell("options", "0").startswith("-22 "), "options without a size")
@@ -344,6 +357,7 @@ def main(argv):
     test_fork(demo, True)
     test_fallback_when_program_closes_everything(demo)
     test_few_descriptors(demo)
+    test_rights(demo)
     test_options(demo)
     return harness.report()
 

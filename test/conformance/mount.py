@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """mount.py - the profiles in a program's own libmicrohttpd daemon, of every kind.
 
-    mount.py MOUNT_DEMO
+    mount.py MOUNT_DEMO PRELOAD
 """
 import os
 import re
@@ -21,8 +21,8 @@ MODES = ["suspend", "pool", "threads", "plain"]
 TEXT = "text/plain; charset=utf-8"
 
 
-def demo(path, *arguments):
-    d = harness.Demo(path, *arguments)
+def demo(path, *arguments, env=None):
+    d = harness.Demo(path, *arguments, env=env)
     d.where = ("127.0.0.1", int(d.tell("port")))
     return d
 
@@ -205,6 +205,22 @@ def check_token(path):
         equal(ask(d.where, "/other").body, b"mine", "token: not for the program's own")
 
 
+def check_leaving(path, preload):
+    """The thread that ends waits makes room for a call that changes one thread, and comes back."""
+    with demo(path, "suspend", env={"LD_PRELOAD": preload}) as d:
+        with Connection(d.where) as c, Connection(d.where) as other:
+            c.request("/debug/pprof/heap?seconds=1")
+            other.request("/debug/pprof/heap?seconds=600")
+            harness.eventually(lambda: "prof-mount" in d.threads())
+            equal(d.tell("drop"), "0", "capset()")
+            harness.eventually(lambda: "prof-mount" in d.threads()) # once it has its name
+            tid = d.threads()["prof-mount"]
+            equal(d.status(tid)["CapPrm"], d.status()["CapPrm"], "its capabilities are the program's")
+            equal(c.answer().status, 200, "a wait goes on")
+            equal(d.tell("handler-stop"), "0", "and the rest ends with the handler")
+            equal(other.answer().status, 503, "as ever")
+
+
 def main(argv):
     harness.limit_time()
     begin = time.monotonic()
@@ -218,6 +234,7 @@ def main(argv):
             check_waits(d, mode)
             check_stop(d, mode)
     check_token(argv[1])
+    check_leaving(argv[1], argv[2])
     if "-v" in argv:
         print("%.1f s" % (time.monotonic() - begin))
     return harness.report()

@@ -11,11 +11,12 @@
  * Profiles are below /debug/pprof/ and /x/y/debug/pprof/; every other path is the program's own and
  * answered "mine". Commands on standard input, an answer a line: "port", "symbol" (of a function
  * here), "completed" (requests libmicrohttpd has called completed), "handler-stop",
- * "handler-start", "stop" (both), "fork" (a child serves by a daemon of its own; its port). Ends
- * with its input.
+ * "handler-start", "stop" (both), "fork" (a child serves by a daemon of its own; its port), "drop"
+ * (the capabilities of the main thread; 0). Ends with its input.
  */
 #include <errno.h>
 #include <fenv.h>
+#include <linux/capability.h>
 #include <microhttpd.h>
 #include <netinet/in.h>
 #include <prof/http.h>
@@ -96,6 +97,17 @@ static struct MHD_Daemon *start(const char *mode, const char *token)
                             MHD_OPTION_END);
 }
 
+int capset(void *header, const void *data); /* libc's, in no header of its own */
+
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[2];
+
+    memset(none, 0, sizeof(none));
+    return capset(&h, none);
+}
+
 static unsigned port_of(struct MHD_Daemon *daemon)
 {
     return MHD_get_daemon_info(daemon, MHD_DAEMON_INFO_BIND_PORT)->port;
@@ -127,6 +139,8 @@ int main(int argc, char **argv)
             MHD_stop_daemon(daemon);
             daemon = NULL;
             printf("%d\n", r);
+        } else if (strcmp(line, "drop\n") == 0) {
+            printf("%d\n", drop_capabilities());
         } else if (strcmp(line, "fork\n") == 0) {
             child = fork();
             if (child == 0) {

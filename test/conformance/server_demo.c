@@ -34,6 +34,7 @@
  *   limit-files N         RLIMIT_NOFILE; 0
  *   exhaust               take all memory that malloc gives, down to the smallest blocks, with no
  *                         address space left; how many MiB that were
+ *   drop-capabilities     of the main thread, by the system call; 0
  *   write-title           overwrite argv, as programs do that set their title for ps; 0
  *
  * At the end of input it returns from main(), still serving if it was.
@@ -42,6 +43,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/audit.h>
+#include <linux/capability.h>
 #include <linux/filter.h>
 #include <linux/seccomp.h>
 #include <netinet/in.h>
@@ -354,6 +356,15 @@ static int add_keys(long n)
     return 0;
 }
 
+static int drop_capabilities(void)
+{
+    struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
+    struct __user_cap_data_struct none[2];
+
+    memset(none, 0, sizeof(none));
+    return syscall(SYS_capset, &h, none) == 0 ? 0 : -errno;
+}
+
 static int limit_files(rlim_t n)
 {
     struct rlimit limit;
@@ -451,6 +462,8 @@ static void obey(const char *command, const char *a, const char *b, const char *
         answer(limit_files((rlim_t)n));
     } else if (strcmp(command, "exhaust") == 0) {
         printf("%ld\n", exhaust());
+    } else if (strcmp(command, "drop-capabilities") == 0) {
+        answer(drop_capabilities());
     } else if (strcmp(command, "write-title") == 0) {
         memset(argv[0], 'X', strlen(argv[0]));
         answer(0);

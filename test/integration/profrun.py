@@ -356,6 +356,26 @@ def test_the_server_is_not_in_the_profile(d):
     check(rows[0] and rows[0] == rows[1], "rows without and with the server: %s" % rows)
 
 
+def test_programs_that_confine_themselves(d):
+    """Which is for processes of one thread: stock programs do under profrun what they do without."""
+    for command in (["unshare", "-Ur", "id", "-u"], ["unshare", "-Urmpf", "--mount-proc", "id", "-u"],
+                    ["nsenter", "-t", str(os.getpid()), "-m", "echo", "entered"],
+                    ["setpriv", "--reuid", str(NOBODY), "--clear-groups", "id", "-u"],
+                    ["setpriv", "--bounding-set", "-all", "--inh-caps", "-all", "id", "-u"]):
+        if not shutil.which(command[0]):
+            continue
+        p = subprocess.run(command, capture_output=True, timeout=TIME_LIMIT_S, check=False)
+        want = (p.returncode, p.stdout.decode())
+        if want[0] != 0:
+            print("skipped, not allowed here: " + " ".join(command))
+            continue
+        for options in (["--http", "127.0.0.1:0"], ["--cpu", "60", "-o", d + "/cpu.pb"],
+                        ["--http", "unix:%s/%%p" % d, "--cpu", "60", "-o", d + "/cpu.pb"]):
+            status, out, err = run(*options, "--", *command)
+            check((status, out) == want, "%s %s: %d %r, not %d %r: %s" %
+                  (options[0], " ".join(command), status, out, *want, err))
+
+
 def test_a_taken_address(d):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -457,6 +477,7 @@ def main():
         if with_http:
             test_announcement()
             test_the_server_is_not_in_the_profile(fresh())
+            test_programs_that_confine_themselves(fresh())
             test_a_taken_address(fresh())
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
