@@ -6,7 +6,8 @@
  * have, may still be ours; the block must get there. If not, they jump to our hooks, which record
  * for our caller.
  *
- * glibc's reallocarray() is the same check and call; its free_sized() is free(). Context: hook.
+ * glibc's reallocarray() is the same check and call, and ENOMEM in any case; its free_sized() is
+ * free(). Context: hook.
  */
 #include <errno.h>
 #include <stdlib.h>
@@ -26,7 +27,13 @@ void *reallocarray(void *p, size_t n, size_t size)
         errno = ENOMEM;
         return NULL;
     }
-    return realloc(p, total);
+    /* By another's, the block goes there, as it would in libc; and the reason is libc's. */
+    if (PROF_LIKELY(realloc == prof__hooks_realloc))
+        return prof__hooks_reallocarray(p, total, __builtin_return_address(0));
+    void *q = realloc(p, total);
+    if (!q && total)
+        errno = ENOMEM;
+    return q;
 }
 
 void prof__hooks_process_free(void *p)

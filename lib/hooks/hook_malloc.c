@@ -195,15 +195,39 @@ static PROF_COLD void *realloc_due(void *p, size_t size, const void *caller)
     DUE(size, caller, prof__real.realloc(p, size));
 }
 
+/* Return from realloc(p, size). A macro, so that `caller` is looked at only where it is wanted. */
+#define RESIZE(p, size, caller)                       \
+    do {                                              \
+        if (prof__heap_is_sampled(p))                 \
+            return realloc_sampled(p, size, caller);  \
+        if (PROF_UNLIKELY(!direct))                   \
+            return realloc_indirect(p, size, caller); \
+        if (prof__heap_due(size))                     \
+            return realloc_due(p, size, caller);      \
+        return prof__real.realloc(p, size);           \
+    } while (0)
+
 PROF_SHARED void *realloc(void *p, size_t size)
 {
-    if (prof__heap_is_sampled(p))
-        return realloc_sampled(p, size, CALLER);
-    if (PROF_UNLIKELY(!direct))
-        return realloc_indirect(p, size, CALLER);
-    if (prof__heap_due(size))
-        return realloc_due(p, size, CALLER);
-    return prof__real.realloc(p, size);
+    RESIZE(p, size, CALLER);
+}
+
+extern __typeof__(realloc) prof__hooks_realloc
+    __attribute__((alias(PROF__HOOKS_PREFIX "realloc"), visibility("hidden"), nothrow, leaf));
+
+static inline __attribute__((always_inline)) void *resize(void *p, size_t size, const void *caller)
+{
+    RESIZE(p, size, caller);
+}
+
+void *prof__hooks_reallocarray(void *p, size_t total, const void *caller)
+{
+    void *q = resize(p, total, caller);
+
+    /* An allocator whose reallocarray() says so may have a realloc() that does not (mimalloc). */
+    if (PROF_UNLIKELY(!q && total))
+        errno = ENOMEM;
+    return q;
 }
 
 static bool is_direct(void)

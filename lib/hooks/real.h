@@ -88,7 +88,12 @@ const struct prof__hooks_copy *prof__hooks_next_copy(void);
 /* The free() that the process uses, ours or not. */
 void prof__hooks_process_free(void *p) __attribute__((visibility("hidden")));
 
-/* Our malloc() itself, whichever comes first in the process. */
+/* Our malloc() and realloc() themselves, whichever come first in the process. */
 extern void *prof__hooks_malloc(size_t size) __attribute__((visibility("hidden")));
+extern void *prof__hooks_realloc(void *p, size_t size) __attribute__((visibility("hidden")));
+
+/* realloc() for reallocarray(), which `caller` has called and which jumps here. */
+void *prof__hooks_reallocarray(void *p, size_t total, const void *caller)
+    __attribute__((visibility("hidden")));
 
 #endif
