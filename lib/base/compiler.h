@@ -28,4 +28,14 @@
 #define PROF_MIN(a, b) ((a) < (b) ? (a) : (b))
 #define PROF_MAX(a, b) ((a) > (b) ? (a) : (b))
 
+/* a + b, stopping at the ends of int64_t. */
+static inline int64_t prof__add_saturate(int64_t a, int64_t b)
+{
+    int64_t sum;
+
+    if (__builtin_add_overflow(a, b, &sum))
+        return b < 0 ? INT64_MIN : INT64_MAX;
+    return sum;
+}
+
 #endif

@@ -33,17 +33,23 @@ uint64_t prof__hash_make_key(void)
 
 uint64_t prof__hash_words(const uintptr_t *words, size_t n)
 {
-    uint64_t hash = prof__hash(n), factor = prof__hash_factor();
+    uint64_t factor = prof__hash_factor(), hash = prof__hash_fold(prof__hash_start() ^ n, factor);
+    size_t i = 0;
 
-    for (size_t i = 0; i < n; i++)
+    /* Two at a time: each is combined with something secret, so one product will do. */
+    for (; i + 1 < n; i += 2)
+        hash = prof__hash_fold(hash ^ words[i], factor ^ words[i + 1]);
+    if (i < n)
         hash = prof__hash_fold(hash ^ words[i], factor);
-    return prof__hash_end(hash);
+    return prof__hash_end(prof__hash_fold(hash, factor));
 }
 
 uint64_t prof__hash_bytes(const void *bytes, size_t size)
 {
-    uint64_t hash = prof__hash(size), factor = prof__hash_factor(), word;
+    uint64_t factor = prof__hash_factor(),
+             hash = prof__hash_fold(prof__hash_start() ^ size, factor);
     const char *at = bytes;
+    uint64_t word;
 
     for (; size >= sizeof(word); at += sizeof(word), size -= sizeof(word)) {
         memcpy(&word, at, sizeof(word));

@@ -44,6 +44,11 @@ static inline uint64_t prof__hash_factor(void)
     return PROF_LIKELY(factor != 0) ? factor : prof__hash_make_key();
 }
 
+static inline uint64_t prof__hash_start(void) /* after the factor */
+{
+    return atomic_load_explicit(&prof__hash_key.start, memory_order_relaxed);
+}
+
 /* A hash of several words is begun with one and goes on with each of the others. */
 static inline uint64_t prof__hash_more(uint64_t hash, uint64_t word)
 {
@@ -53,9 +58,8 @@ static inline uint64_t prof__hash_more(uint64_t hash, uint64_t word)
 static inline uint64_t prof__hash(uint64_t word)
 {
     uint64_t factor = prof__hash_factor();
-    uint64_t start = atomic_load_explicit(&prof__hash_key.start, memory_order_relaxed);
 
-    return prof__hash_end(prof__hash_fold(start ^ word, factor));
+    return prof__hash_end(prof__hash_fold(prof__hash_start() ^ word, factor));
 }
 
 uint64_t prof__hash_words(const uintptr_t *words, size_t n);

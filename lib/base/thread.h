@@ -14,11 +14,12 @@ struct prof__thread {
     uint64_t bytes_left;     /* to the next heap sample; an allocation >= this is the one */
     volatile uintptr_t busy; /* not 0: in the profiler, or hidden, so record nothing */
     uint32_t labels;         /* the current label set, an id of labels.h */
-    uint64_t interval;       /* mean of the gap now running; 0: none has been drawn */
-    uint64_t rng;            /* state of random.h; 0: unseeded */
-    uint64_t samples;        /* heap samples taken: tells a hook whether an inner one recorded */
-    uintptr_t stack_low;     /* bounds of this thread's own stack, found by unwind/bounds.c; */
-    uintptr_t stack_high;    /* 0: not looked for yet */
+    uint32_t cut;         /* not 0: bytes_left is part of a gap, of which the rest is to be drawn */
+    uint64_t interval;    /* mean of the gap now running; 0: none has been drawn */
+    uint64_t rng;         /* state of random.h; 0: unseeded */
+    uint64_t samples;     /* heap samples taken: tells a hook whether an inner one recorded */
+    uintptr_t stack_low;  /* bounds of this thread's own stack, found by unwind/bounds.c; */
+    uintptr_t stack_high; /* 0: not looked for yet */
 };
 
 static_assert(sizeof(struct prof__thread) <= 64, "one cache line of a scarce kind of memory");

@@ -21,16 +21,6 @@ const uint32_t *prof__report_order(const struct prof__report *r, struct prof__ar
 enum { PROF__HUMAN_SIZE = 32 };
 const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
 
-/* a + b, stopping at the ends of int64_t. */
-static inline int64_t prof__add_saturate(int64_t a, int64_t b)
-{
-    int64_t sum;
-
-    if (__builtin_add_overflow(a, b, &sum))
-        return b < 0 ? INT64_MIN : INT64_MAX;
-    return sum;
-}
-
 /* The distinct functions of a report, by name as people read it. */
 struct prof__function {
     const char *name; /* demangled; "libfoo.so+0x12" where unknown */

@@ -158,11 +158,7 @@ static bool shown(const struct prof_profile *p, const struct prof__sample *s,
 {
     int64_t any = 0;
 
-    memset(ret_value, 0, PROF__VALUES_MAX * sizeof(*ret_value));
-    if (p->finish)
-        p->finish(s->value, ret_value);
-    else
-        memcpy(ret_value, s->value, p->n_values * sizeof(*ret_value));
+    prof__values_finish(p, &s->raw, ret_value);
     for (size_t i = 0; i < p->n_values; i++)
         any |= ret_value[i];
     return any != 0;
@@ -228,7 +224,7 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
             continue;
         if (least && importance_class(importance(p, value)) < least) {
             for (size_t v = 0; v < p->n_values; v++)
-                other[v] += value[v];
+                other[v] = prof__add_saturate(other[v], value[v]);
             n_other++;
             continue;
         }
@@ -553,6 +549,24 @@ static bool same_sample(const struct builder *b, size_t i, size_t k)
            memcmp(x->location, y->location, x->n_locations * sizeof(*x->location)) == 0;
 }
 
+/* What has gone from one stack and come to another that is now the same. */
+static void drop_zeros(struct builder *b)
+{
+    size_t kept = 0;
+
+    for (size_t i = 0; i < b->n_samples; i++) {
+        int64_t any = 0;
+
+        for (size_t v = 0; v < b->profile->n_values; v++)
+            any |= b->sample[i].value[v];
+        if (any == 0)
+            continue;
+        b->sample[kept] = b->sample[i];
+        b->key[kept++] = b->key[i];
+    }
+    b->n_samples = kept;
+}
+
 /* Without those frames, or with code unloaded and loaded again, two stacks may have become one. */
 static int merge_samples(struct builder *b)
 {
@@ -573,7 +587,8 @@ static int merge_samples(struct builder *b)
             at = (at + 1) & (n_slots - 1);
         if (slot[at]) {
             for (size_t v = 0; v < b->profile->n_values; v++)
-                b->sample[slot[at] - 1].value[v] += b->sample[i].value[v];
+                b->sample[slot[at] - 1].value[v] =
+                    prof__add_saturate(b->sample[slot[at] - 1].value[v], b->sample[i].value[v]);
             continue;
         }
         b->sample[kept] = b->sample[i];
@@ -581,6 +596,7 @@ static int merge_samples(struct builder *b)
         slot[at] = (uint32_t)++kept;
     }
     b->n_samples = kept;
+    drop_zeros(b);
     return 0;
 }
 

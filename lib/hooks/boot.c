@@ -6,8 +6,8 @@
  * which costs address space only. Nothing is reused, so all of it is zeroed. A few hundred bytes
  * are what is seen in practice.
  *
- * free() must never pass such a block on. No test is added to it for that: the block's page is
- * marked in the page filter for good, which leads free() and realloc() to their slow path, and
+ * free() must never pass such a block on. No test is added to it for that: the block's place is
+ * marked in the filters for good, which leads free() and realloc() to their slow path, and
  * that asks us.
  */
 #include "hooks/boot.h"
@@ -65,10 +65,7 @@ static void *take(char *region, size_t region_size, _Atomic size_t *used, size_t
      * malloc_usable_size() tells the truth about it. */
     ((size_t *)(base + start))[-1] = (size + HEADER) | 2;
 
-    /* 255 is what the filter never counts down from. Relaxed: whoever frees the block got it from
-     * somebody who saw malloc() return. */
-    atomic_store_explicit(&prof__page_filter[(uint32_t)(base + start) >> 12], 255,
-                          memory_order_relaxed);
+    prof__live_mark(base + start);
     return region + start;
 }
 

@@ -24,6 +24,7 @@
 
 #include "base/rawlog.h"
 #include "hooks/boot.h"
+#include "hooks/handed_out.h"
 #include "hooks/real.h"
 #include "record/collect.h"
 
@@ -101,10 +102,18 @@ static PROF_COLD void free_sampled(void *p)
         prof__real.free(p);
 }
 
-PROF_SHARED void free(void *p)
+static PROF_COLD void free_marked(void *p)
 {
     if (prof__heap_is_sampled(p))
         free_sampled(p);
+    else
+        prof__real.free(p);
+}
+
+PROF_SHARED void free(void *p)
+{
+    if (prof__heap_is_marked(p))
+        free_marked(p);
     else
         prof__real.free(p);
 }
@@ -196,15 +205,15 @@ static PROF_COLD void *realloc_due(void *p, size_t size, const void *caller)
 }
 
 /* Return from realloc(p, size). A macro, so that `caller` is looked at only where it is wanted. */
-#define RESIZE(p, size, caller)                       \
-    do {                                              \
-        if (prof__heap_is_sampled(p))                 \
-            return realloc_sampled(p, size, caller);  \
-        if (PROF_UNLIKELY(!direct))                   \
-            return realloc_indirect(p, size, caller); \
-        if (prof__heap_due(size))                     \
-            return realloc_due(p, size, caller);      \
-        return prof__real.realloc(p, size);           \
+#define RESIZE(p, size, caller)                                  \
+    do {                                                         \
+        if (prof__heap_is_marked(p) && prof__heap_is_sampled(p)) \
+            return realloc_sampled(p, size, caller);             \
+        if (PROF_UNLIKELY(!direct))                              \
+            return realloc_indirect(p, size, caller);            \
+        if (prof__heap_due(size))                                \
+            return realloc_due(p, size, caller);                 \
+        return prof__real.realloc(p, size);                      \
     } while (0)
 
 PROF_SHARED void *realloc(void *p, size_t size)
@@ -314,6 +323,7 @@ __attribute__((constructor)) static void start(void)
         return;
     }
     direct = is_direct();
+    prof__handed_out_prepare();
     if (reached()) {
         prof__hooks_present(PROF__HOOKS_HERE);
     } else if (*PROF__HOOKS_PREFIX) {

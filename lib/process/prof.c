@@ -370,8 +370,9 @@ static int write_window(struct prof_window *w, const struct prof_write_options *
     struct prof__snapshot now = { .arena.claim = &claim };
     int r = take_snapshot(w->profile, NULL, &now);
 
+    if (r == 0 && (r = prof__snapshot_subtract(&now, &w->before)) < 0)
+        prof__error_memory("a snapshot");
     if (r == 0) {
-        prof__snapshot_subtract(&now, &w->before);
         if (w->profile->time_is_start)
             now.wall_ns = w->before.wall_ns;
         r = write_snapshot(w->profile, &now, PROF_MAX(now.monotonic_ns - w->before.monotonic_ns, 1),

@@ -38,6 +38,12 @@ void prof__append_losses(char *buf, size_t size, int *length)
             "%llu samples of any profile are under [lost: table full]: the tables have reached "
             "their bound; LIBPROF_MEMORY_LIMIT raises it\n",
             (unsigned long long)(stacks + rows));
+    if (prof__rows_full())
+        prof__append(
+            buf, size, length,
+            "%llu totals have grown too large to tell and are shown as the largest number; "
+            "differences and what is in use are right\n",
+            (unsigned long long)prof__rows_full());
     if (prof__labels_lost())
         prof__append(buf, size, length,
                      "%llu labels are shown as [other]: too many distinct values\n",

@@ -15,10 +15,11 @@ static int64_t period(void)
 }
 
 /* A row counts samples. All of a window were taken at one rate: it changes only between windows. */
-static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    ret_value[0] = raw[0];
-    ret_value[1] = raw[0] * period();
+    ret_value[0] = prof__values_total(raw, 0, 0);
+    if (__builtin_mul_overflow(ret_value[0], period(), &ret_value[1]))
+        ret_value[1] = INT64_MAX;
 }
 
 static int take(const struct prof_write_options *w, struct prof__snapshot *ret)

@@ -39,9 +39,9 @@ static unsigned n_customs;
 static const char *reserved[RESERVED_MAX];
 static size_t n_reserved;
 
-static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    ret_value[0] = raw[0] - raw[1];
+    ret_value[0] = (int64_t)(raw->value[0] - raw->value[1]);
 }
 
 static int64_t count(const struct prof_profile *p)
@@ -280,7 +280,7 @@ int prof_profile_add(struct prof_profile *p, const void *key, int skip)
         return prof_set_last_error(r, "key %p is in profile \"%.60s\" already", key, p->name);
     if (r < 0)
         return prof__error_memory("a profile's set of keys");
-    atomic_fetch_add_explicit(&prof__rows_at(row)->value[0], 1, memory_order_relaxed);
+    prof__row_add(prof__rows_at(row), 0, 1);
     return 0;
 }
 
@@ -296,7 +296,7 @@ int prof_profile_remove(struct prof_profile *p, const void *key)
     uint32_t row = set_remove(c, key);
     prof__unlock_masked(&lock, mask);
     if (row)
-        atomic_fetch_add_explicit(&prof__rows_at(row)->value[1], 1, memory_order_relaxed);
+        prof__row_add(prof__rows_at(row), 1, 1);
     return 0;
 }
 

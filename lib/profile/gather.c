@@ -6,7 +6,7 @@
 #include <errno.h>
 
 #include "base/clock.h"
-#include "base/random.h"
+#include "base/hash.h"
 #include "unwind/stack.h"
 
 int prof__gather_start(struct prof__gather *g, struct prof__snapshot *to, size_t room)
@@ -27,15 +27,15 @@ bool prof__gather_add(struct prof__gather *g, uint32_t row, const char *kind, in
                       int64_t objects, int64_t bytes)
 {
     int64_t age = prof__age_class(age_s);
-    uint64_t hash = prof__mix64(row ^ (uint64_t)age << 32 ^ (uintptr_t)kind << 8);
+    uint64_t hash = prof__hash_more(prof__hash(row ^ (uint64_t)age << 32), (uintptr_t)kind);
     size_t at = hash & (g->n_slots - 1);
 
     for (; g->slot[at]; at = (at + 1) & (g->n_slots - 1)) {
         struct prof__sample *s = &g->to->sample[g->slot[at] - 1];
 
         if (s->row == row && s->kind == kind && s->age_s == age) {
-            s->value[0] += objects;
-            s->value[1] += bytes;
+            s->raw.value[0] += (uint64_t)objects;
+            s->raw.value[1] += (uint64_t)bytes;
             return true;
         }
     }
@@ -50,7 +50,7 @@ bool prof__gather_add(struct prof__gather *g, uint32_t row, const char *kind, in
         .kind = kind,
         .has_age = true,
         .age_s = age,
-        .value = { objects, bytes },
+        .raw.value = { (uint64_t)objects, (uint64_t)bytes },
     };
     g->slot[at] = (uint32_t)++g->to->n;
     return true;

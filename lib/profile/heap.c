@@ -17,18 +17,20 @@ const struct prof__hooks_copy *const prof__hooks_copies[3] = {
     &prof__hooks_wrapped,
 };
 
-/* Nearest whole number. */
-static int64_t fixed_round(int64_t v, int shift)
+/* Of what is in use, which may have become less. */
+static int64_t in_use(uint64_t allocated, uint64_t freed, int shift)
 {
-    return (v + ((int64_t)1 << (shift - 1))) >> shift;
+    return ((int64_t)(allocated - freed) + ((int64_t)1 << (shift - 1))) >> shift;
 }
 
-static void heap_finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void heap_finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    ret_value[0] = fixed_round(raw[0], PROF__OBJECT_SHIFT);
-    ret_value[1] = fixed_round(raw[1], PROF__BYTE_SHIFT);
-    ret_value[2] = fixed_round(raw[0] - raw[2], PROF__OBJECT_SHIFT);
-    ret_value[3] = fixed_round(raw[1] - raw[3], PROF__BYTE_SHIFT);
+    const uint64_t *v = raw->value;
+
+    ret_value[0] = prof__values_total(raw, 0, PROF__OBJECT_SHIFT);
+    ret_value[1] = prof__values_total(raw, 1, PROF__BYTE_SHIFT);
+    ret_value[2] = in_use(v[0], v[2], PROF__OBJECT_SHIFT);
+    ret_value[3] = in_use(v[1], v[3], PROF__BYTE_SHIFT);
 }
 
 static int64_t heap_period(void)
@@ -68,6 +70,13 @@ int prof__heap_status(char *buf, size_t size)
     if (prof__heap_lost())
         prof__append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
                      (unsigned long long)prof__heap_lost());
+    if (prof__heap_unseen_frees())
+        prof__append(
+            buf, size, &length,
+            "%llu sampled blocks were freed where no hook sees it (RTLD_DEEPBIND, an "
+            "allocator's own functions); such a block counts as in use until its memory is "
+            "handed out again\n",
+            (unsigned long long)prof__heap_unseen_frees());
     if (prof__heap_foreign_frees())
         prof__append(buf, size, &length,
                      "prof_heap_free() was given %llu blocks that were not live\n",

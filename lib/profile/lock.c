@@ -8,12 +8,10 @@
 #include "record/collect_internal.h"
 #include "record/wait_sampler.h"
 
-static void lock_finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void lock_finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    const int64_t half = (int64_t)1 << (PROF__EVENT_SHIFT - 1);
-
-    ret_value[0] = (raw[0] + half) >> PROF__EVENT_SHIFT;
-    ret_value[1] = raw[1];
+    ret_value[0] = prof__values_total(raw, 0, PROF__EVENT_SHIFT);
+    ret_value[1] = prof__values_total(raw, 1, 0);
 }
 
 static void append_unwatched(char *buf, size_t size, int *length, const char *feed)

@@ -96,6 +96,30 @@ int prof_profile_status(const struct prof_profile *p, char *buf, size_t size)
     return p->status ? p->status(buf, size) : 0;
 }
 
+/* --- values ---------------------------------------------------------------------------------- */
+
+int64_t prof__values_total(const struct prof__values *raw, unsigned i, unsigned shift)
+{
+    uint64_t most = PROF_MIN(UINT64_MAX >> shift, (uint64_t)INT64_MAX), v = raw->value[i];
+
+    if (raw->full & 1u << i)
+        return (int64_t)most;
+    v = (v >> shift) + (shift ? v >> (shift - 1) & 1 : 0);
+    return (int64_t)PROF_MIN(v, most);
+}
+
+void prof__values_finish(const struct prof_profile *p, const struct prof__values *raw,
+                         int64_t ret_value[PROF__VALUES_MAX])
+{
+    memset(ret_value, 0, PROF__VALUES_MAX * sizeof(*ret_value));
+    if (p->finish)
+        p->finish(raw, ret_value);
+    else
+        memcpy(ret_value, raw->value, p->n_values * sizeof(*ret_value));
+}
+
+/* --- fork ------------------------------------------------------------------------------------ */
+
 static void fork_prepare(void)
 {
     prof__lock(&lock);

@@ -12,6 +12,20 @@
 struct prof__snapshot;
 struct prof__report_options;
 
+/* Row values, or differences of two moments: then as 64 bits have them, below zero or wrapped. */
+struct prof__values {
+    uint64_t value[PROF__ROW_VALUES];
+    uint8_t full; /* as in the row: these are not the whole */
+};
+
+/* Value i, which only grows and has `shift` bits behind the point, rounded; or the largest there is
+ * where it has grown too large. */
+int64_t prof__values_total(const struct prof__values *raw, unsigned i, unsigned shift);
+
+/* What is shown of the values of a row of `p`. */
+void prof__values_finish(const struct prof_profile *p, const struct prof__values *raw,
+                         int64_t ret_value[PROF__VALUES_MAX]);
+
 /* A profile's definition: constant, and filled in by prof.c for the built-in ones. */
 struct prof_profile {
     const char *name;
@@ -31,7 +45,7 @@ struct prof_profile {
     int64_t (*count)(const struct prof_profile *p);
 
     /* Row values, fixed point and all, into what is shown. NULL: as they are. */
-    void (*finish)(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX]);
+    void (*finish)(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX]);
 
     /* Fill a snapshot, whose arena is there and empty; NULL: the rows of `table`. `w` is NULL for
      * one end of a window. -ENOMEM, or an errno with its sentence set. */

@@ -22,21 +22,23 @@ static int copy_row(uint32_t ref, const struct prof__row *row, void *arg)
     static const unsigned order[PROF__ROW_VALUES] = { 2, 3, 1, 0 };
     struct copy *c = arg;
 
-    if (c->to->n == c->room)
-        return 1; /* made after we counted: the next snapshot has it */
+    /* One made after we counted: the next snapshot has it. The last place is for the lost. */
+    if (c->to->n + 1 >= c->room && !prof__rows_is_lost(ref))
+        return 0;
     struct prof__sample *s = &c->to->sample[c->to->n++];
     s->row = ref;
     s->stack = atomic_load_explicit(&row->stack, memory_order_relaxed);
     s->labels = row->labels;
     s->size = row->size;
     for (size_t i = 0; i < PROF__ROW_VALUES; i++) /* acquire: in this order */
-        s->value[order[i]] = atomic_load_explicit(&row->value[order[i]], memory_order_acquire);
+        s->raw.value[order[i]] = atomic_load_explicit(&row->value[order[i]], memory_order_acquire);
+    s->raw.full = atomic_load_explicit(&row->full, memory_order_relaxed);
     return 0;
 }
 
 int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
 {
-    size_t room = prof__rows_count(table) + 64; /* the row of the lost, and those being made */
+    size_t room = prof__rows_count(table) + 64; /* those being made, and the row of the lost */
 
     prof__stack_code_loaded();
     *ret = (struct prof__snapshot) { .arena = ret->arena };
@@ -49,26 +51,43 @@ int prof__snapshot_take(unsigned table, struct prof__snapshot *ret)
     return 0;
 }
 
-void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before)
+/* now - before; a row that is only in one of the two is zero in the other. False: no change. */
+static bool difference(const struct prof__sample *now, const struct prof__sample *before,
+                       struct prof__sample *ret)
 {
-    size_t b = 0, kept = 0;
+    uint64_t changed = 0;
 
-    for (size_t i = 0; i < now->n; i++) {
-        struct prof__sample s = now->sample[i];
-        int64_t changed = 0;
-
-        while (b < before->n && before->sample[b].row < s.row)
-            b++;
-        bool was = b < before->n && before->sample[b].row == s.row;
-        for (size_t v = 0; v < PROF__ROW_VALUES; v++) {
-            if (was)
-                s.value[v] -= before->sample[b].value[v];
-            changed |= s.value[v];
-        }
-        if (changed)
-            now->sample[kept++] = s;
+    *ret = now ? *now : *before;
+    ret->raw.full = 0; /* of a difference all is there, though of the whole it be not */
+    for (size_t v = 0; v < PROF__ROW_VALUES; v++) {
+        ret->raw.value[v] = (now ? now->raw.value[v] : 0) - (before ? before->raw.value[v] : 0);
+        changed |= ret->raw.value[v];
     }
+    return changed != 0;
+}
+
+int prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before)
+{
+    struct prof__sample *out = prof__arena_array(&now->arena, now->n + before->n, sizeof(*out));
+    size_t i = 0, k = 0, kept = 0;
+
+    if (!out)
+        return -ENOMEM;
+    while (i < now->n || k < before->n) {
+        const struct prof__sample *a = i < now->n ? &now->sample[i] : NULL;
+        const struct prof__sample *b = k < before->n ? &before->sample[k] : NULL;
+
+        if (a && b && a->row != b->row) {
+            a = a->row < b->row ? a : NULL;
+            b = a ? NULL : b;
+        }
+        kept += difference(a, b, &out[kept]);
+        i += a != NULL;
+        k += b != NULL;
+    }
+    now->sample = out;
     now->n = kept;
+    return 0;
 }
 
 int64_t prof__age_class(int64_t age_s)

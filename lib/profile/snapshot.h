@@ -15,8 +15,8 @@ struct prof__sample {
     uint64_t size;    /* as in the row */
     const char *kind; /* the label "kind"; a constant. NULL: none */
     bool has_age;
-    int64_t age_s;                   /* the label "age_seconds" */
-    int64_t value[PROF__ROW_VALUES]; /* as in the row */
+    int64_t age_s;           /* the label "age_seconds" */
+    struct prof__values raw; /* as in the row */
 };
 
 struct prof__snapshot {
@@ -31,9 +31,9 @@ struct prof__snapshot {
 /* Copy the rows of a table, into ret->arena, which is empty. -ENOMEM. Free it also then. */
 int prof__snapshot_take(unsigned table, struct prof__snapshot *ret);
 
-/* now -= before, row by row; rows that did not change go. `before` is sorted by row, as
- * prof__snapshot_take() leaves it. */
-void prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before);
+/* now -= before, row by row; rows that did not change go, those that `now` has no more are below
+ * zero. Both are sorted by row, as prof__snapshot_take() leaves them. -ENOMEM. */
+int prof__snapshot_subtract(struct prof__snapshot *now, const struct prof__snapshot *before);
 
 /* The class of an age, which is its lower bound: 0, 1, 2, 5, 10 and 30 seconds, minutes, 1, 2, 6
  * and 12 hours, days. Of blocks told one by one each would be a sample of its own. */

@@ -19,11 +19,15 @@
 
 static int add_row(uint32_t ref, const struct prof__row *row, void *arg)
 {
-    int64_t *sum = arg;
+    struct prof__values *sum = arg;
 
+    sum->full |= atomic_load_explicit(&row->full, memory_order_relaxed);
     for (size_t i = 0; i < PROF__ROW_VALUES; i++)
         /* Relaxed: each is a number of its own; they need not be of one moment. */
-        sum[i] += atomic_load_explicit(&row->value[i], memory_order_relaxed);
+        if (__builtin_add_overflow(sum->value[i],
+                                   atomic_load_explicit(&row->value[i], memory_order_relaxed),
+                                   &sum->value[i]))
+            sum->full |= (uint8_t)(1u << i);
     return 0;
 }
 
@@ -31,13 +35,11 @@ static int add_row(uint32_t ref, const struct prof__row *row, void *arg)
  * is a difference: it is never shown below 0. */
 static void sum_up(const struct prof_profile *p, uint64_t ret_value[PROF__VALUES_MAX])
 {
-    int64_t raw[PROF__ROW_VALUES] = { 0 }, value[PROF__VALUES_MAX] = { 0 };
+    struct prof__values raw = { 0 };
+    int64_t value[PROF__VALUES_MAX];
 
-    prof__rows_each(p->table, add_row, raw);
-    if (p->finish)
-        p->finish(raw, value);
-    else
-        memcpy(value, raw, sizeof(value));
+    prof__rows_each(p->table, add_row, &raw);
+    prof__values_finish(p, &raw, value);
     for (size_t i = 0; i < PROF__VALUES_MAX; i++)
         ret_value[i] = value[i] > 0 ? (uint64_t)value[i] : 0;
 }

@@ -51,7 +51,7 @@ static void count_thread(struct prof__snapshot *s, const struct prof__thread_sta
         };
         s->n++;
     }
-    s->sample[at].value[0]++;
+    s->sample[at].raw.value[0]++;
 }
 
 static int take(const struct prof_write_options *w, struct prof__snapshot *ret)

@@ -220,7 +220,7 @@ int prof__threads_write_text(const struct prof_profile *p, const struct prof__re
         s.sample[i] = (struct prof__sample) {
             .row = (uint32_t)i,
             .stack = d.thread[i].stack,
-            .value = { 1 },
+            .raw.value = { 1 },
         };
     }
     r = prof__report_build(p, &s, &options, &s.arena, &report);

@@ -65,10 +65,16 @@ PROF_SHARED PROF_COLD uint64_t prof__heap_claim(size_t size);
 PROF_SHARED PROF_COLD void prof__heap_sample(const void *p, size_t size, uint64_t interval,
                                              const struct prof__site *site);
 
-/* Ask before freeing: might this be a sampled block? */
-static inline bool prof__heap_is_sampled(const void *p)
+/* Ask before freeing: might this be a sampled block, or one beside it? */
+static inline bool prof__heap_is_marked(const void *p)
 {
     return PROF_UNLIKELY(prof__live_maybe((uintptr_t)p));
+}
+
+/* And if so: might it be that block? */
+static inline bool prof__heap_is_sampled(const void *p)
+{
+    return prof__live_maybe_here((uintptr_t)p);
 }
 
 /* Forget `p`, before the real free: once libc has it back, another thread may be given the same
@@ -80,6 +86,26 @@ PROF_SHARED PROF_COLD void prof__heap_forget(const void *p);
 PROF_SHARED PROF_COLD void prof__heap_take(const void *p, struct prof__live *ret_live);
 PROF_SHARED PROF_COLD void prof__heap_put_back(const void *p, const struct prof__live *live);
 PROF_SHARED PROF_COLD void prof__heap_count_free(const struct prof__live *live);
+
+/*
+ * Some of a program's frees may go by the hooks: those of a library loaded with RTLD_DEEPBIND, or
+ * through an allocator's own door. When it has been seen that one did, by a sampled block at an
+ * address that has a record, the hooks are told to begin looking at every block that they hand out.
+ */
+typedef void prof__heap_watch_fn(void);
+PROF_SHARED void prof__heap_can_watch(prof__heap_watch_fn *begin);
+PROF_COLD void prof__heap_frees_bypass(void);
+
+PROF_SHARED PROF_COLD void prof__heap_handed_out_slow(const void *p, size_t size);
+
+/* The allocator has handed out this block: what was recorded of that memory is over. */
+static inline void prof__heap_handed_out(const void *p, size_t size)
+{
+    /* Most blocks lie on one page or two; larger ones are rare enough to be looked through. */
+    if (PROF_UNLIKELY(prof__live_maybe((uintptr_t)p) || size > 4096 ||
+                      prof__live_maybe((uintptr_t)p + size)))
+        prof__heap_handed_out_slow(p, size);
+}
 
 /* --- mutex and block ------------------------------------------------------------------------ */
 

@@ -88,7 +88,7 @@ static void add_sample(const uintptr_t *pcs, size_t n, uint32_t labels, int64_t 
     uint32_t ref = prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(pcs, n), labels, 0);
 
     if (ref)
-        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
+        prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
 }
 
 PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, int64_t samples)
@@ -130,7 +130,7 @@ static void count_foreign(int64_t samples)
     uint32_t ref = atomic_load_explicit(&foreign_row, memory_order_relaxed);
 
     if (ref)
-        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], samples, memory_order_relaxed);
+        prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
 }
 
 /* Not inlined, or where errno is might be asked too early. */

@@ -16,14 +16,13 @@
 
 #include <errno.h>
 #include <prof/prof.h>
-#include <string.h>
-#include <sys/auxv.h>
 #include <unistd.h>
 
 #include "arch/arithmetic.h"
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/random.h"
+#include "base/fork.h"
+#include "base/hash.h"
 #include "base/settings.h"
 #include "record/sampler.h"
 #include "table/rows.h"
@@ -38,7 +37,7 @@ enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };
 /* PROF__RATE_UNKNOWN until the environment has been read. */
 #define RATE_UNKNOWN UINT64_MAX
 static _Atomic uint64_t heap_interval = RATE_UNKNOWN;
-static _Atomic uint64_t lost, foreign_frees;
+static _Atomic uint64_t lost, foreign_frees, unseen_frees;
 static _Atomic uint64_t seed_count;
 
 /* The rate in force, or RATE_UNKNOWN so early in the process that there is no environment yet. */
@@ -66,17 +65,70 @@ uint64_t prof__heap_rate(void)
     return interval == RATE_UNKNOWN ? PROF__RATE_DEFAULT : interval;
 }
 
+/* This thread is to draw anew. Memoryless, so nothing is lost by it. */
+static void forget_gap(struct prof__thread *t)
+{
+    if (t->busy) /* hidden, or in here */
+        return;
+    t->interval = 0;
+    t->bytes_left = 0;
+    t->cut = 0;
+}
+
 uint64_t prof__heap_rate_set(uint64_t interval)
 {
-    struct prof__thread *t = &prof__self;
     uint64_t before = prof__heap_rate();
 
     atomic_store_explicit(&heap_interval, interval, memory_order_relaxed);
-    if (!t->busy) { /* this thread draws anew; memoryless, so nothing is lost by it */
-        t->interval = 0;
-        t->bytes_left = 0;
-    }
+    forget_gap(&prof__self); /* others find out within RECHECK_BYTES */
     return before;
+}
+
+static void end_stale(const struct prof__live *live);
+
+/* --- frees that no hook sees --------------------------------------------------------------------
+ */
+
+/* One copy of the hooks, or several, of which those aside see nothing. */
+enum { COPIES = 3 };
+static _Atomic(prof__heap_watch_fn *) watch[COPIES];
+static _Atomic bool bypassed;
+
+void prof__heap_can_watch(prof__heap_watch_fn *begin)
+{
+    for (unsigned i = 0; i < COPIES; i++) {
+        prof__heap_watch_fn *none = NULL;
+
+        if (atomic_compare_exchange_strong(&watch[i], &none, begin))
+            break;
+    }
+    if (atomic_load(&bypassed))
+        begin();
+}
+
+PROF_COLD void prof__heap_frees_bypass(void)
+{
+    if (atomic_load_explicit(&bypassed, memory_order_relaxed) || atomic_exchange(&bypassed, true))
+        return;
+    for (unsigned i = 0; i < COPIES; i++) {
+        prof__heap_watch_fn *begin = atomic_load(&watch[i]);
+
+        if (begin)
+            begin();
+    }
+}
+
+void prof__heap_handed_out_slow(const void *p, size_t size)
+{
+    int saved = errno;
+
+    prof__live_sweep((uintptr_t)p, size, end_stale);
+    errno = saved;
+}
+
+uint64_t prof__heap_unseen_frees(void)
+{
+    return atomic_load_explicit(&unseen_frees, memory_order_relaxed);
 }
 
 uint64_t prof__heap_lost(void)
@@ -97,19 +149,40 @@ int64_t prof_set_heap_rate(int64_t bytes)
 void prof__seed(struct prof__thread *t)
 {
     uint64_t n = atomic_fetch_add_explicit(&seed_count, 1, memory_order_relaxed);
-    const void *kernel = (const void *)getauxval(AT_RANDOM); /* 16 random bytes, at no boundary */
-    uint64_t random = 0;
+    uint64_t who = (uint64_t)getpid() << 32 | n;
 
-    if (kernel)
-        memcpy(&random, kernel, sizeof(random));
-    t->rng = prof__mix64(random + n * 0x9e3779b97f4a7c15u + (uint64_t)prof__monotonic_ns()) | 1;
+    /* Processes forked in one moment differ by their number, threads of one by theirs. */
+    t->rng = prof__hash_more(prof__hash(who), (uint64_t)prof__monotonic_ns()) | 1;
 }
 
-/* A new gap, at the rate now in force; 0 when there is none. */
-static uint64_t arm(struct prof__thread *t)
+/* The parent goes on with the same numbers: a hundred workers would take the same samples, and
+ * their errors add up. A gap has no memory, so nothing is lost by drawing anew. */
+static void fork_child(void)
+{
+    struct prof__thread *t = &prof__self;
+
+    t->rng = 0;
+    forget_gap(t);
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)
+
+/* A gap beyond RECHECK_BYTES is only begun: a thread looks for a new rate that often. What is left
+ * of an exponential gap is such a gap itself, so the rest can be drawn when it comes to that. */
+static void cut_gap(struct prof__thread *t)
+{
+    t->cut = t->bytes_left > RECHECK_BYTES;
+    if (t->cut)
+        t->bytes_left = RECHECK_BYTES;
+}
+
+/* The interval now in force, with a gap drawn at it that begins `from` bytes ahead; 0 when there is
+ * none. */
+static uint64_t arm(struct prof__thread *t, uint64_t from)
 {
     uint64_t interval = interval_now();
 
+    t->cut = 0;
     if (interval == RATE_UNKNOWN || interval == 0) {
         t->interval = 0;
         t->bytes_left = interval == 0 ? RECHECK_BYTES : 0;
@@ -117,15 +190,11 @@ static uint64_t arm(struct prof__thread *t)
     }
     if (!t->rng)
         prof__seed(t);
+    if (interval != t->interval)
+        from = 0;
     t->interval = interval;
-    t->bytes_left = prof__sampler_gap(interval, &t->rng);
+    t->bytes_left = from + prof__sampler_gap(interval, &t->rng);
     return interval;
-}
-
-static void row_add(struct prof__row *row, unsigned value, int64_t n)
-{
-    /* Release: additions are seen in the order they are made, and pair with snapshot.c. */
-    atomic_fetch_add_explicit(&row->value[value], n, memory_order_release);
 }
 
 void prof__heap_count_free(const struct prof__live *live)
@@ -134,8 +203,31 @@ void prof__heap_count_free(const struct prof__live *live)
         return;
     struct prof__row *row = prof__rows_at(live->row);
 
-    row_add(row, FREE_BYTES, live->bytes);
-    row_add(row, FREE_OBJECTS, live->objects);
+    prof__row_add(row, FREE_BYTES, (uint64_t)live->bytes);
+    prof__row_add(row, FREE_OBJECTS, (uint64_t)live->objects);
+}
+
+/* A block's end that was not seen: its memory has been handed out anew. */
+static void end_stale(const struct prof__live *live)
+{
+    prof__heap_count_free(live);
+    atomic_fetch_add_explicit(&unseen_frees, 1, memory_order_relaxed);
+}
+
+static void remember(uintptr_t key, const struct prof__live *live)
+{
+    struct prof__live stale;
+    int r = prof__live_add(key, live, &stale);
+
+    if (stale.row) {
+        end_stale(&stale);
+        if (!(key & PROF__LIVE_FED))
+            prof__heap_frees_bypass();
+    }
+    if (r < 0) {
+        prof__heap_count_free(live); /* right in allocs, missing in heap, and told so */
+        atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
+    }
 }
 
 PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size, uint64_t interval,
@@ -143,31 +235,25 @@ PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size
 {
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_from(site, pcs, PROF__STACK_MAX);
-    struct prof__live stale, live = {
+    struct prof__live live = {
         .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(pcs, n), t->labels, size),
         .birth_s = (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000),
     };
     struct prof__row *row = prof__rows_at(live.row);
 
     prof__sampler_weight(size, interval, &live.objects, &live.bytes);
-    row_add(row, ALLOC_OBJECTS, live.objects);
-    row_add(row, ALLOC_BYTES, live.bytes);
+    prof__row_add(row, ALLOC_OBJECTS, (uint64_t)live.objects);
+    prof__row_add(row, ALLOC_BYTES, (uint64_t)live.bytes);
 
-    int r = prof__live_add(key, &live, &stale);
-    if (r > 0) {
-        prof__heap_count_free(&stale); /* freed where no hook could see it */
-    } else if (r < 0) {
-        prof__heap_count_free(&live); /* right in allocs, missing in heap, and told so */
-        atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
-    }
+    remember(key, &live);
 }
 
 /* arm(), for who has neither errno nor the state of arithmetic put away. */
-static uint64_t arm_quietly(struct prof__thread *t)
+static uint64_t arm_quietly(struct prof__thread *t, uint64_t from)
 {
     int saved = errno;
     uint32_t program = prof__arithmetic_begin();
-    uint64_t interval = arm(t);
+    uint64_t interval = arm(t, from);
 
     prof__arithmetic_end(program);
     errno = saved;
@@ -182,10 +268,11 @@ static uint64_t claim(struct prof__thread *t, size_t size)
 {
     uint64_t charge = prof__heap_charge(size), interval;
 
-    if (!t->interval && !arm_quietly(t))
+    if ((!t->interval || t->cut) && !arm_quietly(t, t->cut ? t->bytes_left : 0))
         return 0;
     if (t->bytes_left > charge) {
         t->bytes_left -= charge;
+        cut_gap(t);
         return 0;
     }
     interval = t->interval;
@@ -218,8 +305,10 @@ static PROF_COLD void sample(uintptr_t key, size_t size, uint64_t interval,
     int saved = errno;
     uint32_t program = prof__arithmetic_begin();
 
-    if (!t->interval)
-        arm(t);
+    if (!t->interval) {
+        arm(t, 0);
+        cut_gap(t);
+    }
     record(t, key, size, interval, site);
     prof__arithmetic_end(program);
     errno = saved;
@@ -247,12 +336,8 @@ void prof__heap_forget(const void *p)
 
 void prof__heap_put_back(const void *p, const struct prof__live *live)
 {
-    struct prof__live stale;
-
-    if (live->row && prof__live_add((uintptr_t)p, live, &stale) < 0) {
-        prof__heap_count_free(live);
-        atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
-    }
+    if (live->row)
+        remember((uintptr_t)p, live);
 }
 
 int prof_heap_alloc(const void *p, size_t size)
@@ -275,7 +360,8 @@ int prof_heap_free(const void *p)
 
     if (!p)
         return prof_set_last_error(-EINVAL, "prof_heap_free(NULL): a block needs an address");
-    if (prof__live_maybe((uintptr_t)p) && prof__live_remove((uintptr_t)p | PROF__LIVE_FED, &live))
+    if (prof__live_maybe((uintptr_t)p) && prof__live_maybe_here((uintptr_t)p) &&
+        prof__live_remove((uintptr_t)p | PROF__LIVE_FED, &live))
         prof__heap_count_free(&live);
     else if (atomic_load_explicit(&heap_interval, memory_order_relaxed) == 1)
         atomic_fetch_add_explicit(&foreign_frees, 1, memory_order_relaxed);

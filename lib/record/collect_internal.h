@@ -15,6 +15,7 @@ uint64_t prof__heap_rate_set(uint64_t interval);
 /* Live blocks not remembered for want of memory; prof_heap_free() of blocks that were not there,
  * which only shows at rate 1. */
 uint64_t prof__heap_lost(void);
+uint64_t prof__heap_unseen_frees(void);
 uint64_t prof__heap_foreign_frees(void);
 
 /* Nanoseconds between two samples of block, and n of mutex, 1 event in n; 0 is off.

@@ -160,9 +160,8 @@ static void row_add(uint32_t ref, int64_t events, int64_t ns)
 {
     struct prof__row *row = prof__rows_at(ref);
 
-    /* Release: who sees the time sees the events; pairs with snapshot.c. */
-    atomic_fetch_add_explicit(&row->value[EVENTS], events, memory_order_release);
-    atomic_fetch_add_explicit(&row->value[NANOSECONDS], ns, memory_order_release);
+    prof__row_add(row, EVENTS, (uint64_t)events);
+    prof__row_add(row, NANOSECONDS, (uint64_t)ns);
 }
 
 /* A function that called a hook by a jump, as its last act; 0: none did. */

@@ -22,7 +22,7 @@ PROF_APART static void record(const struct prof__thread *t, const void *return_a
         prof__rows_get(PROF__TABLE_THREADCREATE, prof__stack_table_add(pcs, n), t->labels, 0);
 
     if (ref)
-        atomic_fetch_add_explicit(&prof__rows_at(ref)->value[0], 1, memory_order_relaxed);
+        prof__row_add(prof__rows_at(ref), 0, 1);
 }
 
 void prof__thread_created(const void *return_address)

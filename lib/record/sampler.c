@@ -30,6 +30,7 @@ static double weight(double size, uint64_t interval)
 void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects,
                           int64_t *ret_bytes)
 {
+    size = PROF_MIN(size, PROF__BLOCK_MAX);
     double w = weight(size ? (double)size : 1, interval);
 
     *ret_objects = (int64_t)(w * (1 << PROF__OBJECT_SHIFT) + 0.5);

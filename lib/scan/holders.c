@@ -16,7 +16,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/utf8.h"
 #include "encode/report.h"
 #include "profile/builtin.h"
@@ -55,7 +55,7 @@ struct rows {
 
 static size_t slot_of(const struct rows *r, uint32_t ref)
 {
-    size_t at = prof__mix64(ref) & (r->n_slots - 1);
+    size_t at = prof__hash(ref) & (r->n_slots - 1);
 
     while (r->slot[at] && r->row[r->slot[at] - 1].ref != ref)
         at = (at + 1) & (r->n_slots - 1);
@@ -113,7 +113,7 @@ static int snapshot_rows(const struct rows *r, struct prof__snapshot *ret)
             .row = r->row[i].ref,
             .stack = atomic_load_explicit(&row->stack, memory_order_relaxed),
             .size = row->size,
-            .value = { 1 << PROF__OBJECT_SHIFT, 1 << PROF__BYTE_SHIFT },
+            .raw.value = { 1 << PROF__OBJECT_SHIFT, 1 << PROF__BYTE_SHIFT },
         };
     }
     return 0;
@@ -306,7 +306,7 @@ struct samples {
 
 static void add_block(struct samples *s, struct key key, const struct prof__image_block *b)
 {
-    uint64_t hash = prof__mix64(key.site ^ (uint64_t)key.path << 32 ^ (uint64_t)key.unknown << 62);
+    uint64_t hash = prof__hash_more(prof__hash(key.site ^ (uint64_t)key.path << 32), key.unknown);
     size_t at = hash & (s->n_slots - 1);
 
     for (; s->slot[at]; at = (at + 1) & (s->n_slots - 1)) {
@@ -566,10 +566,10 @@ static int64_t count(const struct prof_profile *p)
     return 0;
 }
 
-static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    ret_value[0] = raw[0] >> PROF__OBJECT_SHIFT;
-    ret_value[1] = raw[1] >> PROF__BYTE_SHIFT;
+    ret_value[0] = prof__values_total(raw, 0, PROF__OBJECT_SHIFT);
+    ret_value[1] = prof__values_total(raw, 1, PROF__BYTE_SHIFT);
 }
 
 struct prof_profile prof__profile_holders = {

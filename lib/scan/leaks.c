@@ -252,10 +252,10 @@ static int take(const struct prof_write_options *w, struct prof__snapshot *ret)
     return below_entry(&setup, ret);
 }
 
-static void finish(const int64_t raw[PROF__ROW_VALUES], int64_t ret_value[PROF__VALUES_MAX])
+static void finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])
 {
-    ret_value[0] = (raw[0] + (1 << (PROF__OBJECT_SHIFT - 1))) >> PROF__OBJECT_SHIFT;
-    ret_value[1] = (raw[1] + (1 << (PROF__BYTE_SHIFT - 1))) >> PROF__BYTE_SHIFT;
+    ret_value[0] = prof__values_total(raw, 0, PROF__OBJECT_SHIFT);
+    ret_value[1] = prof__values_total(raw, 1, PROF__BYTE_SHIFT);
 }
 
 static int64_t period(void)

@@ -16,7 +16,7 @@
 #include <stdio.h>
 #include <string.h>
 
-#include "base/random.h"
+#include "base/hash.h"
 #include "encode/encode_parts.h"
 #include "symbol/demangle.h"
 
@@ -52,10 +52,10 @@ static bool same(const struct group *g, const struct prof__report_sample *s, con
 static struct group *group_of(struct groups *g, const struct prof__report_sample *s,
                               const char *kind)
 {
-    uint64_t hash = (uintptr_t)kind;
+    uint64_t hash = prof__hash((uintptr_t)kind);
 
     for (uint32_t i = 0; i < s->n_locations; i++)
-        hash = prof__mix64(hash ^ s->location[i]);
+        hash = prof__hash_more(hash, s->location[i]);
     size_t at = hash & (g->n_slots - 1);
     for (; g->slot[at]; at = (at + 1) & (g->n_slots - 1))
         if (same(&g->group[g->slot[at] - 1], s, kind))

@@ -5,7 +5,7 @@
 
 #include <errno.h>
 
-#include "base/random.h"
+#include "base/hash.h"
 
 static bool same_kind(const struct prof__kind *a, const struct prof__kind *b)
 {
@@ -31,9 +31,9 @@ uint32_t prof__paths_add(struct prof__paths *p, uint32_t parent, const struct pr
             p->path[i].blocks++;
             return i;
         }
-    uint64_t hash = prof__mix64(kind->detail ^ (uint64_t)kind->who << 32 ^
-                                (uint64_t)kind->of << 60 ^ (uint64_t)kind->extra << 52);
-    hash = prof__mix64(hash ^ parent);
+    uint64_t hash = prof__hash(kind->detail ^ (uint64_t)kind->who << 32 ^ (uint64_t)kind->of << 60 ^
+                               (uint64_t)kind->extra << 52);
+    hash = prof__hash_more(hash, parent);
     for (uint32_t at = (uint32_t)hash & (p->n_slots - 1);; at = (at + 1) & (p->n_slots - 1)) {
         uint32_t i = p->slot[at];
 

@@ -10,6 +10,10 @@
  * a slot is claimed by compare-and-swap, filled, and published by storing its key. Only the thread
  * that frees a block removes it, and that is after malloc() returned it, so a key is always found.
  *
+ * Who reads a slot that is not his, and finds the same key before and after, can still have met two
+ * records of one address. So removals are counted before the slot is free: if the count stands
+ * still, it was one record.
+ *
  * No thread ever waits, not even for one that died, was forked away or was interrupted in here.
  * Bounded by the number of live sampled blocks: 32 bytes a slot. Context: hook, signal.
  */
@@ -26,40 +30,81 @@ enum {
     GROWTH = 4,
     SEGMENTS = 12,
     CLAIMED = 1, /* no key has this value */
+    READ_TRIES = 100,
+};
+
+#define SWEEP_MAX ((size_t)1 << 30)
+
+enum { RECORD_WORDS = sizeof(struct prof__live) / sizeof(uint64_t) };
+
+static_assert(sizeof(struct prof__live) == RECORD_WORDS * sizeof(uint64_t), "whole words");
+
+/* In words, since it may be read while it is written. */
+struct record {
+    _Atomic uint64_t word[RECORD_WORDS];
 };
 
 struct segment {
     size_t slots;
-    struct prof__live *live;
+    struct record *record;
     _Atomic uintptr_t key[]; /* 0: empty */
 };
 
 _Atomic uint8_t prof__page_filter[1 << 20] __attribute__((aligned(4096)));
+_Atomic uint8_t prof__place_filter[1 << 20] __attribute__((aligned(4096)));
 
 static _Atomic(struct segment *) segment[SEGMENTS];
-static _Atomic size_t count;
+static _Atomic uint64_t added, removed;
+static _Atomic bool any_fed;
 
-static void filter_add(uintptr_t key)
+static void count_up(_Atomic uint8_t *n)
 {
-    _Atomic uint8_t *f = &prof__page_filter[(uint32_t)key >> 12];
-    uint8_t seen = atomic_load_explicit(f, memory_order_relaxed);
+    uint8_t seen = atomic_load_explicit(n, memory_order_relaxed);
 
     while (seen != UINT8_MAX &&
-           !atomic_compare_exchange_weak_explicit(f, &seen, (uint8_t)(seen + 1),
+           !atomic_compare_exchange_weak_explicit(n, &seen, (uint8_t)(seen + 1),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
 }
 
-static void filter_remove(uintptr_t key)
+static void count_down(_Atomic uint8_t *n)
 {
-    _Atomic uint8_t *f = &prof__page_filter[(uint32_t)key >> 12];
-    uint8_t seen = atomic_load_explicit(f, memory_order_relaxed);
+    uint8_t seen = atomic_load_explicit(n, memory_order_relaxed);
 
-    /* At 255 it has lost count and stays: frees on that page are looked up, that is all. */
     while (seen != UINT8_MAX && seen != 0 &&
-           !atomic_compare_exchange_weak_explicit(f, &seen, (uint8_t)(seen - 1),
+           !atomic_compare_exchange_weak_explicit(n, &seen, (uint8_t)(seen - 1),
                                                   memory_order_relaxed, memory_order_relaxed))
         ;
+}
+
+static void filter_add(uintptr_t key)
+{
+    count_up(&prof__place_filter[(key >> 4) % (1 << 20)]);
+    count_up(&prof__page_filter[(uint32_t)key >> 12]);
+}
+
+static void filter_remove(uintptr_t key)
+{
+    count_down(&prof__page_filter[(uint32_t)key >> 12]);
+    count_down(&prof__place_filter[(key >> 4) % (1 << 20)]);
+}
+
+typedef uint64_t word __attribute__((may_alias));
+
+static void record_write(struct record *r, const struct prof__live *live)
+{
+    const word *from = (const word *)live;
+
+    for (size_t i = 0; i < RECORD_WORDS; i++)
+        atomic_store_explicit(&r->word[i], from[i], memory_order_relaxed);
+}
+
+static void record_read(const struct record *r, struct prof__live *ret_live)
+{
+    word *to = (word *)ret_live;
+
+    for (size_t i = 0; i < RECORD_WORDS; i++)
+        to[i] = atomic_load_explicit(&r->word[i], memory_order_relaxed);
 }
 
 /* First slot of the window of `key`. */
@@ -70,7 +115,7 @@ static size_t window(const struct segment *s, uintptr_t key)
 
 static size_t segment_bytes(size_t slots)
 {
-    return sizeof(struct segment) + 48 + slots * (sizeof(uintptr_t) + sizeof(struct prof__live));
+    return sizeof(struct segment) + 48 + slots * (sizeof(uintptr_t) + sizeof(struct record));
 }
 
 static struct segment *segment_grow(unsigned index)
@@ -84,7 +129,7 @@ static struct segment *segment_grow(unsigned index)
     if (!fresh)
         return NULL;
     fresh->slots = slots;
-    fresh->live = (struct prof__live *)&fresh->key[slots];
+    fresh->record = (struct record *)&fresh->key[slots];
     /* Release: the sizes above come with the pointer. */
     if (!atomic_compare_exchange_strong_explicit(&segment[index], &seen, fresh,
                                                  memory_order_release, memory_order_acquire)) {
@@ -107,7 +152,10 @@ static bool segment_add(struct segment *s, uintptr_t key, const struct prof__liv
         if (!atomic_compare_exchange_strong_explicit(&s->key[i], &empty, CLAIMED,
                                                      memory_order_acquire, memory_order_relaxed))
             continue;
-        s->live[i] = *live;
+        /* Release: who reads any of this also sees, when it looks again, that the former record has
+         * been removed; pairs with the fence in read_slot(). */
+        atomic_thread_fence(memory_order_release);
+        record_write(&s->record[i], live);
         /* Release: the record is there for who finds the key. */
         atomic_store_explicit(&s->key[i], key, memory_order_release);
         return true;
@@ -115,29 +163,37 @@ static bool segment_add(struct segment *s, uintptr_t key, const struct prof__liv
     return false;
 }
 
-int prof__live_add(uintptr_t key, const struct prof__live *live, struct prof__live *ret_stale)
+static int add(uintptr_t key, const struct prof__live *live)
 {
-    int stale = prof__live_maybe(key) && prof__live_remove(key, ret_stale);
     unsigned n = 0;
 
     while (n < SEGMENTS && atomic_load_explicit(&segment[n], memory_order_acquire))
         n++;
     filter_add(key); /* before the key: no free may pass by */
-    atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&added, 1, memory_order_relaxed);
     for (unsigned i = n; i-- > 0;)
         if (segment_add(atomic_load_explicit(&segment[i], memory_order_acquire), key, live))
-            return stale;
+            return 0;
     for (; n < SEGMENTS; n++) {
         struct segment *s = segment_grow(n);
 
         if (!s)
             break;
         if (segment_add(s, key, live))
-            return stale;
+            return 0;
     }
     filter_remove(key);
-    atomic_fetch_sub_explicit(&count, 1, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&added, 1, memory_order_relaxed);
     return -ENOMEM;
+}
+
+int prof__live_add(uintptr_t key, const struct prof__live *live, struct prof__live *ret_stale)
+{
+    if (!prof__live_maybe(key) || !prof__live_maybe_here(key) || !prof__live_remove(key, ret_stale))
+        ret_stale->row = 0;
+    if (key & PROF__LIVE_FED && !atomic_load_explicit(&any_fed, memory_order_relaxed))
+        atomic_store_explicit(&any_fed, true, memory_order_relaxed);
+    return add(key, live);
 }
 
 bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
@@ -162,10 +218,10 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
             if (!atomic_compare_exchange_strong_explicit(
                     &s->key[i], &seen, CLAIMED, memory_order_acquire, memory_order_relaxed))
                 return false;
-            *ret_live = s->live[i];
-            /* Release: we are done reading before the slot is another's. */
+            record_read(&s->record[i], ret_live);
+            atomic_fetch_add_explicit(&removed, 1, memory_order_release);
+            /* Release: we are done reading, and it is counted, before the slot is another's. */
             atomic_store_explicit(&s->key[i], 0, memory_order_release);
-            atomic_fetch_sub_explicit(&count, 1, memory_order_relaxed);
             filter_remove(key);
             return true;
         }
@@ -173,24 +229,97 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
     return false;
 }
 
+/* --- memory that is handed out anew ------------------------------------------------------------
+ */
+
+static size_t end_one(uintptr_t key, void (*ended)(const struct prof__live *live))
+{
+    struct prof__live live;
+
+    if (!prof__live_remove(key, &live))
+        return 0;
+    ended(&live);
+    return 1;
+}
+
+/* What starts in [start, end), which lies in one place. Allocators align to 8 bytes at least. */
+static size_t sweep_place(uintptr_t start, uintptr_t end,
+                          void (*ended)(const struct prof__live *live))
+{
+    size_t n = 0;
+
+    for (uintptr_t at = (start + 7) & ~(uintptr_t)7; at < end; at += 8)
+        n += end_one(at, ended);
+    if (atomic_load_explicit(&any_fed, memory_order_relaxed))
+        for (uintptr_t at = start; at < end; at++)
+            n += end_one(at | PROF__LIVE_FED, ended);
+    return n;
+}
+
+static size_t sweep_page(uintptr_t start, uintptr_t end,
+                         void (*ended)(const struct prof__live *live))
+{
+    size_t n = 0;
+
+    for (uintptr_t next; start < end; start = next) {
+        next = PROF_MIN((start | 15) + 1, end);
+        if (prof__live_maybe_here(start))
+            n += sweep_place(start, next, ended);
+    }
+    return n;
+}
+
+size_t prof__live_sweep(uintptr_t start, size_t size, void (*ended)(const struct prof__live *live))
+{
+    uintptr_t end = start + PROF_MIN(size, SWEEP_MAX);
+    size_t n = 0;
+
+    for (uintptr_t next; start < end; start = next) {
+        next = PROF_MIN((start | 4095) + 1, end);
+        if (prof__live_maybe(start))
+            n += sweep_page(start, next, ended);
+    }
+    return n;
+}
+
+/* --- reading -----------------------------------------------------------------------------------
+ */
+
+/* A copy of a slot, if it holds a block. */
+static bool read_slot(const struct segment *s, size_t i, uintptr_t *ret_key,
+                      struct prof__live *ret_live)
+{
+    for (int tries = 0; tries < READ_TRIES; tries++) {
+        /* Acquire, both: they are read in this order, and before the record. */
+        uint64_t before = atomic_load_explicit(&removed, memory_order_acquire);
+        uintptr_t key = atomic_load_explicit(&s->key[i], memory_order_acquire);
+
+        if (key <= CLAIMED)
+            return false;
+        record_read(&s->record[i], ret_live);
+        /* Acquire: if any of that was written by who came after a removal, that is counted. */
+        atomic_thread_fence(memory_order_acquire);
+        if (atomic_load_explicit(&removed, memory_order_relaxed) == before &&
+            atomic_load_explicit(&s->key[i], memory_order_relaxed) == key) {
+            *ret_key = key;
+            return true;
+        }
+    }
+    return false; /* blocks come and go faster than one can be read */
+}
+
 int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, void *arg), void *arg)
 {
     for (unsigned n = 0; n < SEGMENTS; n++) {
         struct segment *s = atomic_load_explicit(&segment[n], memory_order_acquire);
+        struct prof__live live;
+        uintptr_t key;
 
         if (!s)
             break;
         for (size_t i = 0; i < s->slots; i++) {
-            uintptr_t key = atomic_load_explicit(&s->key[i], memory_order_acquire);
+            int r = read_slot(s, i, &key, &live) ? each(key, &live, arg) : 0;
 
-            if (key <= CLAIMED)
-                continue;
-            struct prof__live live = s->live[i];
-            /* The copy is good if the slot was not given away meanwhile. */
-            atomic_thread_fence(memory_order_acquire);
-            if (atomic_load_explicit(&s->key[i], memory_order_relaxed) != key)
-                continue;
-            int r = each(key, &live, arg);
             if (r)
                 return r;
         }
@@ -200,5 +329,8 @@ int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, vo
 
 size_t prof__live_count(void)
 {
-    return atomic_load_explicit(&count, memory_order_relaxed);
+    /* This one first: then it is at most what has been added; pairs with its release. */
+    uint64_t gone = atomic_load_explicit(&removed, memory_order_acquire);
+
+    return (size_t)(atomic_load_explicit(&added, memory_order_relaxed) - gone);
 }

@@ -24,7 +24,7 @@ static _Atomic uint32_t head[HEADS];
 static struct prof__chains rows = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 } };
 static struct prof__row lost_row[PROF__TABLES];
 static _Atomic uint32_t count[PROF__TABLES];
-static _Atomic uint64_t lost;
+static _Atomic uint64_t lost, full;
 
 static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size");
 
@@ -36,7 +36,8 @@ struct prof__row *prof__rows_at(uint32_t ref)
 struct wanted {
     prof__stack_id stack;
     uint32_t labels;
-    uint16_t table, size_class;
+    uint16_t size_class;
+    uint8_t table;
 };
 
 static bool is_wanted(const void *entry, const void *arg)
@@ -59,7 +60,7 @@ static PROF_COLD uint32_t lost_ref(unsigned table)
 
 uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, uint64_t size)
 {
-    struct wanted want = { stack, labels, (uint16_t)table, (uint16_t)prof__size_class(size) };
+    struct wanted want = { stack, labels, (uint16_t)prof__size_class(size), (uint8_t)table };
     uint32_t hash = (uint32_t)prof__hash_more(prof__hash((uint64_t)stack << 32 | labels),
                                               (uint64_t)want.size_class << 16 | table);
     uint32_t first, ref = prof__chain_find(&rows, hash, is_wanted, &want, &first);
@@ -82,6 +83,11 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
     else /* another thread was faster; our row is no more */
         atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
     return kept;
+}
+
+bool prof__rows_is_lost(uint32_t ref)
+{
+    return ref >= LOST_REF(0);
 }
 
 int prof__rows_each(unsigned table,
@@ -117,6 +123,19 @@ size_t prof__rows_count(unsigned table)
 uint64_t prof__rows_lost(void)
 {
     return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
+void prof__row_is_full(struct prof__row *row, unsigned value)
+{
+    uint8_t bit = (uint8_t)(1u << value);
+
+    if (!(atomic_fetch_or_explicit(&row->full, bit, memory_order_relaxed) & bit))
+        atomic_fetch_add_explicit(&full, 1, memory_order_relaxed);
+}
+
+uint64_t prof__rows_full(void)
+{
+    return atomic_load_explicit(&full, memory_order_relaxed);
 }
 
 void prof__rows_set_limit(size_t bytes)

@@ -26,13 +26,32 @@ enum { PROF__ROW_VALUES = 4 };
 
 struct prof__row {
     uint32_t next; /* in its hash chain */
-    uint16_t table;
+    uint8_t table;
+    _Atomic uint8_t full;         /* a bit for each value that has passed 2^64 and begun anew */
     uint16_t size_class;          /* prof__size_class(); 0 where sizes mean nothing */
     _Atomic prof__stack_id stack; /* 0: not complete */
     uint32_t labels;
     uint64_t size; /* of the first block; the others are of its class. Never changes */
-    _Atomic int64_t value[PROF__ROW_VALUES];
+    _Atomic uint64_t value[PROF__ROW_VALUES];
 };
+
+/* Note that a value has passed the end of its range. */
+PROF_COLD void prof__row_is_full(struct prof__row *row, unsigned value);
+
+/*
+ * Add to a value. It may pass the end of its range, which a busy row does in a year: the difference
+ * of two moments is right all the same, and of the whole it is known that it is too large to tell.
+ * Release: additions are seen in the order in which they are made; pairs with snapshot.c.
+ * Context: signal.
+ */
+static inline __attribute__((always_inline)) void prof__row_add(struct prof__row *row,
+                                                                unsigned value, uint64_t n)
+{
+    uint64_t before = atomic_fetch_add_explicit(&row->value[value], n, memory_order_release);
+
+    if (PROF_UNLIKELY(before + n < before))
+        prof__row_is_full(row, value);
+}
 
 /*
  * Reference of the row for blocks of the class of `size` (0 where sizes mean nothing), made if need
@@ -44,6 +63,9 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
 /* Context: signal. */
 struct prof__row *prof__rows_at(uint32_t ref);
 
+/* Is it the row of what could not be kept? */
+bool prof__rows_is_lost(uint32_t ref);
+
 /* Call `each` for every row of `table`, by rising reference. Rows made meanwhile may be missed. A
  * non-zero return stops and is returned. */
 int prof__rows_each(unsigned table,
@@ -51,8 +73,10 @@ int prof__rows_each(unsigned table,
 
 size_t prof__rows_count(unsigned table);
 
-/* Samples whose row could not be kept. Context: signal. */
+/* Samples whose row could not be kept, and values that have passed the end of their range.
+ * Context: signal. */
 uint64_t prof__rows_lost(void);
+uint64_t prof__rows_full(void);
 
 /* Eight classes per doubling; every size up to 16 has its own. At least 1. Context: signal. */
 unsigned prof__size_class(uint64_t size);

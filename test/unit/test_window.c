@@ -1,0 +1,137 @@
+/*
+ * test_window.c - snapshots and their differences: nothing that counts falls out.
+ */
+#include <errno.h>
+#include <prof/prof.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdlib.h>
+
+#include "check.h"
+#include "profile/snapshot.h"
+#include "table/tables.h"
+
+/* --- what went away ----------------------------------------------------------------------------
+ */
+
+static sem_t go, here;
+
+__attribute__((noinline)) static void *leaver(void *arg)
+{
+    sem_post(&here);
+    sem_wait(&go);
+    return arg;
+}
+
+__attribute__((noinline)) static void *comer(void *arg)
+{
+    sem_post(&here);
+    sem_wait(&go);
+    return arg;
+}
+
+static int to_file(void *f, const void *data, size_t n)
+{
+    return fwrite(data, 1, n, f) == n ? 0 : -EIO;
+}
+
+/* The sum of the lines of a window's folded text that have `word` in them. */
+static int64_t folded_sum(struct prof_window *w, const char *word)
+{
+    struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
+    char *text = NULL;
+    size_t n = 0;
+    FILE *f = open_memstream(&text, &n);
+    int64_t sum = 0;
+
+    o.folded = "";
+    CHECK_INT(prof_window_write(w, &o, to_file, f), 0, "written");
+    fclose(f);
+    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+        if (strstr(line, word))
+            sum += strtoll(strrchr(line, ' '), NULL, 10);
+    free(text);
+    return sum;
+}
+
+static void wait_for(int n)
+{
+    for (int i = 0; i < n; i++)
+        sem_wait(&here);
+}
+
+static void test_threads_that_end_are_below_zero(void)
+{
+    struct prof_window *w;
+    pthread_t t[3];
+
+    for (int i = 0; i < 2; i++)
+        pthread_create(&t[i], NULL, leaver, NULL);
+    wait_for(2);
+    CHECK_INT(prof_window_open("threads", &w), 0, "window");
+    for (int i = 0; i < 2; i++)
+        sem_post(&go);
+    for (int i = 0; i < 2; i++)
+        pthread_join(t[i], NULL);
+    pthread_create(&t[2], NULL, comer, NULL);
+    wait_for(1);
+    CHECK_INT(folded_sum(w, "leaver"), -2, "threads that ended");
+    CHECK_INT(folded_sum(w, "comer"), 1, "a thread that began");
+    CHECK_INT(folded_sum(w, "test_threads_that_end"), 0, "this one, which was there all the time");
+    prof_window_close(w);
+    sem_post(&go);
+    pthread_join(t[2], NULL);
+}
+
+/* --- the row of the lost -----------------------------------------------------------------------
+ */
+
+enum { TABLE = PROF__TABLE_CUSTOM + 7 };
+
+static _Atomic bool stop;
+
+static void *make_rows(void *arg)
+{
+    for (uint32_t labels = 1; !stop; labels++)
+        prof__rows_get(TABLE, 1, labels, 0);
+    return arg;
+}
+
+static bool has_lost(const struct prof__snapshot *s)
+{
+    for (size_t i = 0; i < s->n; i++)
+        if (prof__rows_is_lost(s->sample[i].row))
+            return true;
+    return false;
+}
+
+/* When memory was out for a moment, rows are lost and others made after. */
+static void test_the_lost_are_in_every_snapshot(void)
+{
+    pthread_t t;
+
+    prof__rows_set_limit(4096);
+    for (uint32_t i = 0; i < 1000; i++)
+        prof__row_add(prof__rows_at(prof__rows_get(TABLE, 2, i, 0)), 0, 1);
+    CHECK(prof__rows_lost() > 0, "rows are lost");
+    prof__rows_set_limit((size_t)64 << 20);
+    pthread_create(&t, NULL, make_rows, NULL);
+    for (int i = 0; i < 50; i++) {
+        struct prof__snapshot s = { 0 };
+
+        CHECK_INT(prof__snapshot_take(TABLE, &s), 0, "snapshot");
+        CHECK(has_lost(&s), "snapshot %d, of %zu rows, has the row of the lost", i, s.n);
+        prof__snapshot_free(&s);
+    }
+    stop = true;
+    pthread_join(t, NULL);
+}
+
+int main(void)
+{
+    sem_init(&go, 0, 0);
+    sem_init(&here, 0, 0);
+    test_threads_that_end_are_below_zero();
+    test_the_lost_are_in_every_snapshot();
+    return check_report();
+}
