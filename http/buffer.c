@@ -4,6 +4,7 @@
 #include "buffer.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <stdalign.h>
 #include <stdarg.h>
 #include <stdatomic.h>
@@ -11,8 +12,10 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #define FIRST_CAPACITY 1024
+#define FILE_PIECE     4096
 
 struct block {
     size_t capacity;
@@ -118,6 +121,30 @@ void prof__buffer_release(void *data)
     if (block)
         prof__buffers_uncount(block->capacity);
     free(block);
+}
+
+int prof__buffer_add_file(struct prof__buffer *b, const char *path, size_t max)
+{
+    int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+    int r = fd < 0 ? -errno : 0;
+
+    for (size_t left = max; r == 0 && left > 0;) {
+        size_t n = left < FILE_PIECE ? left : FILE_PIECE;
+
+        r = reserve(b, n);
+        if (r < 0)
+            break;
+        ssize_t got = read(fd, b->data + b->size, n);
+        if (got == 0)
+            break;
+        if (got > 0)
+            b->size += (size_t)got, left -= (size_t)got;
+        else if (errno != EINTR)
+            r = -errno;
+    }
+    if (fd >= 0)
+        close(fd);
+    return r;
 }
 
 void prof__buffer_free(struct prof__buffer *b)

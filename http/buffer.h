@@ -31,6 +31,10 @@ int prof__buffer_puts(struct prof__buffer *b, const char *text);
 int prof__buffer_printf(struct prof__buffer *b, const char *format, ...)
     __attribute__((format(printf, 2, 3)));
 
+/* Append what is in the file `path`, of `max` bytes at most. 0 or -errno, -ENOMEM sticking. Not
+ * with stdio: its list of open files is locked by fork(), which a handler may call in our midst. */
+int prof__buffer_add_file(struct prof__buffer *b, const char *path, size_t max);
+
 /* Release the memory; the buffer is empty and may be used again. */
 void prof__buffer_free(struct prof__buffer *b);
 

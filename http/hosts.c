@@ -17,10 +17,9 @@
 
 #include "buffer.h"
 
-#define SEPARATORS    ", \t\r\n"
-#define MAX_NAME      255
-#define MAX_HOSTS     (256 * 1024) /* bytes of /etc/hosts that are looked at */
-#define MAX_HOST_LINE 4096
+#define SEPARATORS ", \t\r\n"
+#define MAX_NAME   255
+#define MAX_HOSTS  (256 * 1024) /* bytes of /etc/hosts that are looked at */
 
 static void add(struct prof__buffer *list, const char *name, size_t size)
 {
@@ -62,21 +61,19 @@ static void add_line(struct prof__buffer *list, char *line, const char *host, co
 
 static void add_machine(struct prof__buffer *list)
 {
-    char host[MAX_NAME + 1] = "", label[MAX_NAME + 1], line[MAX_HOST_LINE];
-    size_t read = 0;
+    char host[MAX_NAME + 1] = "", label[MAX_NAME + 1];
+    struct prof__buffer file = { 0 };
 
     if (gethostname(host, sizeof(host) - 1) < 0 || !*host || !prof__hosts_valid(host))
         return;
     snprintf(label, sizeof(label), "%.*s", (int)strcspn(host, "."), host);
     add(list, host, strlen(host));
     add(list, label, strlen(label));
-    FILE *f = fopen("/etc/hosts", "re");
-    while (f && read < MAX_HOSTS && fgets(line, sizeof(line), f)) {
-        read += strlen(line);
+    prof__buffer_add_file(&file, "/etc/hosts", MAX_HOSTS);
+    prof__buffer_add(&file, "", 1);
+    for (char *line, *rest = file.error ? NULL : file.data; (line = strsep(&rest, "\n"));)
         add_line(list, line, host, label);
-    }
-    if (f)
-        fclose(f);
+    prof__buffer_free(&file);
 }
 
 char *prof__hosts_list(const char *own_name, const char *more)

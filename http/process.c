@@ -8,44 +8,44 @@
 #include <string.h>
 #include <unistd.h>
 
-/* A small file of /proc, NUL-terminated. False when it cannot be read. */
-static bool read_file(const char *path, char *buf, size_t size)
-{
-    FILE *f = fopen(path, "re");
-    size_t n = f ? fread(buf, 1, size - 1, f) : 0;
+#include "buffer.h"
 
-    if (f)
-        fclose(f);
-    buf[n] = '\0';
-    return n > 0;
+/* Of a machine with many interrupts, /proc/stat is some 100 KiB long. */
+#define MAX_STAT ((size_t)1024 * 1024)
+
+/* The text of a file of /proc, for prof__buffer_free(); empty when it cannot be read. */
+static const char *read_file(struct prof__buffer *b, const char *path)
+{
+    prof__buffer_add_file(b, path, MAX_STAT);
+    prof__buffer_add(b, "", 1);
+    return b->error ? "" : b->data;
 }
 
 /* Seconds since 1970 when the machine started; 0 when that is not told. */
 static double boot_time(void)
 {
-    double seconds = 0;
-    char line[256];
-    FILE *f = fopen("/proc/stat", "re");
+    struct prof__buffer b = { 0 };
+    const char *at = strstr(read_file(&b, "/proc/stat"), "\nbtime ");
+    double seconds = at ? (double)strtoull(at + 7, NULL, 10) : 0;
 
-    while (f && seconds == 0 && fgets(line, sizeof(line), f))
-        if (strncmp(line, "btime ", 6) == 0)
-            seconds = (double)strtoull(line + 6, NULL, 10);
-    if (f)
-        fclose(f);
+    prof__buffer_free(&b);
     return seconds;
 }
 
 bool prof__process_read(struct prof__process *ret)
 {
-    char text[1024];
+    struct prof__buffer text = { 0 };
     /* After the name, which may hold anything, fields 3 and on. */
-    char *rest = read_file("/proc/self/stat", text, sizeof(text)) ? strrchr(text, ')') : NULL;
+    const char *rest = strrchr(read_file(&text, "/proc/self/stat"), ')');
     unsigned long long threads, start_ticks, virtual_bytes, resident_pages;
+    bool ok =
+        rest && sscanf(rest + 1,
+                       " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %llu "
+                       "%*d %llu %llu %llu",
+                       &threads, &start_ticks, &virtual_bytes, &resident_pages) == 4;
 
-    if (!rest || sscanf(rest + 1,
-                        " %*c %*d %*d %*d %*d %*d %*u %*u %*u %*u %*u %*u %*u %*d %*d %*d %*d %llu "
-                        "%*d %llu %llu %llu",
-                        &threads, &start_ticks, &virtual_bytes, &resident_pages) != 4)
+    prof__buffer_free(&text);
+    if (!ok)
         return false;
     double boot_s = boot_time();
     *ret = (struct prof__process) {
