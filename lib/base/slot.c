@@ -6,9 +6,8 @@
  * A free slot is claimed by compare-and-swap of its thread id, starting where the last one was
  * found. A thread remembers its own by a key of thread-specific data, whose destructor runs when
  * the thread returns, exits or is cancelled, and frees the slot. The key is made when libprof is
- * loaded: later a thread that is about to make it might not be there any more in a forked child.
- * When there was none to be had (a process has 1,024) there are no slots, and what they are for is
- * missing.
+ * loaded, or where that failed (a process has 1,024) by who wants a slot first when there is one to
+ * be had; until then there are no slots, and what they are for is missing.
  */
 #include "base/slot.h"
 
@@ -19,12 +18,13 @@
 #include "base/task.h"
 #include "base/thread.h"
 
+enum { NO_KEY, MAKING_KEY, HAS_KEY };
 enum { FIRST = 64, SEGMENTS = 9, SLOTS = FIRST * ((1 << SEGMENTS) - 1) };
 
 static struct prof__slot first_segment[FIRST];
 static _Atomic(struct prof__slot *) segment[SEGMENTS] = { first_segment };
 static _Atomic uint32_t hint, highest; /* where to look for a free one; all in use are below */
-static _Atomic bool has_key;
+static _Atomic int key_state;
 static pthread_key_t key;
 
 /* Segment k begins with slot FIRST * (2^k - 1). */
@@ -84,10 +84,21 @@ static void leave(void *arg)
     atomic_store_explicit(&s->tid, 0, memory_order_release);
 }
 
+/* Acquire: `key` is there; pairs with the release in make_key(). */
+static bool has_key(void)
+{
+    return atomic_load_explicit(&key_state, memory_order_acquire) == HAS_KEY;
+}
+
+/* Nobody waits for who is making it: that thread may be one that a fork has left behind. */
 __attribute__((constructor(101))) static void make_key(void)
 {
-    /* Release: `key` is there for who sees this. */
-    atomic_store_explicit(&has_key, pthread_key_create(&key, leave) == 0, memory_order_release);
+    int none = NO_KEY;
+
+    if (atomic_compare_exchange_strong_explicit(&key_state, &none, MAKING_KEY, memory_order_relaxed,
+                                                memory_order_relaxed))
+        atomic_store_explicit(&key_state, pthread_key_create(&key, leave) == 0 ? HAS_KEY : NO_KEY,
+                              memory_order_release);
 }
 
 static struct prof__slot *claim(void)
@@ -116,17 +127,18 @@ static struct prof__slot *claim(void)
 
 struct prof__slot *prof__slot_mine_if_any(void)
 {
-    bool ready = atomic_load_explicit(&has_key, memory_order_acquire);
-
-    return ready ? pthread_getspecific(key) : NULL;
+    return has_key() ? pthread_getspecific(key) : NULL;
 }
 
 struct prof__slot *prof__slot_mine(void)
 {
-    struct prof__slot *s = prof__slot_mine_if_any();
     struct prof__thread *t = &prof__self;
+    struct prof__slot *s;
 
-    if (s || !atomic_load_explicit(&has_key, memory_order_acquire) || !(s = claim()))
+    if (!has_key())
+        make_key();
+    s = prof__slot_mine_if_any();
+    if (s || !has_key() || !(s = claim()))
         return s;
     /* For a key beyond the first few, libc allocates: that is ours, not the program's. */
     bool entered = prof__enter(t);
@@ -165,6 +177,8 @@ static void fork_child(void)
     uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
     struct prof__slot *mine = prof__slot_mine_if_any();
 
+    if (!has_key()) /* who was making it is not here; a key that it did make is lost */
+        atomic_store_explicit(&key_state, NO_KEY, memory_order_relaxed);
     for (uint32_t i = 0; i < n; i++) {
         struct prof__slot *s = slot_at(i);
 

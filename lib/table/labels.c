@@ -160,7 +160,9 @@ int prof_labels_push(const char *key, const char *value)
     uint32_t now = prof__self.labels;
 
     if (!s)
-        return prof_set_last_error(-ENOSPC, "too many threads have labels at once");
+        return prof_set_last_error(-ENOSPC, "no room for this thread's labels: too many "
+                                            "threads have some, or the program has all keys of "
+                                            "thread-specific data");
     if (s->skipped || s->depth == PROF__SLOT_LEVELS) {
         s->skipped++;
         return prof_set_last_error(-E2BIG, "labels are pushed more than %d deep",
