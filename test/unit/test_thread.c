@@ -12,7 +12,7 @@
 #include "check.h"
 #include "unwind/stack.h"
 
-enum { STACK = 1 << 17, ALTERNATE = 1 << 16 };
+enum { STACK = 1 << 20, ALTERNATE = 1 << 16 };
 
 static volatile bool entered_in_handler, jump_out;
 static sigjmp_buf outside;
