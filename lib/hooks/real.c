@@ -268,6 +268,37 @@ static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
     return first_sigtimedwait(set, info, NULL);
 }
 
+/* clang-format off */
+#define FIRST_WAIT(door, parameters, arguments) \
+    static int first_##door parameters          \
+    {                                           \
+        look_up();                              \
+        if (prof__real.door != first.door)      \
+            return prof__real.door arguments;   \
+        errno = ENOSYS;                         \
+        return -1;                              \
+    }
+FIRST_WAIT(sigsuspend, (const sigset_t *mask), (mask))
+FIRST_WAIT(ppoll,
+           (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
+           (fds, n, timeout, mask))
+FIRST_WAIT(__ppoll_chk,
+           (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+            size_t size),
+           (fds, n, timeout, mask, size))
+FIRST_WAIT(pselect,
+           (int n, fd_set *readable, fd_set *writable, fd_set *exceptional,
+            const struct timespec *timeout, const sigset_t *mask),
+           (n, readable, writable, exceptional, timeout, mask))
+FIRST_WAIT(epoll_pwait,
+           (int fd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask),
+           (fd, events, n, timeout_ms, mask))
+FIRST_WAIT(epoll_pwait2,
+           (int fd, struct epoll_event *events, int n, const struct timespec *timeout,
+            const sigset_t *mask),
+           (fd, events, n, timeout, mask))
+/* clang-format on */
+
 #define FIRST                                                                                     \
     {                                                                                             \
         .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
@@ -278,7 +309,9 @@ static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
         .sigaction = first_sigaction, .signal = first_signal,                                     \
         .__sysv_signal = first___sysv_signal, .sigset = first_sigset,                             \
         .sigignore = first_sigignore, .sigwait = first_sigwait, .sigwaitinfo = first_sigwaitinfo, \
-        .sigtimedwait = first_sigtimedwait,                                                       \
+        .sigtimedwait = first_sigtimedwait, .sigsuspend = first_sigsuspend, .ppoll = first_ppoll, \
+        .__ppoll_chk = first___ppoll_chk, .pselect = first_pselect,                               \
+        .epoll_pwait = first_epoll_pwait, .epoll_pwait2 = first_epoll_pwait2,                     \
     }
 
 struct prof__real prof__real = FIRST;

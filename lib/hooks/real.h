@@ -7,8 +7,11 @@
 #ifndef PROF_HOOKS_REAL_H
 #define PROF_HOOKS_REAL_H
 
+#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/epoll.h>
+#include <sys/select.h>
 #include <threads.h>
 #include <time.h>
 
@@ -23,6 +26,10 @@ struct prof__hooks_copy;
 
 /* No header declares it any more. */
 void (*bsd_signal(int number, void (*handler)(int)))(int);
+
+/* ppoll() where the compiler checks sizes (_FORTIFY_SOURCE). */
+int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+                size_t fds_size);
 
 /* Their names: DOOR(name). */
 #define PROF__REAL_DOORS(DOOR) \
@@ -45,7 +52,13 @@ void (*bsd_signal(int number, void (*handler)(int)))(int);
     DOOR(sigignore)            \
     DOOR(sigwait)              \
     DOOR(sigwaitinfo)          \
-    DOOR(sigtimedwait)
+    DOOR(sigtimedwait)         \
+    DOOR(sigsuspend)           \
+    DOOR(ppoll)                \
+    DOOR(__ppoll_chk)          \
+    DOOR(pselect)              \
+    DOOR(epoll_pwait)          \
+    DOOR(epoll_pwait2)
 
 struct prof__real {
     void *(*malloc)(size_t size);
@@ -69,6 +82,17 @@ struct prof__real {
     int (*sigwait)(const sigset_t *set, int *ret_number);
     int (*sigwaitinfo)(const sigset_t *set, siginfo_t *info);
     int (*sigtimedwait)(const sigset_t *set, siginfo_t *info, const struct timespec *timeout);
+    int (*sigsuspend)(const sigset_t *mask);
+    int (*ppoll)(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+                 const sigset_t *mask);
+    int (*__ppoll_chk)(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
+                       const sigset_t *mask, size_t fds_size);
+    int (*pselect)(int n, fd_set *readable, fd_set *writable, fd_set *exceptional,
+                   const struct timespec *timeout, const sigset_t *mask);
+    int (*epoll_pwait)(int fd, struct epoll_event *events, int n, int timeout_ms,
+                       const sigset_t *mask);
+    int (*epoll_pwait2)(int fd, struct epoll_event *events, int n, const struct timespec *timeout,
+                        const sigset_t *mask);
 };
 
 /* Not atomic, so that a hook can jump through it: entries are aligned words, each written with the

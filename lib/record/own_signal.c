@@ -10,13 +10,17 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
+#include "base/signals.h"
 #include "base/thread.h"
 #include "record/collect.h"
 
 /* By number: who handles it, and what there was before, SIG_DFL or SIG_IGN. Only ever set. */
 static _Atomic(const struct prof__own_signal *) owners[_NSIG];
 static _Atomic uintptr_t before[_NSIG];
+static _Atomic uint64_t owned; /* the signals that have such a one */
 
 static int set_action(int signal, const struct sigaction *action, struct sigaction *ret_old)
 {
@@ -54,6 +58,7 @@ int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool 
         return -EBUSY;
     atomic_store_explicit(&before[signal], (uintptr_t)now.sa_handler, memory_order_relaxed);
     atomic_store_explicit(&owners[signal], own, memory_order_relaxed);
+    atomic_fetch_or_explicit(&owned, PROF__SIGNAL_BIT(signal), memory_order_relaxed);
     memset(&mine, 0, sizeof(mine));
     mine.sa_sigaction = own->handler;
     mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
@@ -88,4 +93,23 @@ uintptr_t prof__signal_seen(int signal, uintptr_t handler)
 {
     return is_ours(signal, handler) ? atomic_load_explicit(&before[signal], memory_order_relaxed)
                                     : handler;
+}
+
+/* Of the mask only what the kernel reads is looked at. */
+uint64_t prof__signals_let_in(const sigset_t *mask)
+{
+    uint64_t ours = atomic_load_explicit(&owned, memory_order_relaxed), blocks, blocked = 0;
+
+    if (!ours || !mask)
+        return 0;
+    memcpy(&blocks, mask, sizeof(blocks));
+    int saved = errno;
+    if (ours &= ~blocks)
+        syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
+    ours &= blocked;
+    for (int n = 1; ours && n < _NSIG; n++) /* the program may have taken one for itself */
+        if (ours & PROF__SIGNAL_BIT(n) && !prof__own_signal_kept(n))
+            ours &= ~PROF__SIGNAL_BIT(n);
+    errno = saved;
+    return ours;
 }
