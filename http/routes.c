@@ -93,9 +93,10 @@ void prof__exchange_fail(struct prof__exchange *x, int error)
         int error;
         unsigned status;
     } statuses[] = {
-        { -EINVAL, 400 },   { -EACCES, 401 }, { -EPERM, 403 },  { -ENOENT, 404 },
-        { -EMSGSIZE, 413 }, { -ENOSYS, 501 }, { -EAGAIN, 503 }, { -ECANCELED, 503 },
-        { -ENOTSUP, 400 },  { -EMFILE, 503 }, { -ENFILE, 503 }, { -ENOMEM, 503 },
+        { -EINVAL, 400 },   { -EACCES, 401 },  { -EPERM, 403 },  { -ENOENT, 404 },
+        { -EMSGSIZE, 413 }, { -ENOSYS, 501 },  { -EAGAIN, 503 }, { -ECANCELED, 503 },
+        { -ENOTSUP, 400 },  { -ENOBUFS, 503 }, { -EMFILE, 503 }, { -ENFILE, 503 },
+        { -ENOMEM, 503 },
     };
     const char *message = x->message ? x->message : prof_last_error();
     unsigned status = 500;

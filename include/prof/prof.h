@@ -300,7 +300,8 @@ PROF_API int prof_labels_pop(void);
  * own weights; stacks are those of allocation; the label `kind` is
  *   unreferenced      no word anywhere points into the block
  *   only from leaked  what points into it is itself not in use
- *   possible          something that could not be looked at may point into it
+ *   possible          it hangs from a block that what could not be looked at may point into,
+ *                     such as a register of a thread that waits
  * and age_seconds a lower bound of its age. Without leaks the profile is valid and empty. Comments
  * say what was looked at, and what could not be.
  *
@@ -313,9 +314,9 @@ PROF_API int prof_labels_pop(void);
  * disturbed; memory is read through the kernel, present pages only. As it moves, several passes
  * are made and only what all agree on is told.
  *
- * Memory:  a sixtieth of the heap with glibc's malloc, 130 bytes for each sampled block, 1 MiB; for
+ * Memory:  a fortieth of the heap with glibc's malloc, 140 bytes for each sampled block, 1 MiB; for
  *          holders 64 MiB more at most. Given back before prof_profile_write() returns.
- *          -ENOMEM where that is more than half of what a cgroup leaves the process.
+ *          -ENOBUFS where that is more than half of what its cgroup leaves the process.
  * Threads: one scan at a time; a second waits for the first.
  * Blocks:  a second, and for each GiB of memory half a second of processor time a pass, at half of
  *          one processor.

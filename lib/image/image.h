@@ -119,6 +119,8 @@ struct prof__image_ops {
     int (*blocks)(struct prof__image *image,
                   int (*each)(const struct prof__image_block *block, void *arg), void *arg);
     uint32_t (*now_s)(struct prof__image *image);
+    /* Bytes that who looks may take; UINT64_MAX: as many as there are. */
+    uint64_t (*headroom)(struct prof__image *image);
     void (*close)(struct prof__image *image);
 };
 

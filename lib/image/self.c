@@ -22,9 +22,11 @@
 #include "base/memory.h"
 #include "base/slot.h"
 #include "base/task.h"
+#include "image/headroom.h"
 #include "image/held.h"
 #include "image/image.h"
 #include "profile/thread_stacks.h"
+#include "record/collect_internal.h"
 #include "record/sampler.h"
 #include "symbol/maps.h"
 #include "table/live_table.h"
@@ -254,7 +256,9 @@ static int refresh(struct prof__image *image)
         return r;
     image->held = held;
     for (size_t i = 0; i < image->n_threads; i++)
-        if (image->thread[i].tid != prof__gettid())
+        /* Threads of our own, and this one, have nothing of the program's there. */
+        if (image->thread[i].tid != prof__gettid() &&
+            !prof__slot_helper(prof__slot_of(image->thread[i].tid)))
             image->thread[i].hidden_regs = count_hidden(image, &image->thread[i]);
     image->swapped = has_swapped();
     return 0;
@@ -346,8 +350,8 @@ struct each_block {
     void *arg;
 };
 
-/* The size of a block is not kept, but what it was weighed with: exact for most; of a large one
- * that is not always sampled the upper bound, some hundred bytes too much. */
+/* The size of a block is not kept, but what it was weighed with, which tells it; but for a large
+ * one that was sampled at another rate than now only to some hundred bytes, and then the most. */
 static uint64_t size_of(const struct prof__live *live)
 {
     enum { SHIFT = PROF__OBJECT_SHIFT - PROF__BYTE_SHIFT };
@@ -356,6 +360,9 @@ static uint64_t size_of(const struct prof__live *live)
         return 0;
     if (live->objects == (int64_t)1 << PROF__OBJECT_SHIFT)
         return (uint64_t)live->bytes >> PROF__BYTE_SHIFT;
+    uint64_t exact = prof__sampler_size(live->objects, live->bytes, prof__heap_rate());
+    if (exact)
+        return exact;
     double size = (double)live->bytes * (1 << SHIFT) / (double)live->objects;
     return (uint64_t)(size + size / (double)live->objects + 0.5);
 }
@@ -389,6 +396,12 @@ static uint32_t now_s(struct prof__image *image)
     return (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000);
 }
 
+static uint64_t headroom(struct prof__image *image)
+{
+    (void)image;
+    return prof__memory_headroom();
+}
+
 static void self_close(struct prof__image *image)
 {
     prof__pages_unmap(image->backend, sizeof(struct self));
@@ -401,6 +414,7 @@ static const struct prof__image_ops ops = {
     .look_again = look_again,
     .blocks = blocks,
     .now_s = now_s,
+    .headroom = headroom,
     .close = self_close,
 };
 

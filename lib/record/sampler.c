@@ -37,6 +37,25 @@ void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects
     *ret_bytes = (int64_t)(w * (double)size * (1 << PROF__BYTE_SHIFT) + 0.5);
 }
 
+uint64_t prof__sampler_size(int64_t objects, int64_t bytes, uint64_t interval)
+{
+    uint64_t low = 1, high = (uint64_t)bytes >> PROF__BYTE_SHIFT;
+
+    while (low <= high) { /* the bytes rise by eight at least with each byte of size */
+        uint64_t middle = low + (high - low) / 2;
+        int64_t o, b;
+
+        prof__sampler_weight(middle, interval, &o, &b);
+        if (b == bytes)
+            return o == objects ? middle : 0;
+        if (b < bytes)
+            low = middle + 1;
+        else
+            high = middle - 1;
+    }
+    return 0;
+}
+
 /*
  * Whole numbers are all that the reader gets, so the two cannot both come out exactly. The number
  * of samples is the scaled count divided by the weight. For small blocks the ratio of the two

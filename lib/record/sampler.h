@@ -29,6 +29,9 @@ uint64_t prof__sampler_gap(uint64_t interval, uint64_t *rng);
 void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects,
                           int64_t *ret_bytes);
 
+/* The size of a block that weighs so much at this interval; 0: none does. */
+uint64_t prof__sampler_size(int64_t objects, int64_t bytes, uint64_t interval);
+
 /* Samples taken to give `objects` blocks of `bytes` in all, at `interval`: the inverse, for the
  * text format, whose readers scale up themselves. */
 void prof__sampler_unscale(int64_t objects, int64_t bytes, uint64_t interval, int64_t *ret_objects,

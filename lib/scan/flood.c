@@ -24,6 +24,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "scan/flood_internal.h"
 #include "scan/words.h"
 
 enum {
@@ -33,35 +34,6 @@ enum {
     YOUNG_MAX = 1 << 18, /* headers read again, in a pass */
     CACHE_CHUNK = 0x290, /* of tcache_perthread_struct, glibc 2.30 and later */
     CACHE_BINS = 64,
-};
-
-struct entry {
-    uint64_t unit;
-    uint32_t path, next;
-};
-
-struct flood {
-    struct prof__heap *h;
-    struct prof__targets *t;
-    struct prof__sweep *s;
-    struct prof__pass_count *count;
-    const struct prof__ways *o;
-
-    uint32_t *pending; /* of each window: chunks marked and not read */
-    uint32_t *line;    /* windows, a ring: each is in it once at most */
-    uint32_t first, n_line;
-    uint8_t *in_line;
-    uint64_t *window; /* PROF__WINDOW bytes */
-
-    uint32_t path;                 /* of what is being read now */
-    bool from_libc;                /* and it is libc's own data */
-    const struct prof__area *area; /* or a root */
-    uint64_t address;              /* of the word that is being looked at */
-    struct entry *entry;
-    uint32_t *entries; /* of each window: the first of a list; index + 1 */
-    uint32_t free_entry, n_entries;
-    uint32_t n_young;
-    int error;
 };
 
 /* --- marking --------------------------------------------------------------------------------- */
@@ -113,9 +85,12 @@ static void put_in_line(struct flood *f, struct prof__heap_region *g, uint64_t u
     }
 }
 
-static void mark_unit(struct flood *f, struct prof__heap_region *g, uint64_t unit)
+void prof__flood_mark_unit(struct flood *f, struct prof__heap_region *g, uint64_t unit)
 {
-    prof__bit_set(g->marks, unit);
+    if (g->big)
+        g->marked = true;
+    else
+        prof__bit_set(g->marks, unit);
     put_in_line(f, g, unit);
 }
 
@@ -157,7 +132,37 @@ static void mark_young(struct flood *f, struct prof__heap_region *g, uint64_t ch
     }
     prof__bit_set(g->starts, unit);
     prof__bit_clear(g->marks, unit + 1);
-    mark_unit(f, g, unit);
+    prof__flood_mark_unit(f, g, unit);
+}
+
+/* The target that a chunk is the block of, or PROF__NO_RANGE. */
+static uint32_t target_of(const struct flood *f, uint64_t chunk)
+{
+    uint64_t block = chunk + PROF__CHUNK_HEADER;
+    uint32_t i = prof__ranges_find(&f->t->ranges, block);
+
+    return i != PROF__NO_RANGE && f->t->start[i] == block ? i : PROF__NO_RANGE;
+}
+
+/* A leftover chunk has a word that leads to the one at `chunk`. */
+static void hold(struct flood *f, uint64_t chunk)
+{
+    uint32_t i = chunk == f->chunk ? PROF__NO_RANGE : target_of(f, chunk);
+
+    if (i != PROF__NO_RANGE && f->t->target[i].state & PROF__TARGET_WALKED)
+        f->t->target[i].state |= PROF__TARGET_HELD;
+}
+
+/* The one at `chunk` is read. */
+static void see_leftover(struct flood *f, uint64_t chunk)
+{
+    uint32_t i = f->source ? target_of(f, chunk) : PROF__NO_RANGE;
+
+    f->chunk = chunk;
+    if (i == PROF__NO_RANGE)
+        return;
+    f->t->target[i].source = f->source;
+    f->t->target[i].first = chunk == f->source_chunk;
 }
 
 /* A word leads to `address`. */
@@ -171,10 +176,12 @@ static void mark(struct flood *f, uint64_t word)
     struct prof__heap_region *g = &f->h->region[i];
     f->count->words_tagged += address != word;
     if (g->big) {
-        if (!g->marked && address >= g->start + PROF__CHUNK_HEADER) {
-            g->marked = true;
-            put_in_line(f, g, 0);
-        }
+        if (address < g->start + PROF__CHUNK_HEADER)
+            return;
+        if (f->leftover)
+            hold(f, g->start);
+        if (!g->marked)
+            prof__flood_mark_unit(f, g, 0);
         return;
     }
     uint64_t unit = (address - g->start) / PROF__UNIT;
@@ -189,12 +196,14 @@ static void mark(struct flood *f, uint64_t word)
         if (chunk == UINT64_MAX)
             return;
     }
+    if (PROF_UNLIKELY(f->leftover))
+        hold(f, g->start + chunk * PROF__UNIT);
     if (prof__bit(g->marks, chunk))
         return;
     if (prof__bit(g->marks, chunk + 1))
         mark_young(f, g, chunk, address);
     else
-        mark_unit(f, g, chunk);
+        prof__flood_mark_unit(f, g, chunk);
 }
 
 static void look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
@@ -263,15 +272,6 @@ static void read_block(struct flood *f, uint64_t start, uint64_t end)
         f->error = e;
 }
 
-/* The target that a chunk is the block of, or PROF__NO_RANGE. */
-static uint32_t target_of(const struct flood *f, uint64_t chunk)
-{
-    uint64_t block = chunk + PROF__CHUNK_HEADER;
-    uint32_t i = prof__ranges_find(&f->t->ranges, block);
-
-    return i != PROF__NO_RANGE && f->t->start[i] == block ? i : PROF__NO_RANGE;
-}
-
 /* What is in the chunk is held by it, and it by `path`. */
 static void step_into(struct flood *f, uint64_t start, uint64_t end, uint32_t path)
 {
@@ -325,6 +325,8 @@ static void read_chunk(struct flood *f, struct prof__heap_region *g, uint64_t un
     uint64_t end = g->start + prof__chunk_after(g, unit) * PROF__UNIT;
 
     prof__bit_set(g->marks, unit + 1);
+    if (PROF_UNLIKELY(f->leftover))
+        see_leftover(f, start);
     if (f->o->paths)
         step_into(f, start, end, path);
     if (start + PROF__CHUNK_HEADER >= l->from && end + 8 <= l->to)
@@ -391,6 +393,8 @@ static void read_big(struct flood *f, struct prof__heap_region *g, uint32_t w)
 
     f->pending[w] = 0;
     g->read = true;
+    if (f->leftover)
+        see_leftover(f, g->start);
     if (f->o->paths) {
         if (f->entries[w])
             path = f->entry[f->entries[w] - 1].path;
@@ -418,7 +422,7 @@ static struct prof__heap_region *region_of_window(struct prof__heap *h, uint32_t
     return &h->region[low];
 }
 
-static void run(struct flood *f)
+void prof__flood_run(struct flood *f)
 {
     f->area = NULL;
     f->from_libc = false;
@@ -565,71 +569,7 @@ static void flood_from_uncertain(struct flood *f)
         if (g->big && !g->certain && !g->marked)
             mark(f, g->start + PROF__CHUNK_HEADER);
     }
-    run(f);
-}
-
-struct leftover {
-    struct flood *f;
-    struct prof__heap_region *g;
-    uint64_t chunk; /* address of the one whose words are looked at */
-};
-
-static void hold(struct leftover *l, uint64_t word)
-{
-    uint32_t i = prof__ranges_find(&l->f->t->ranges, word & PROF__ADDRESS_MASK);
-
-    if (i == PROF__NO_RANGE || l->f->t->start[i] == l->chunk + PROF__CHUNK_HEADER)
-        return;
-    struct prof__target *t = &l->f->t->target[i];
-    if (t->state & PROF__TARGET_WALKED && !(t->state & PROF__TARGET_REACHED))
-        t->state |= PROF__TARGET_HELD;
-}
-
-static void look_for_held(struct leftover *l, const uint64_t *word, size_t n)
-{
-    const struct prof__ranges *ranges = &l->f->t->ranges;
-
-    PROF__EACH_POINTER(ranges, word, n, hold(l, word[at]));
-}
-
-/* Of the words of a region, those in chunks that are in use by their headers and by nobody else. */
-static void look_at_leftover(void *arg, uint64_t address, const uint64_t *word, size_t n)
-{
-    struct leftover *l = arg;
-    struct prof__heap_region *g = l->g;
-    uint64_t end = address + n * 8, at = address;
-
-    if (g->big) {
-        l->chunk = g->start;
-        look_for_held(l, word, n);
-        return;
-    }
-    while (at < end) {
-        uint64_t unit = (at - g->start) / PROF__UNIT, chunk = prof__chunk_of(g, unit);
-        uint64_t next = g->start + prof__chunk_after(g, unit) * PROF__UNIT;
-        uint64_t stop = PROF_MIN(end, next);
-
-        if (chunk != UINT64_MAX && !prof__bit(g->marks, chunk) && !prof__bit(g->marks, chunk + 1)) {
-            l->chunk = g->start + chunk * PROF__UNIT;
-            uint64_t from = PROF_MAX(at, l->chunk + PROF__CHUNK_HEADER);
-
-            stop = PROF_MIN(end, next + 8); /* the first word of the next header is this block's */
-            if (from < stop)
-                look_for_held(l, word + (from - address) / 8, (stop - from) / 8);
-        }
-        at = PROF_MIN(end, next);
-    }
-}
-
-static void find_held(struct flood *f)
-{
-    for (size_t i = 0; i < f->h->n && f->error == 0; i++) {
-        struct leftover l = { f, &f->h->region[i], 0 };
-
-        if (l.g->big && l.g->marked)
-            continue;
-        f->error = prof__sweep(f->s, l.g->start, l.g->end & ~(uint64_t)7, look_at_leftover, &l);
-    }
+    prof__flood_run(f);
 }
 
 /* --- all ------------------------------------------------------------------------------------- */
@@ -653,7 +593,7 @@ static int allocate(struct flood *f, struct prof__arena *a)
 
 int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof__plan *plan,
                 struct prof__sweep *s, struct prof__arena *a, struct prof__pass_count *count,
-                const struct prof__ways *o)
+                const struct prof__ways *o, bool explain)
 {
     static const struct prof__ways none;
     struct flood f = { .h = h, .t = t, .s = s, .count = count, .o = o ? o : &none };
@@ -667,19 +607,19 @@ int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof
     for (enum prof__root root = 0; root < PROF__ROOTS && f.error == 0; root++) {
         look_at_class(&f, plan, root);
         if (f.o->paths)
-            run(&f);
+            prof__flood_run(&f);
     }
     mark_garbled(&f);
     if (f.error == 0)
-        run(&f);
+        prof__flood_run(&f);
     if (f.error == 0)
         look_at_new(&f, plan);
     if (f.error == 0)
-        run(&f);
-    if (f.error == 0 && judge(&f, PROF__TARGET_REACHED) > 0) {
+        prof__flood_run(&f);
+    if (f.error == 0 && judge(&f, PROF__TARGET_REACHED) > 0 && explain) {
         flood_from_uncertain(&f);
         if (f.error == 0 && judge(&f, PROF__TARGET_DOUBTFUL) > 0)
-            find_held(&f);
+            prof__flood_leftovers(&f, plan->image, a);
     }
     return f.error;
 }

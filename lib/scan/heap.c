@@ -491,8 +491,8 @@ static bool is_met(const struct prof__heap *h, const struct prof__image_block *b
            prof__bit(g->marks, unit_of(g, at) + 1) == 0;
 }
 
-/* The blocks that are certain to be malloc's must be chunks. */
-static void judge(struct prof__heap *h, struct prof__targets *t)
+/* The blocks that are certain to be malloc's must be chunks, if they have not been freed since. */
+static void judge(struct prof__heap *h, struct prof__image *image, struct prof__targets *t)
 {
     size_t met = 0;
 
@@ -501,10 +501,18 @@ static void judge(struct prof__heap *h, struct prof__targets *t)
             t->target[i].state |= PROF__TARGET_WALKED;
             met++;
         }
-    h->missed = t->n - met;
-    if (h->n == 0 || met == 0)
+    if (met < t->n)
+        prof__targets_look_again(t, image);
+    for (size_t i = 0; i < t->n; i++)
+        if (!(t->target[i].state & PROF__TARGET_WALKED)) {
+            if (t->target[i].live)
+                h->missed++;
+            else
+                t->target[i].state |= PROF__TARGET_REACHED; /* nobody asks */
+        }
+    if (h->n == 0 || t->n == 0 || (met == 0 && h->missed > 0))
         h->why = t->n ? "the heap is not that of glibc's malloc" : "no block is sampled";
-    else if (h->missed * 50 > t->n && h->missed > 2)
+    else if (h->missed * 50 > met + h->missed && h->missed > 2)
         h->why = "the heap could not be walked: too many sampled blocks were not met";
     else if (h->garbled_bytes > h->bytes / 10)
         h->why = "the heap could not be walked: it changed too fast";
@@ -548,7 +556,7 @@ int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__
                 e = walk_region(h, &h->region[i], t, &r);
         }
     if (e == 0)
-        judge(h, t);
+        judge(h, plan->image, t);
     for (size_t i = 0; i < h->n && e == 0 && !h->why; i++)
         e = prof__plan_exclude(plan, h->region[i].head ? h->region[i].head : h->region[i].start,
                                h->region[i].end);

@@ -57,8 +57,8 @@ struct prof__heap {
 /*
  * Find and walk all heaps. Targets that a chunk begins for get PROF__TARGET_WALKED. Regions are
  * excluded from `plan`, whose second half comes after this. heap->why tells if the walk has failed,
- * and then nothing is excluded and the engine must not be used. Memory from `a`: a sixtieth of the
- * heap. 0, -ECANCELED or -ENOMEM.
+ * and then nothing is excluded and the engine must not be used. Memory from `a`: a fortieth of the
+ * heap, with what the flood takes. 0, -ECANCELED or -ENOMEM.
  */
 int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__targets *t,
                     struct prof__sweep *s, struct prof__arena *a);

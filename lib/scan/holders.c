@@ -176,7 +176,7 @@ static int run_passes(struct prof__scan *s, struct found *w)
     struct prof__targets *set[2] = { &s->blocks, &s->fed };
     int r = prof__paths_init(&w->paths, &s->arena, PATHS, (uint32_t)s->setup->o.depth + 1);
 
-    w->roots = (struct prof__roots) { .arena = &s->arena, .plan = &s->plan };
+    w->roots = (struct prof__roots) { .arena = &s->arena, .plan = &s->plan, .heap = &s->heap };
     for (int k = 0; k < 2 && r == 0; k++) {
         w->first[k] = prof__arena_array(&s->arena, set[k]->n + 1, sizeof(uint32_t));
         w->last[k] = prof__arena_array(&s->arena, set[k]->n + 1, sizeof(uint32_t));
@@ -192,8 +192,7 @@ static int run_passes(struct prof__scan *s, struct found *w)
             w->paths.path[i].blocks = 0;
         for (int k = 0; k < 2; k++)
             memset(w->last[k], 0, set[k]->n * sizeof(uint32_t));
-        r = prof__scan_pass(s, &o);
-        w->roots.heap_is_mapped = s->heap.why != NULL; /* for the next pass, and for names */
+        r = prof__scan_pass(s, &o, false);
         for (int k = 0; k < 2 && r == 0; k++)
             for (size_t i = 0; i < set[k]->n; i++) {
                 struct prof__target *t = &set[k]->target[i];

@@ -5,10 +5,12 @@
  *
  * Registers. A thread that waits in a system call has some in the kernel, where nobody but a
  * debugger sees them, and one may be all that holds a block: in a loop that waits and then works on
- * it. Each can hide one block, with all that it leads to. If there are H such registers, at most H
- * blocks of an allocation stack are in use so; were it no more, one would expect H / w samples of
- * blocks that are sampled one in w. Where as many as were met are plainly more than that (a chance
- * of 1 in 1000, by Poisson) the stack's blocks are leaked, else it is only possible that they are.
+ * it. Each can hide one block, with all that it leads to. So what is not reached is taken apart by
+ * sources, blocks that nothing else leads to, and where there are H such registers, the blocks of
+ * an allocation stack are leaked if they hang from more than H sources. Also if too many samples
+ * are sources themselves: were no more than H in use, one would expect H / w samples of blocks that
+ * are sampled one in w, and more than were met have a chance of less than 1 in 1000, by Poisson.
+ * Else it is only possible that they are leaked.
  */
 #include <errno.h>
 #include <prof/prof.h>
@@ -16,6 +18,7 @@
 
 #include "base/clock.h"
 #include "base/error.h"
+#include "base/random.h"
 #include "encode/encode.h"
 #include "profile/builtin.h"
 #include "profile/gather.h"
@@ -41,23 +44,23 @@ static void count_pass(struct prof__targets *t, size_t *left, int pass)
         if (k->state & PROF__TARGET_REACHED || k->missed < pass)
             continue;
         k->missed++;
-        k->held += (k->state & PROF__TARGET_HELD) != 0;
-        k->doubtful += (k->state & PROF__TARGET_DOUBTFUL) != 0;
         ++*left;
     }
 }
 
+/* As long as a look finds some in use that the ones before have missed, which are on the move, more
+ * are taken, up to twice as many as asked for. Once nothing is left, more find nothing either. */
 static int run_passes(struct prof__scan *s)
 {
-    size_t left = 1;
-    int r = 0;
+    size_t left = 1, before = 0;
+    int asked = s->setup->o.passes, r = 0;
 
-    /* Once nothing is left, more passes find nothing either. */
-    for (int pass = 0; pass < s->setup->o.passes && left > 0 && r == 0; pass++) {
+    for (int pass = 0; left > 0 && (pass < asked || (left < before && pass < 2 * asked)); pass++) {
         if (pass > 0 && (r = prof__scan_rest(s)) < 0)
             break;
-        if ((r = prof__scan_pass(s, NULL)) < 0)
+        if ((r = prof__scan_pass(s, NULL, pass >= asked - 1)) < 0)
             break;
+        before = left;
         left = 0;
         count_pass(&s->blocks, &left, pass);
         count_pass(&s->fed, &left, pass);
@@ -74,54 +77,72 @@ static bool is_leaked(const struct prof__scan *s, const struct prof__target *t)
     return t->live && t->missed == s->report.passes && !s->report.swapped_pages;
 }
 
-/* How many blocks that nothing points to there are of each row. Rows are numbers without order, so
- * a small table by hash. */
-struct heads {
-    struct head {
-        uint32_t row, samples;
-        int64_t objects; /* as in the row */
-    } * head;
+/* What is known of the leaked blocks of each row. Rows are numbers without order, so there is a
+ * small table by hash, and another of which sources a row has been met with. */
+struct groups {
+    struct group {
+        uint32_t row;
+        uint32_t sources;
+        uint32_t samples; /* that are sources themselves, */
+        int64_t objects;  /* and their weight, as in the row */
+    } * group;
+    uint64_t *met; /* row and source */
     size_t n_slots;
 };
 
-static struct head *heads_of(struct heads *h, uint32_t row)
+static struct group *group_of(struct groups *g, uint32_t row)
 {
-    size_t at = (row * 0x9e3779b1u) & (h->n_slots - 1);
+    size_t at = (row * 0x9e3779b1u) & (g->n_slots - 1);
 
-    while (h->head[at].row && h->head[at].row != row)
-        at = (at + 1) & (h->n_slots - 1);
-    h->head[at].row = row;
-    return &h->head[at];
+    while (g->group[at].row && g->group[at].row != row)
+        at = (at + 1) & (g->n_slots - 1);
+    g->group[at].row = row;
+    return &g->group[at];
 }
 
-static void count_heads(const struct prof__scan *s, const struct prof__targets *t, struct heads *h)
+static bool is_new(struct groups *g, uint32_t row, uint32_t source)
+{
+    uint64_t key = (uint64_t)row << 32 | source;
+    size_t at = prof__mix64(key) & (g->n_slots - 1);
+
+    while (g->met[at] && g->met[at] != key)
+        at = (at + 1) & (g->n_slots - 1);
+    if (g->met[at])
+        return false;
+    g->met[at] = key;
+    return true;
+}
+
+static void count_sources(const struct prof__scan *s, const struct prof__targets *t,
+                          struct groups *g)
 {
     for (size_t i = 0; i < t->n; i++) {
         const struct prof__target *k = &t->target[i];
 
-        if (is_leaked(s, k) && k->held < k->missed) {
-            struct head *head = heads_of(h, k->block.row);
-
-            head->samples++;
-            head->objects += k->block.objects;
-        }
+        if (!is_leaked(s, k) || k->source == 0)
+            continue;
+        struct group *group = group_of(g, k->block.row);
+        group->sources += is_new(g, k->block.row, k->source);
+        group->samples += k->first;
+        group->objects += k->first ? k->block.objects : 0;
     }
 }
 
-/* Could so many samples come of no more blocks than there are registers? */
-static bool may_be_in_registers(const struct head *head, unsigned registers)
+/* Could so many hang from no more blocks than there are registers? */
+static bool may_be_in_registers(const struct group *g, unsigned registers)
 {
-    double weight = (double)head->objects / (1 << PROF__OBJECT_SHIFT) / head->samples;
-    double expected = registers / PROF_MAX(weight, 1.0);
-    double term = 1, sum = 0; /* of Poisson's terms below, each by e^expected */
-
-    if (registers == 0)
+    if (g->sources > registers || registers == 0)
         return false;
-    if (expected >= head->samples)
+    if (g->samples == 0)
         return true;
+    double weight = (double)g->objects / (1 << PROF__OBJECT_SHIFT) / g->samples;
     if (weight <= 1) /* every block is sampled: there is no chance in it */
-        return head->samples <= registers;
-    for (uint32_t i = 0; i < head->samples; i++) {
+        return true;
+    double expected = registers / weight;
+    double term = 1, sum = 0; /* of Poisson's terms below, each by e^expected */
+    if (expected >= g->samples)
+        return true;
+    for (uint32_t i = 0; i < g->samples; i++) {
         sum += term;
         term *= expected / (i + 1);
     }
@@ -133,41 +154,40 @@ static bool may_be_in_registers(const struct head *head, unsigned registers)
     return 1 - sum / e > 0.001;
 }
 
-static int make_heads(struct prof__scan *s, struct heads *h)
+static int make_groups(struct prof__scan *s, struct groups *g)
 {
     size_t n = s->blocks.n + s->fed.n;
 
-    h->n_slots = 64;
-    while (h->n_slots < n * 2)
-        h->n_slots *= 2;
-    h->head = prof__arena_array(&s->arena, h->n_slots, sizeof(*h->head));
-    if (!h->head)
+    g->n_slots = 64;
+    while (g->n_slots < n * 2)
+        g->n_slots *= 2;
+    g->group = prof__arena_array(&s->arena, g->n_slots, sizeof(*g->group));
+    g->met = prof__arena_array(&s->arena, g->n_slots, sizeof(*g->met));
+    if (!g->group || !g->met)
         return -ENOMEM;
-    count_heads(s, &s->blocks, h);
-    count_heads(s, &s->fed, h);
+    count_sources(s, &s->blocks, g);
+    count_sources(s, &s->fed, g);
     return 0;
 }
 
 static const char *kind_of(const struct prof__scan *s, const struct prof__target *t,
-                           struct heads *h)
+                           struct groups *g)
 {
-    if (t->doubtful)
+    if (t->state & PROF__TARGET_DOUBTFUL ||
+        may_be_in_registers(group_of(g, t->block.row), s->report.hidden_regs))
         return possible;
-    if (t->held == t->missed)
-        return only_from_leaked;
-    return may_be_in_registers(heads_of(h, t->block.row), s->report.hidden_regs) ? possible
-                                                                                 : unreferenced;
+    return t->state & PROF__TARGET_HELD ? only_from_leaked : unreferenced;
 }
 
-static void gather(struct prof__scan *s, const struct prof__targets *t, struct heads *h,
+static void gather(struct prof__scan *s, const struct prof__targets *t, struct groups *groups,
                    struct prof__gather *g, uint32_t now_s)
 {
     for (size_t i = 0; i < t->n; i++) {
         const struct prof__target *k = &t->target[i];
 
         if (is_leaked(s, k))
-            prof__gather_add(g, k->block.row, kind_of(s, k, h), (int64_t)(now_s - k->block.birth_s),
-                             k->block.objects, k->block.bytes);
+            prof__gather_add(g, k->block.row, kind_of(s, k, groups),
+                             (int64_t)(now_s - k->block.birth_s), k->block.objects, k->block.bytes);
     }
 }
 
@@ -200,16 +220,16 @@ static int sample_all(struct prof__scan_setup *setup)
 static int snapshot_of(struct prof__scan *s, struct prof__snapshot *ret)
 {
     struct prof__gather g;
-    struct heads h;
-    int r = make_heads(s, &h);
+    struct groups groups;
+    int r = make_groups(s, &groups);
 
     if (r == 0)
         r = prof__gather_start(&g, ret, count_leaked(s, &s->blocks) + count_leaked(s, &s->fed));
     if (r < 0)
         return r;
     uint32_t now_s = s->image.ops->now_s(&s->image);
-    gather(s, &s->blocks, &h, &g, now_s);
-    gather(s, &s->fed, &h, &g, now_s);
+    gather(s, &s->blocks, &groups, &g, now_s);
+    gather(s, &s->fed, &groups, &g, now_s);
     ret->notes = prof__scan_notes(s, &ret->arena);
     return ret->notes ? 0 : -ENOMEM;
 }

@@ -35,10 +35,10 @@ struct prof__pass_count {
 };
 
 /* Set the state of each target, but of those that have PROF__TARGET_WALKED. `plan` is finished, and
- * leaves no heap out. `ways` may be NULL; `fed` says which targets these are. 0, -ECANCELED or
- * -ENOMEM. */
+ * leaves no heap out. `ways` may be NULL; `fed` says which targets these are. With `explain` also
+ * how those that are not reached hang together. 0, -ECANCELED or -ENOMEM. */
 int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, struct prof__sweep *s,
                     struct prof__arena *a, struct prof__pass_count *count,
-                    const struct prof__ways *ways, bool fed);
+                    const struct prof__ways *ways, bool fed, bool explain);
 
 #endif

@@ -5,7 +5,8 @@
  *
  * A flood whose roots are all memory but the targets themselves. Each target is read once, when it
  * is reached, so a pass reads everything once at most, and a block that only points to itself, or
- * to others like it, is not reached. What is left is looked through at last, for who holds whom.
+ * to others like it, is not reached. What is left is looked through at last, for who holds whom,
+ * and taken apart by sources as in leftovers.c.
  *
  * jemalloc keeps a record of each large block: a word of bits, the block's address, and its size in
  * pages, at a multiple of 128 bytes. Such a reference would keep every large block in use. It is
@@ -37,7 +38,8 @@ struct refs {
     uint32_t *queue;               /* targets reached, in order; */
     size_t n_queued, n_read;       /* so many of them read */
     uint32_t from;                 /* the target that is read now; PROF__NO_RANGE: none */
-    bool leftover;                 /* and it is one that was not reached */
+    bool leftover;                 /* and it is one that was not reached; */
+    uint32_t source, first;        /* what leads to it, by number; the target that is that */
 };
 
 /* How target i is reached by the word at `slot`. */
@@ -88,10 +90,13 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
         r->t->target[i].state |= RECORDED;
         return;
     }
+    if (r->leftover && !(r->t->target[i].state & PROF__TARGET_REACHED))
+        r->t->target[i].state |= PROF__TARGET_HELD;
     if (r->reached[i])
         return;
     if (r->leftover) {
-        r->t->target[i].state |= PROF__TARGET_HELD;
+        r->reached[i] = 1;
+        r->queue[r->n_queued++] = i;
         return;
     }
     r->count->words_tagged += address != word;
@@ -162,6 +167,10 @@ static int read_target(struct refs *r, uint32_t i)
 
     r->from = i;
     r->area = NULL;
+    if (r->source && !(r->walked[i] & PROF__TARGET_WALKED)) {
+        r->t->target[i].source = r->source;
+        r->t->target[i].first = r->first == i;
+    }
     if (r->ways && !r->leftover) {
         struct prof__kind kind = { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
 
@@ -239,9 +248,44 @@ static int read_roots(struct refs *r, const struct prof__plan *plan)
     return e;
 }
 
+static int flood_from(struct refs *r, uint32_t i)
+{
+    r->n_read = r->n_queued = 0;
+    r->reached[i] = 1;
+    r->queue[r->n_queued++] = i;
+    return read_queue(r);
+}
+
+static int find_sources(struct refs *r, const struct prof__image *image, struct prof__arena *a)
+{
+    uint8_t *candidate = prof__arena_alloc(a, r->t->n + 1);
+    unsigned hidden = 0;
+    int e = candidate ? 0 : -ENOMEM;
+
+    r->leftover = true;
+    for (uint32_t i = 0; i < r->t->n && e == 0; i++)
+        if (!r->reached[i]) {
+            candidate[i] = 1;
+            e = flood_from(r, i);
+        }
+    for (size_t i = 0; i < image->n_threads; i++)
+        hidden += image->thread[i].hidden_regs;
+    if (!hidden)
+        return e;
+    for (uint32_t i = 0; i < r->t->n; i++)
+        r->reached[i] = (r->t->target[i].state & PROF__TARGET_REACHED) != 0;
+    for (uint32_t i = (uint32_t)r->t->n; i-- > 0 && e == 0;)
+        if (candidate[i] && !r->reached[i]) {
+            r->source++;
+            r->first = i;
+            e = flood_from(r, i);
+        }
+    return e;
+}
+
 int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, struct prof__sweep *s,
                     struct prof__arena *a, struct prof__pass_count *count,
-                    const struct prof__ways *ways, bool fed)
+                    const struct prof__ways *ways, bool fed, bool explain)
 {
     struct refs r = { .t = t, .sweep = s, .count = count, .from = PROF__NO_RANGE };
 
@@ -268,10 +312,8 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
     judge_records(&r);
     if (e == 0)
         e = read_queue(&r);
-    r.leftover = true;
-    for (size_t i = 0; i < t->n && e == 0; i++)
-        if (!(t->target[i].state & PROF__TARGET_REACHED))
-            e = read_target(&r, (uint32_t)i);
+    if (e == 0 && explain)
+        e = find_sources(&r, plan->image, a);
     for (size_t i = 0; i < t->n; i++)
         if (walked[i] & PROF__TARGET_WALKED)
             t->target[i].state = walked[i];

@@ -116,7 +116,9 @@ void prof__root_kind(void *roots, const struct prof__area *area, uint64_t slot,
             const struct prof__image_map *m = &image->map[area->who];
 
             ret->who = 1;
-            if (!r->heap_is_mapped || m->name[0])
+            bool may_be_heap = m->name[0] == '\0' || strcmp(m->name, "[heap]") == 0;
+
+            if (!r->heap->why || !may_be_heap)
                 ret->detail = m->start;
         }
         break;

@@ -19,7 +19,7 @@ struct prof__roots {
         size_t n;
     } * module;
     size_t n_modules, room;
-    bool heap_is_mapped; /* what is mapped may be an allocator's heap */
+    const struct prof__heap *heap; /* that could be walked, or else is among what is mapped */
 };
 
 /* A root's kind, the same in every pass: prof__root_fn, with a struct prof__roots. */

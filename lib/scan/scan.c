@@ -18,6 +18,9 @@ enum {
     INTERVAL_MS = 300,
     CPU_PERCENT = 50,
     DEPTH = 16,
+    TARGET_BYTES = 160,
+    HEAP_SHARE = 40,
+    PATHS_BYTES = 32 << 20,
     TURN_NS = 20 * 1000 * 1000,
     PASSES_MAX = 100,
 };
@@ -92,6 +95,33 @@ static int cancelled(int r)
 static int out_of_memory(int r)
 {
     return r == -ENOMEM ? prof__error_memory("a scan") : cancelled(r);
+}
+
+/* Would so many bytes more leave the program too little? */
+static int ask_for(struct prof__scan *s, uint64_t bytes)
+{
+    uint64_t room = s->image.ops->headroom(&s->image);
+
+    if (bytes <= room / 2)
+        return 0;
+    return prof_set_last_error(-ENOBUFS,
+                               "a scan takes %.1f MiB, and the limit of the cgroup leaves %.1f",
+                               (double)bytes / (1 << 20), (double)room / (1 << 20));
+}
+
+/* Bytes for the targets, whatever their number; for the walk of what may be heap; and of the rest.
+ */
+static int ask_for_all(struct prof__scan *s, bool paths)
+{
+    uint64_t bytes = TARGET_BYTES * (uint64_t)(s->blocks.n + s->fed.n) + (1 << 20);
+
+    for (size_t i = 0; i < s->image.n_maps; i++) {
+        const struct prof__image_map *m = &s->image.map[i];
+
+        if (m->anonymous && m->writable && !m->shared)
+            bytes += (m->end - m->start) / HEAP_SHARE;
+    }
+    return ask_for(s, bytes + (paths ? PATHS_BYTES : 0));
 }
 
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry)
@@ -189,7 +219,7 @@ static bool wants_references(const struct prof__scan *s)
     return s->fed.n > 0 || (s->blocks.n > 0 && (s->heap.why || s->heap.missed > 0));
 }
 
-int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways)
+int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool explain)
 {
     struct prof__pass_count count = { 0 };
     struct prof__named named;
@@ -203,22 +233,26 @@ int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways)
         s->blocks.target[i].state = 0;
     if ((r = prof__image_refresh(&s->image)) < 0)
         return out_of_memory(r);
+    if ((r = ask_for_all(s, ways != NULL)) < 0)
+        return r;
     if ((r = prof__named_take(&s->pass_arena, &named)) < 0 ||
         (r = make_plan(s, &s->plan, &named, true)) < 0)
         return out_of_memory(r);
     if (r == 0)
         r = prof__plan_finish(&s->plan, named.root, named.n_roots);
     if (r == 0 && !s->heap.why && s->blocks.n > 0)
-        r = prof__flood(&s->heap, &s->blocks, &s->plan, &s->sweep, &s->pass_arena, &count, ways);
+        r = prof__flood(&s->heap, &s->blocks, &s->plan, &s->sweep, &s->pass_arena, &count, ways,
+                        explain);
     if (r == 0 && wants_references(s)) {
         r = make_plan(s, &s->all, &named, false);
         if (r == 0)
             r = prof__plan_finish(&s->all, named.root, named.n_roots);
         if (r == 0 && s->blocks.n > 0 && (s->heap.why || s->heap.missed > 0))
-            r = prof__refs_pass(&s->blocks, &s->all, &s->sweep, &s->pass_arena, &count, ways,
-                                false);
+            r = prof__refs_pass(&s->blocks, &s->all, &s->sweep, &s->pass_arena, &count, ways, false,
+                                explain);
         if (r == 0 && s->fed.n > 0)
-            r = prof__refs_pass(&s->fed, &s->all, &s->sweep, &s->pass_arena, &count, ways, true);
+            r = prof__refs_pass(&s->fed, &s->all, &s->sweep, &s->pass_arena, &count, ways, true,
+                                explain);
     }
     if (r == 0)
         note_pass(s, &count, before);
@@ -277,9 +311,9 @@ const char *prof__scan_notes(const struct prof__scan *s, struct prof__arena *a)
                                        r->silent + r->unreadable);
     if (r->hidden_regs)
         line[n++] = prof__arena_printf(a,
-                                       "%u registers of waiting threads could not be read: of as "
-                                       "few blocks of one stack it is only possible that "
-                                       "they are leaked\n",
+                                       "%u registers of waiting threads could not be read: what "
+                                       "hangs from no more blocks than that is only possibly "
+                                       "leaked\n",
                                        r->hidden_regs);
     if (r->descriptors)
         line[n++] = prof__arena_printf(a,

@@ -74,8 +74,9 @@ struct prof__scan {
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry);
 void prof__scan_end(struct prof__scan *s);
 
-/* One look at everything: the states of all targets. */
-int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways);
+/* One look at everything: the states of all targets; with `explain` also how those that are not
+ * reached hang together. */
+int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool explain);
 
 /* In between. */
 int prof__scan_rest(struct prof__scan *s);

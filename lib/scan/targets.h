@@ -17,10 +17,10 @@ enum prof__target_state {
 struct prof__target {
     struct prof__image_block block;
     uint8_t state;
-    uint8_t missed;   /* passes in which it was not reached */
-    uint8_t held;     /* of those, in how many it was held; */
-    uint8_t doubtful; /* and doubtful */
-    bool live;        /* still there after the last pass */
+    uint8_t missed;  /* passes in which it was not reached */
+    bool live;       /* still there after the last pass */
+    bool first;      /* nothing else that is not reached leads to it, or one of a ring of such: */
+    uint32_t source; /* a number of that which does, by the last pass; 0: not asked for */
 };
 
 struct prof__targets {
@@ -33,7 +33,7 @@ struct prof__targets {
 
 /*
  * The sampled blocks that were born from `since_s` to `birth_s`: those of malloc's, or with
- * `fed` those told by prof_heap_alloc(), which may lie inside the others. Memory from `a`: some 130
+ * `fed` those told by prof_heap_alloc(), which may lie inside the others. Memory from `a`: some 140
  * bytes a block. 0 or -ENOMEM.
  */
 int prof__targets_take(struct prof__targets *t, struct prof__image *image, struct prof__arena *a,

@@ -101,7 +101,7 @@ static int bench_refs(size_t mib, size_t targets, bool worst)
         if (prof__image_refresh(&image) < 0 ||
             prof__targets_take(&t, &image, &a, 0, UINT32_MAX, false) < 0 ||
             prof__plan_begin(&plan, &image, &a) < 0 || prof__plan_finish(&plan, NULL, 0) < 0 ||
-            prof__refs_pass(&t, &plan, &s, &a, &count, NULL, false) < 0)
+            prof__refs_pass(&t, &plan, &s, &a, &count, NULL, false, false) < 0)
             abort();
         double ns = (double)(cpu_ns() - start);
         printf("refs %zu MiB, %zu targets%s: %.2f GB/s of processor time, %.3f s a pass\n", mib,
@@ -165,7 +165,7 @@ static int bench_walk(size_t mib)
             abort();
         double walked = (double)(cpu_ns() - start);
         if (prof__plan_finish(&plan, NULL, 0) < 0 ||
-            prof__flood(&heap, &t, &plan, &s, &a, &count, NULL) < 0)
+            prof__flood(&heap, &t, &plan, &s, &a, &count, NULL, true) < 0)
             abort();
         double ns = (double)(cpu_ns() - start);
         size_t reached = 0;

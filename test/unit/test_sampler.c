@@ -132,8 +132,23 @@ static void test_unscale_inverts(void)
     CHECK(o == 7 && b == 7000, "exact at rate 1");
 }
 
+static void test_the_weight_tells_the_size(void)
+{
+    static const uint64_t intervals[] = { 1, 1000, 65536, 524288, 1 << 30 };
+
+    for (size_t i = 0; i < sizeof(intervals) / sizeof(intervals[0]); i++)
+        for (uint64_t size = 1; size < (1 << 28); size = size * 5 / 4 + 1) {
+            int64_t objects, bytes;
+
+            prof__sampler_weight(size, intervals[i], &objects, &bytes);
+            CHECK_INT(prof__sampler_size(objects, bytes, intervals[i]), size, "size");
+        }
+    CHECK_INT(prof__sampler_size(5000, 12345, 524288), 0, "no size weighs so much");
+}
+
 int main(void)
 {
+    test_the_weight_tells_the_size();
     test_mean_gap_is_the_interval();
     test_estimate_is_unbiased();
     test_known_weights();

@@ -1,0 +1,123 @@
+/*
+ * headroom.c - limits of memory cgroups, cgroups(7).
+ *
+ * /proc/self/cgroup has a line for each hierarchy, "0::/path" for version 2 and
+ * "4:memory:/path" for version 1. The limit of each group up to the root counts. In a container the
+ * path may be one of the host's, which is not there; the group is then the root that is seen.
+ */
+#include "image/headroom.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+static int read_file(const char *path, char *buf, size_t size)
+{
+    int fd = (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
+    long n = fd < 0 ? -1 : syscall(SYS_read, fd, buf, size - 1);
+
+    if (fd >= 0)
+        syscall(SYS_close, fd);
+    if (n < 0)
+        return -1;
+    buf[n] = '\0';
+    return (int)n;
+}
+
+/* A number in a file; "max" and what cannot be read are UINT64_MAX. */
+static uint64_t read_number(const char *folder, const char *name)
+{
+    char path[512], text[64];
+    uint64_t v = 0;
+
+    if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) ||
+        read_file(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
+        return UINT64_MAX;
+    for (const char *s = text; *s >= '0' && *s <= '9'; s++)
+        v = v * 10 + (uint64_t)(*s - '0');
+    return v;
+}
+
+/* Bytes that can be taken back at once: "inactive_file N" of memory.stat, in version 1 with the
+ * groups below "total_inactive_file N". */
+static uint64_t read_spare(const char *folder)
+{
+    static const char *const names[] = { "\ntotal_inactive_file ", "\ninactive_file " };
+    char path[512], text[8192] = "\n";
+    uint64_t v = 0;
+
+    if (snprintf(path, sizeof(path), "%s/memory.stat", folder) >= (int)sizeof(path) ||
+        read_file(path, text + 1, sizeof(text) - 1) <= 0)
+        return 0;
+    for (size_t i = 0; i < ARRAY_LEN(names); i++) {
+        const char *s = strstr(text, names[i]);
+
+        if (!s)
+            continue;
+        for (s += strlen(names[i]); *s >= '0' && *s <= '9'; s++)
+            v = v * 10 + (uint64_t)(*s - '0');
+        return v;
+    }
+    return 0;
+}
+
+static uint64_t room_in(const char *folder, const char *limit_name, const char *used_name)
+{
+    uint64_t limit = read_number(folder, limit_name), used = read_number(folder, used_name);
+
+    /* Version 1 says "no limit" as a number near 2^63. */
+    if (limit >= (uint64_t)1 << 60 || used == UINT64_MAX)
+        return UINT64_MAX;
+    uint64_t spare = read_spare(folder);
+    used -= PROF_MIN(used, spare);
+    return limit > used ? limit - used : 0;
+}
+
+/* The least of the group at `path` below `root` and of all above it. */
+static uint64_t least_room(const char *root, const char *path, const char *limit_name,
+                           const char *used_name)
+{
+    char folder[512];
+    uint64_t least = UINT64_MAX;
+    size_t base = strlen(root);
+
+    if (snprintf(folder, sizeof(folder), "%s%s", root, path) >= (int)sizeof(folder))
+        return UINT64_MAX;
+    for (;;) {
+        uint64_t room = room_in(folder, limit_name, used_name);
+        char *slash = strrchr(folder + base, '/');
+
+        least = PROF_MIN(least, room);
+        if (!slash)
+            return least;
+        *slash = '\0';
+    }
+}
+
+uint64_t prof__memory_headroom(void)
+{
+    char text[4096];
+    uint64_t least = UINT64_MAX;
+    int saved = errno;
+
+    if (read_file("/proc/self/cgroup", text, sizeof(text)) > 0)
+        for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
+            *end = '\0';
+            char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
+            if (!path)
+                continue;
+            *path++ = '\0';
+            if (names[1] == '\0')
+                least = PROF_MIN(
+                    least, least_room("/sys/fs/cgroup", path, "memory.max", "memory.current"));
+            else if (strcmp(names + 1, "memory") == 0)
+                least =
+                    PROF_MIN(least, least_room("/sys/fs/cgroup/memory", path,
+                                               "memory.limit_in_bytes", "memory.usage_in_bytes"));
+        }
+    errno = saved;
+    return least;
+}
