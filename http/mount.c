@@ -34,11 +34,11 @@
 #include "clock.h"
 #include "guard.h"
 #include "hosts.h"
+#include "mount_target.h"
 #include "options.h"
 #include "peer.h"
 #include "request.h"
 
-#define ROOT        "/debug/pprof/"
 #define LOOK_NS     SECOND_NS     /* while somebody waits: how often we look who has left */
 #define STACK_BYTES (1024 * 1024) /* names are looked up in debug information there */
 
@@ -378,55 +378,6 @@ static bool begin_wait(struct mounted_request *q)
     return false;
 }
 
-/* --- targets ---------------------------------------------------------------------------------- */
-
-/* libmicrohttpd hands over a decoded path and decoded parameters; routes.c reads a raw target. So
- * encode again what it has decoded. A ';' and a ' ' are as they were: the one is never special to
- * libmicrohttpd, the other was a '+'. */
-static void add_encoded(struct prof__buffer *out, const char *text, size_t size, const char *plain)
-{
-    for (size_t i = 0; i < size; i++) {
-        unsigned char c = (unsigned char)text[i];
-        bool word = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
-
-        if (word || (c && strchr(plain, c)))
-            prof__buffer_add(out, &text[i], 1);
-        else if (c == ' ' && *plain == ';')
-            prof__buffer_puts(out, "+");
-        else
-            prof__buffer_printf(out, "%%%02X", c);
-    }
-}
-
-static enum MHD_Result add_parameter(void *buffer, enum MHD_ValueKind kind, const char *name,
-                                     size_t name_size, const char *value, size_t value_size)
-{
-    struct prof__buffer *out = buffer;
-
-    (void)kind;
-    prof__buffer_puts(out, out->size && out->data[out->size - 1] == '?' ? "" : "&");
-    add_encoded(out, name, name_size, ";-_.~");
-    if (value) {
-        prof__buffer_puts(out, "=");
-        add_encoded(out, value, value_size, ";-_.~");
-    }
-    return MHD_YES;
-}
-
-/* The target below our own root. malloc'ed; NULL: out of memory. */
-static char *raw_target(struct MHD_Connection *mhd, const char *below)
-{
-    struct prof__buffer out = { 0 };
-
-    prof__buffer_puts(&out, ROOT);
-    add_encoded(&out, below, strlen(below), "/-_.~");
-    prof__buffer_puts(&out, "?");
-    MHD_get_connection_values_n(mhd, MHD_GET_ARGUMENT_KIND, add_parameter, &out);
-    char *copy = prof__buffer_add(&out, "", 1) == 0 ? strdup(out.data) : NULL;
-    prof__buffer_free(&out);
-    return copy;
-}
-
 /* --- requests --------------------------------------------------------------------------------- */
 
 /* Takes it off the list and frees it. */
@@ -478,14 +429,12 @@ static void admit(struct mounted_request *q)
         prof__request_refuse(&q->request, r);
 }
 
-/* All headers are there. `below` is what follows the prefix; NULL: even its last slash is missing.
- * NULL: out of memory. */
+/* All headers are there. NULL: out of memory. */
 static struct mounted_request *begin(struct MHD_Connection *mhd, const char *below,
                                      const char *method)
 {
     struct mounted_request *q = calloc(1, sizeof(*q));
-    /* "/debug/pprof" has a route that sends to the index. */
-    char *target = below ? raw_target(mhd, below) : strndup(ROOT, strlen(ROOT) - 1);
+    char *target = prof__mount_target(mhd, below);
     struct prof__shield shield;
 
     if (!q || !target) {
@@ -509,36 +458,21 @@ static struct mounted_request *begin(struct MHD_Connection *mhd, const char *bel
 
 /* --- the program's side ----------------------------------------------------------------------- */
 
-/* True when `url` is the prefix, with or without its last slash, or below it. */
-static bool is_below(const char *url, const char *prefix, const char **ret_below)
-{
-    size_t size = strlen(prefix);
-
-    if (strncmp(url, prefix, size) == 0)
-        *ret_below = url + size;
-    else if (strlen(url) == size - 1 && strncmp(url, prefix, size - 1) == 0)
-        *ret_below = NULL;
-    else
-        return false;
-    return true;
-}
-
 static int handle(struct MHD_Connection *connection, const char *prefix, const char *url,
                   const char *method, const char *upload, size_t *upload_size, void **request)
 {
-    const char *below, *end = prefix ? strstr(prefix, ROOT) : NULL;
+    const char *below;
 
     if (!connection || !url || !method || !upload_size || !request)
         return prof_set_last_error(-EINVAL, "prof_http_handler() needs all that a handler is "
                                             "given");
-    while (end && end[strlen(ROOT)])
-        end = strstr(end + 1, ROOT);
-    if (!end || *prefix != '/')
-        return prof_set_last_error(-EINVAL, "a prefix begins with a slash and ends in " ROOT);
+    if (!prefix || !prof__mount_is_prefix(prefix))
+        return prof_set_last_error(-EINVAL, "a prefix begins with a slash and ends in "
+                                            "/debug/pprof/");
 
     struct mounted_request *q = *request ? find(connection, *request) : NULL;
     if (!q) {
-        if (*request || !is_below(url, prefix, &below))
+        if (*request || !prof__mount_is_below(url, prefix, &below))
             return -ENOENT;
         q = begin(connection, below, method);
         if (!q)

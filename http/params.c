@@ -128,6 +128,42 @@ int prof__parse_int(const char *text, int64_t *ret_value)
     return overflow ? -ERANGE : 0;
 }
 
+int prof__query_int(const char *query, const char *name, int64_t *ret_value)
+{
+    char text[64];
+    int r = prof__query_get(query, name, text, sizeof(text));
+
+    if (r == 0)
+        return -ENOENT;
+    if (r < 0)
+        return r == -ENOENT ? r : -EINVAL;
+    return prof__parse_int(text, ret_value);
+}
+
+int prof__query_duration(const char *query, const char *name, int64_t *ret_s)
+{
+    static const struct {
+        char unit;
+        int64_t seconds;
+    } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
+    char text[32];
+    int64_t value, by = 1;
+    int n = prof__query_get(query, name, text, sizeof(text));
+
+    if (n <= 0)
+        return n == 0 || n == -ENOENT ? -ENOENT : -EINVAL;
+    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
+        if (text[n - 1] == units[i].unit) {
+            by = units[i].seconds;
+            text[n - 1] = '\0';
+            break;
+        }
+    if (prof__parse_int(text, &value) < 0 || value < 0 || value > INT32_MAX / by)
+        return -EINVAL;
+    *ret_s = value * by;
+    return 0;
+}
+
 int prof__parse_address(const char *text, size_t size, uint64_t *ret_address)
 {
     unsigned base = 10;

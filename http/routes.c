@@ -16,6 +16,7 @@
 
 #include "clock.h"
 #include "cmdline.h"
+#include "handlers.h"
 #include "metrics.h"
 #include "pages.h"
 #include "source.h"
@@ -23,13 +24,9 @@
 
 #define ROOT            "/debug/pprof/"
 #define UI              ROOT "ui/"
-#define MAX_SYMBOL_POST (1024 * 1024) /* bytes of addresses */
-#define MAX_SYMBOL_NAME 4096
-#define SYMBOL_BATCH    4096 /* addresses looked up at a time; bounds the memory that takes */
-#define SYMBOL_NS       (4 * SECOND_NS) /* for all of them: what is not known by then is left out */
+#define MAX_SYMBOL_POST (1024 * 1024)            /* bytes of addresses */
 #define MAX_SECONDS     (INT64_MAX / 1000000000) /* what a duration in Go can hold */
 
-#define TYPE_TEXT    "text/plain; charset=utf-8"
 #define TYPE_HTML    "text/html; charset=utf-8"
 #define TYPE_PROFILE "application/octet-stream"
 
@@ -44,7 +41,6 @@ struct prof__route {
 
 static int serve_cmdline(struct prof__exchange *x);
 static int serve_cpu(struct prof__exchange *x);
-static int serve_symbol(struct prof__exchange *x);
 static int serve_profile(struct prof__exchange *x);
 static int redirect_to_index(struct prof__exchange *x);
 static int serve_ui(struct prof__exchange *x);
@@ -57,7 +53,7 @@ static int serve_nothing(struct prof__exchange *x);
 static const struct prof__route routes[] = {
     { GET, ROOT "cmdline", serve_cmdline, "cmdline" },
     { GET, ROOT "profile", serve_cpu, "profile" },
-    { GET | POST, ROOT "symbol", serve_symbol, "symbol" },
+    { GET | POST, ROOT "symbol", prof__serve_symbol, "symbol" },
     { GET, UI "source", serve_source, "ui" },
     { GET, UI, serve_ui, "ui" },
     { GET, ROOT "ui", redirect_to_ui, "ui" },
@@ -107,33 +103,11 @@ void prof__exchange_fail(struct prof__exchange *x, int error)
     prof__exchange_refuse(x, status, *message ? message : strerror(-error));
 }
 
-/* For handlers: `return refused(x, -EINVAL, "why")`. */
-static int refused(struct prof__exchange *x, int error, const char *message)
-{
-    x->message = message;
-    return error;
-}
-
-/* Of what libprof answers: that the system lacks something, or refuses it to this process, is no
- * matter of who asked or of the path. */
-static int have_or_lack(int r)
-{
-    return r == -ENOENT || r == -EPERM || r == -EACCES ? -ENOSYS : r;
-}
-
 /* --- parameters ------------------------------------------------------------------------------ */
 
-/* An integer parameter. 0; -ENOENT: absent or empty; -EINVAL; -ERANGE. */
 static int int_param(const struct prof__exchange *x, const char *name, int64_t *ret_value)
 {
-    char text[64];
-    int r = prof__query_get(x->target.query, name, text, sizeof(text));
-
-    if (r == 0)
-        return -ENOENT;
-    if (r < 0)
-        return r == -ENOENT ? r : -EINVAL;
-    return prof__parse_int(text, ret_value);
+    return prof__query_int(x->target.query, name, ret_value);
 }
 
 /* As in Go what is no number counts as 0; so does what is negative. */
@@ -174,13 +148,6 @@ static int format_param(struct prof__exchange *x)
 }
 
 /* --- replies --------------------------------------------------------------------------------- */
-
-static int text_reply(struct prof__exchange *x)
-{
-    x->reply.status = 200;
-    x->reply.type = TYPE_TEXT;
-    return 0;
-}
 
 /* Headers of a profile: text to look at, or a file to save as NAME or NAME-delta. */
 static void profile_reply(struct prof__exchange *x, const char *suffix)
@@ -293,64 +260,6 @@ static int serve_cmdline(struct prof__exchange *x)
     return r < 0 ? r : text_reply(x);
 }
 
-static int add_symbol(void *exchange, uint64_t address, const char *name)
-{
-    struct prof__exchange *x = exchange;
-
-    return prof__buffer_printf(&x->reply.body, "%#llx %.*s\n", (unsigned long long)address,
-                               MAX_SYMBOL_NAME, name);
-}
-
-/* The next address of a list with '+' between them; 0 for what is none. Takes it off the list. */
-static uint64_t next_address(const char **words, size_t *size)
-{
-    const char *plus = memchr(*words, '+', *size);
-    size_t word = plus ? (size_t)(plus - *words) : *size;
-    uint64_t address = 0;
-
-    if (prof__parse_address(*words, word, &address) < 0)
-        address = 0;
-    word += plus != NULL;
-    *words += word;
-    *size -= word;
-    return address;
-}
-
-/* The next batch. What was looked up once is found at once, so that a client whose time was too
- * short may ask again. */
-static int look_up_batch(struct prof__exchange *x)
-{
-    uint64_t *batch = malloc(SYMBOL_BATCH * sizeof(*batch));
-    int r = batch ? 0 : refused(x, -ENOMEM, "out of memory");
-    size_t n = 0;
-
-    while (r == 0 && x->words_size > 0 && n < SYMBOL_BATCH) {
-        batch[n] = next_address(&x->words, &x->words_size);
-        n += batch[n] != 0;
-    }
-    if (r == 0)
-        r = prof_symbols_until(batch, n, (int64_t)x->deadline_ns, add_symbol, x);
-    free(batch);
-    if (r > 0 || (r == 0 && x->words_size > 0 && now_ns() >= x->deadline_ns))
-        return prof__buffer_puts(&x->reply.body, "# time is up: names are missing\n");
-    return r == 0 && x->words_size > 0 ? PROF__WAIT : r;
-}
-
-/* One line for each address with a name; others are passed over. Every line ends in a newline, or
- * pprof loses it. The addresses are those of instructions already. */
-static int serve_symbol(struct prof__exchange *x)
-{
-    bool post = x->upload_limit > 0;
-
-    x->words = post ? x->upload.data : x->target.query;
-    x->words_size = post ? x->upload.size : strlen(x->words);
-    x->deadline_ns = now_ns() + SYMBOL_NS;
-    x->go_on = look_up_batch;
-    int r = prof__buffer_puts(&x->reply.body, "num_symbols: 1\n");
-    text_reply(x);
-    return r < 0 ? r : look_up_batch(x);
-}
-
 static int write_window(struct prof__exchange *x)
 {
     int r = prof_window_write(x->window, &x->options, write_body, x);
@@ -429,120 +338,11 @@ static int unknown_profile(struct prof__exchange *x)
     return prof__buffer_puts(&x->reply.body, "profile\n");
 }
 
-/* --- leaks and holders: jobs ------------------------------------------------------------------ */
-
-#define JOB_LOOK_NS (SECOND_NS / 50)
-
-/* "90", "90s", "10m", "2h", "1d": whole seconds. 0; -ENOENT: absent or empty; -EINVAL. */
-static int duration_param(const struct prof__exchange *x, const char *name, int64_t *ret_s)
-{
-    static const struct {
-        char unit;
-        int64_t seconds;
-    } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
-    char text[32];
-    int64_t by = 1;
-    int n = prof__query_get(x->target.query, name, text, sizeof(text));
-
-    if (n <= 0)
-        return n == 0 || n == -ENOENT ? -ENOENT : -EINVAL;
-    for (size_t i = 0; i < sizeof(units) / sizeof(units[0]); i++)
-        if (text[n - 1] == units[i].unit) {
-            by = units[i].seconds;
-            text[n - 1] = '\0';
-            break;
-        }
-    if (prof__parse_int(text, ret_s) < 0 || *ret_s < 0 || *ret_s > INT32_MAX / by)
-        return -EINVAL;
-    *ret_s *= by;
-    return 0;
-}
-
-/* A number up to `most`, into what stays as it is if there is none. */
-static int count_param(const struct prof__exchange *x, const char *name, int64_t most, int *ret)
-{
-    int64_t value;
-    int r = int_param(x, name, &value);
-
-    if (r == -ENOENT)
-        return 0;
-    if (r < 0 || value < 0 || value > most)
-        return -EINVAL;
-    *ret = (int)value;
-    return 0;
-}
-
-static int scan_params(struct prof__exchange *x)
-{
-    struct prof_scan_options *o = &x->scan;
-    int64_t age = 0, exact = 0;
-    int r;
-
-    *o = (struct prof_scan_options)PROF_SCAN_OPTIONS_INIT;
-    r = duration_param(x, "age", &age);
-    if (r == -EINVAL)
-        return refused(x, r, "age is a time: 90, 90s, 10m, 2h, 1d");
-    if (r == 0)
-        o->age_s = age ? age : -1;
-    r = duration_param(x, "exact", &exact);
-    if (r == -EINVAL || exact > 3600)
-        return refused(x, -EINVAL, "exact is a time of up to an hour: 60, 60s, 10m");
-    o->exact_s = (int)exact;
-    if (count_param(x, "passes", 100, &o->passes) < 0 ||
-        count_param(x, "cpu", 100, &o->cpu_percent) < 0 ||
-        count_param(x, "depth", 64, &o->depth) < 0 || count_param(x, "swap", 1, &o->swap) < 0)
-        return refused(x, -EINVAL,
-                       "passes and cpu are numbers up to 100, depth up to 64, swap is 0 or 1");
-    r = prof__query_get(x->target.query, "site", x->site, sizeof(x->site));
-    if (r == -E2BIG)
-        return refused(x, -EINVAL, "site is a regular expression of up to 256 bytes");
-    if (r > 0)
-        o->site = x->site;
-    return 0;
-}
-
-static int look_at_job(struct prof__exchange *x)
-{
-    int r;
-
-    if (!prof__job_done(x->job, &r, x->job_message, sizeof(x->job_message), &x->reply.body)) {
-        x->wait_ns = JOB_LOOK_NS;
-        return PROF__WAIT;
-    }
-    prof__job_close(x->job);
-    x->job = NULL;
-    return r < 0 ? refused(x, have_or_lack(r), x->job_message) : 0;
-}
-
-static bool takes_time(const char *name)
-{
-    return strcmp(name, "leaks") == 0 || strcmp(name, "holders") == 0;
-}
-
-static int serve_job(struct prof__exchange *x, struct prof_profile *p)
-{
-    int r = scan_params(x);
-
-    if (r < 0)
-        return r;
-    profile_reply(x, "");
-    if (x->head) {
-        x->reply.size_unknown = true;
-        return 0;
-    }
-    r = prof__job_start(&x->job, p, &x->options, &x->scan);
-    if (r < 0)
-        return r;
-    x->go_on = look_at_job;
-    x->wait_ns = JOB_LOOK_NS;
-    return PROF__WAIT;
-}
-
 /* ?min_age= and ?max_age= of the heap. */
 static int age_params(struct prof__exchange *x)
 {
-    int low = duration_param(x, "min_age", &x->options.min_age_s);
-    int high = duration_param(x, "max_age", &x->options.max_age_s);
+    int low = prof__query_duration(x->target.query, "min_age", &x->options.min_age_s);
+    int high = prof__query_duration(x->target.query, "max_age", &x->options.max_age_s);
 
     if (low == -EINVAL || high == -EINVAL)
         return refused(x, -EINVAL, "min_age and max_age are times: 90, 90s, 10m, 2h, 1d");
@@ -577,12 +377,12 @@ static int serve_profile(struct prof__exchange *x)
     r = int_param(x, "seconds", &seconds);
     if (r != -ENOENT)
         return serve_delta(x, p, r, seconds);
-    if (takes_time(x->name))
-        return serve_job(x, p);
+    profile_reply(x, "");
+    if (prof__is_scan(x->name))
+        return prof__serve_scan(x, p);
     if ((r = age_params(x)) < 0)
         return r;
     /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */
-    profile_reply(x, "");
     return have_or_lack(prof_profile_write(p, &x->options, write_body, x));
 }
 

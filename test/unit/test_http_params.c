@@ -130,6 +130,61 @@ static void test_integers(void)
     }
 }
 
+static void test_numbers_of_a_query(void)
+{
+    static const struct {
+        const char *query;
+        int r;
+        int64_t value;
+    } numbers[] = {
+        { "n=12", 0, 12 },
+        { "a=1&n=-3&n=4", 0, -3 },
+        { "n=9223372036854775808", -ERANGE, INT64_MAX },
+        { "", -ENOENT, 7 },
+        { "n", -ENOENT, 7 },
+        { "n=", -ENOENT, 7 },
+        { "n=1%00", -EINVAL, 7 },
+        { "n=x", -EINVAL, 7 },
+        { "n=0000000000000000000000000000000000000000000000000000000000000001", -EINVAL, 7 },
+    },
+      durations[] = {
+          { "n=90", 0, 90 },
+          { "n=90s", 0, 90 },
+          { "n=10m", 0, 600 },
+          { "n=2h", 0, 7200 },
+          { "n=1d", 0, 86400 },
+          { "n=0", 0, 0 },
+          { "n=2147483647", 0, INT32_MAX },
+          { "n=2147483648", -EINVAL, 7 },
+          { "n=24855d", 0, 24855 * INT64_C(86400) },
+          { "n=24856d", -EINVAL, 7 },
+          { "n=9223372036854775807h", -EINVAL, 7 },
+          { "", -ENOENT, 7 },
+          { "n=", -ENOENT, 7 },
+          { "n=-1", -EINVAL, 7 },
+          { "n=-1s", -EINVAL, 7 },
+          { "n=s", -EINVAL, 7 },
+          { "n=1w", -EINVAL, 7 },
+          { "n=1ms", -EINVAL, 7 },
+          { "n=1%00", -EINVAL, 7 },
+          { "n=00000000000000000000000000000001", -EINVAL, 7 },
+      };
+
+    for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
+        int64_t value = 7;
+
+        CHECK_INT(prof__query_int(numbers[i].query, "n", &value), numbers[i].r, numbers[i].query);
+        CHECK_INT(value, numbers[i].value, numbers[i].query);
+    }
+    for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
+        int64_t value = 7;
+
+        CHECK_INT(prof__query_duration(durations[i].query, "n", &value), durations[i].r,
+                  durations[i].query);
+        CHECK_INT(value, durations[i].value, durations[i].query);
+    }
+}
+
 static void test_addresses(void)
 {
     static const struct {
@@ -175,6 +230,7 @@ int main(void)
     test_targets_come_apart();
     test_query_values();
     test_integers();
+    test_numbers_of_a_query();
     test_addresses();
     return check_report();
 }
