@@ -147,6 +147,17 @@ static int format_param(struct prof__exchange *x)
     return 0;
 }
 
+/* ?names=, as prof_write_options has it. */
+static int names_param(struct prof__exchange *x)
+{
+    int r = prof__query_get(x->target.query, "names", x->names, sizeof(x->names));
+
+    if (r < 0 && r != -ENOENT)
+        return refused(x, -EINVAL, "?names= is short, full or mangled");
+    x->options.names = r == -ENOENT ? NULL : x->names;
+    return 0;
+}
+
 /* --- replies --------------------------------------------------------------------------------- */
 
 /* Headers of a profile: text to look at, or a file to save as NAME or NAME-delta. */
@@ -301,6 +312,8 @@ static int serve_cpu(struct prof__exchange *x)
     x->options.no_symbols = wants_no_symbols(x);
     x->options.debug = debug_param(x); /* Go has no text of it */
     r = format_param(x);
+    if (r == 0)
+        r = names_param(x);
     if (r < 0)
         return r;
     profile_reply(x, "");
@@ -371,6 +384,8 @@ static int serve_profile(struct prof__exchange *x)
     x->options.debug = debug_param(x);
     x->options.no_symbols = wants_no_symbols(x);
     int r = format_param(x);
+    if (r == 0)
+        r = names_param(x);
     if (r < 0)
         return r;
 

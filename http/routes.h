@@ -65,6 +65,7 @@ struct prof__exchange {
     char folded[64];  /* options.folded points here */
     char site[300];   /* scan.site points here */
     struct prof_scan_options scan;
+    char names[16]; /* and options.names here */
 
     const char *message;         /* why a handler returned an error; NULL: take prof_last_error() */
     const atomic_bool *stopping; /* may be NULL; true ends the writing of a body */

@@ -182,10 +182,14 @@ struct prof_write_options {
     int64_t max_age_s;    /* and at most; 0: no limit. Samples then have the label age_seconds, and
                              their allocated values are those in use */
     const struct prof_scan_options *scan; /* leaks, holders: how to look; NULL: the defaults */
+    const char *names; /* how functions are named. NULL or "short": for people, without parameters,
+                          long arguments of templates as <...>. "full": with all that c++filt
+                          shows. "mangled": as the linker has them. Protobuf has the linker's
+                          names as well, in system_name */
 };
-#define PROF_WRITE_OPTIONS_INIT                                      \
-    {                                                                \
-        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL \
+#define PROF_WRITE_OPTIONS_INIT                                            \
+    {                                                                      \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL \
     }
 
 /**

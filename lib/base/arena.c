@@ -234,7 +234,15 @@ char *prof__arena_printf(struct prof__arena *a, const char *format, ...)
     va_end(args);
     if (n < 0)
         return NULL;
-    return prof__arena_strndup(a, line, PROF_MIN((size_t)n, sizeof(line) - 1));
+    char *text = prof__arena_alloc(a, (size_t)n + 1);
+    if (!text)
+        return NULL;
+    if ((size_t)n < sizeof(line))
+        return memcpy(text, line, (size_t)n + 1);
+    va_start(args, format);
+    vsnprintf(text, (size_t)n + 1, format, args);
+    va_end(args);
+    return text;
 }
 
 void prof__arena_free(struct prof__arena *a)

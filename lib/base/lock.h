@@ -19,7 +19,7 @@ enum prof__rank {
     PROF__RANK_ASK,       /* the timers of its questions; taken with signals masked */
     PROF__RANK_CPU,       /* readers of the CPU profile and its timers; taken with signals masked */
     PROF__RANK_CUSTOM,    /* the sets behind the program's own profiles */
-    PROF__RANK_SYMBOLIZE, /* libelf and libdw, which are not thread-safe */
+    PROF__RANK_SYMBOLIZE, /* what is kept of files' symbols */
     PROF__RANK_MODULES,   /* the list of loaded objects, past and present */
     PROF__RANK_NAMED,     /* roots that the program has named; taken with signals masked */
     PROF__RANK_LOG,       /* leaf */

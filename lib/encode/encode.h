@@ -27,6 +27,8 @@ enum prof__text {
 
 struct prof__report_mapping {
     uint64_t start, limit, offset;
+    uint64_t bias; /* run-time address - address in the file; unless is_elf is not set */
+    bool is_elf;
     const char *file;     /* never NULL */
     const char *build_id; /* lower-case hex, "" when there is none */
     /* For all locations of this mapping: */
@@ -37,7 +39,7 @@ struct prof__location {
     uint64_t address;              /* non-zero, unique in the report, inside its mapping */
     uint32_t mapping;              /* index */
     uint32_t n_lines;              /* 0: unsymbolized */
-    const struct prof__line *line; /* innermost first; function is never NULL */
+    const struct prof__line *line; /* innermost first; function and name are never NULL */
 };
 
 struct prof__label {

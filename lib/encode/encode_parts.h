@@ -21,9 +21,10 @@ const uint32_t *prof__report_order(const struct prof__report *r, struct prof__ar
 enum { PROF__HUMAN_SIZE = 32 };
 const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
 
-/* The distinct functions of a report, by name as people read it. */
+/* The distinct functions of a report, by name as people read it and the file they are in. */
 struct prof__function {
-    const char *name; /* demangled; "libfoo.so+0x12" where unknown */
+    const char *name; /* "libfoo.so+0x12" where unknown */
+    const char *file; /* "": unknown */
     int64_t flat;     /* the default value of the samples that end in it */
     int64_t cum;      /* and of those it is anywhere in */
 };

@@ -29,7 +29,7 @@
 enum { CHUNK_SIZE = 32 * 1024, STRINGS_AT_ONCE = 16 };
 
 struct function {
-    uint32_t name, file; /* strings */
+    uint32_t name, system_name, file; /* strings */
     uint32_t start_line;
 };
 
@@ -100,7 +100,7 @@ static void *scratch(struct encoder *e, size_t n, size_t size)
 
 static uint32_t function_hash(const struct function *f)
 {
-    return (uint32_t)prof__hash_more(prof__hash((uint64_t)f->name << 32 | f->file),
+    return (uint32_t)prof__hash_more(prof__hash((uint64_t)f->system_name << 32 | f->file),
                                      (uint64_t)f->start_line);
 }
 
@@ -111,7 +111,8 @@ static uint32_t *function_slot(const struct encoder *e, const struct function *f
     for (; e->function_slot[i]; i = (i + 1) & (e->function_slots - 1)) {
         const struct function *have = &e->function[e->function_slot[i] - 1];
 
-        if (have->name == f->name && have->file == f->file && have->start_line == f->start_line)
+        if (have->name == f->name && have->system_name == f->system_name && have->file == f->file &&
+            have->start_line == f->start_line)
             break;
     }
     return &e->function_slot[i];
@@ -139,7 +140,8 @@ static bool functions_grow(struct encoder *e)
 static uint32_t function_id(struct encoder *e, const struct prof__line *line)
 {
     struct function f = {
-        .name = prof__strtab_add(&e->strings, line->function),
+        .name = prof__strtab_add(&e->strings, line->name),
+        .system_name = prof__strtab_add(&e->strings, line->function),
         .file = prof__strtab_add(&e->strings, line->file),
         .start_line = line->start_line,
     };
@@ -349,7 +351,7 @@ static void emit_functions(struct encoder *e)
 
         to.id = i + 1;
         to.name = from->name;
-        to.system_name = from->name; /* equal: readers take that as "demangle it yourself" */
+        to.system_name = from->system_name; /* another: readers take the name as it is */
         to.filename = from->file;
         to.start_line = from->start_line;
         piece.n_function = 1;

@@ -11,12 +11,12 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
 #include "encode/strtab.h"
-#include "symbol/demangle.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };
 
-/* "libfoo.so.6+0x1234", the offset being that in the file, which addr2line and objdump take. */
+/* "libfoo.so.6+0x1234", the address being that in the file, which nm and addr2line take. */
 static const char *unknown_name(const struct prof__report *r, const struct prof__location *l,
                                 struct prof__arena *a)
 {
@@ -26,13 +26,39 @@ static const char *unknown_name(const struct prof__report *r, const struct prof_
     if (!m || !m->file[0])
         return prof__arena_printf(a, "0x%llx", (unsigned long long)l->address);
     const char *slash = strrchr(m->file, '/');
+    uint64_t address = m->is_elf ? l->address - m->bias : l->address - m->start + m->offset;
     return prof__arena_printf(a, "%.200s+0x%llx", slash ? slash + 1 : m->file,
-                              (unsigned long long)(l->address - m->start + m->offset));
+                              (unsigned long long)address);
+}
+
+/* --- functions ------------------------------------------------------------------------------- */
+
+/* Functions while they are found: by name and file, as numbers of strings. */
+struct numbering {
+    struct prof__strtab strings;
+    uint32_t (*key)[2]; /* of each function; 0 is none */
+    uint32_t *slot;     /* open addressing */
+    size_t n_slots;     /* a power of two */
+    uint32_t n;
+};
+
+static uint32_t number(struct numbering *t, const char *name, const char *file)
+{
+    uint32_t key[2] = { prof__strtab_add(&t->strings, name), prof__strtab_add(&t->strings, file) };
+    size_t at = prof__hash_more(prof__hash(key[0]), key[1]) & (t->n_slots - 1);
+
+    while (t->slot[at] && memcmp(t->key[t->slot[at]], key, sizeof(key)) != 0)
+        at = (at + 1) & (t->n_slots - 1);
+    if (!t->slot[at]) {
+        memcpy(t->key[t->n], key, sizeof(key));
+        t->slot[at] = t->n++;
+    }
+    return t->slot[at];
 }
 
 /* Give every line of every location its function. */
-static int number_lines(const struct prof__report *r, struct prof__arena *a,
-                        struct prof__strtab *names, uint32_t *first, uint32_t *line)
+static int number_lines(const struct prof__report *r, struct prof__arena *a, struct numbering *t,
+                        uint32_t *first, uint32_t *line)
 {
     uint32_t n = 0;
 
@@ -45,12 +71,15 @@ static int number_lines(const struct prof__report *r, struct prof__arena *a,
 
             if (!name)
                 return -ENOMEM;
-            line[n++] = prof__strtab_add(names, name);
+            line[n++] = number(t, name, NULL);
         }
-        for (uint32_t j = 0; j < l->n_lines; j++)
-            line[n++] = prof__strtab_add(names, l->line[j].function);
+        for (uint32_t j = 0; j < l->n_lines; j++) {
+            const struct prof__line *from = &l->line[j];
+
+            line[n++] = number(t, from->name, from->home ? from->home : from->file);
+        }
     }
-    return names->error;
+    return t->strings.error;
 }
 
 static void add_samples(const struct prof__report *r, const uint32_t *first, const uint32_t *line,
@@ -60,15 +89,16 @@ static void add_samples(const struct prof__report *r, const uint32_t *first, con
 
     for (size_t i = 0; i < r->n_samples; i++) {
         const struct prof__report_sample *s = &r->sample[i];
+        uint32_t start = 0, k = 0;
 
-        for (uint32_t j = 0; j < s->n_locations; j++) {
+        for (uint32_t j = start; j < s->n_locations; j++, k = 0) {
             uint32_t l = s->location[j];
             uint32_t lines = PROF_MAX(r->location[l].n_lines, 1u);
 
-            for (uint32_t k = 0; k < lines; k++) {
+            for (bool is_first = j == start; k < lines; k++, is_first = false) {
                 uint32_t f = line[first[l] + k];
 
-                if (j == 0 && k == 0)
+                if (is_first)
                     function[f].flat = prof__add_saturate(function[f].flat, s->value[v]);
                 if (last_seen[f] != i + 1) {
                     last_seen[f] = (uint32_t)i + 1;
@@ -82,28 +112,32 @@ static void add_samples(const struct prof__report *r, const uint32_t *first, con
 int prof__functions_load(const struct prof__report *r, struct prof__arena *a,
                          struct prof__functions *ret)
 {
-    struct prof__demangler demangler;
-    struct prof__strtab names;
+    struct numbering t = { .n = 1, .n_slots = 64 };
     size_t n_lines = 0;
-    int error = prof__strtab_init(&names, a);
+    int error = prof__strtab_init(&t.strings, a);
 
     for (size_t i = 0; i < r->n_locations; i++)
         n_lines += PROF_MAX(r->location[i].n_lines, 1u);
+    while (t.n_slots < n_lines * 2)
+        t.n_slots *= 2;
     uint32_t *first = prof__arena_array(a, r->n_locations, sizeof(*first));
     uint32_t *line = prof__arena_array(a, n_lines, sizeof(*line));
-    if (error < 0 || !first || !line || number_lines(r, a, &names, first, line) < 0)
+    t.key = prof__arena_array(a, n_lines + 1, sizeof(*t.key));
+    t.slot = prof__arena_array(a, t.n_slots, sizeof(*t.slot));
+    if (error < 0 || !first || !line || !t.key || !t.slot ||
+        number_lines(r, a, &t, first, line) < 0)
         return -ENOMEM;
 
-    struct prof__function *function = prof__arena_array(a, names.n, sizeof(*function));
-    uint32_t *last_seen = prof__arena_array(a, names.n, sizeof(*last_seen));
+    struct prof__function *function = prof__arena_array(a, t.n, sizeof(*function));
+    uint32_t *last_seen = prof__arena_array(a, t.n, sizeof(*last_seen));
     if (!function || !last_seen)
         return -ENOMEM;
-    prof__demangler_init(&demangler);
-    function[0].name = "?"; /* of a line without a name */
-    for (uint32_t i = 1; i < names.n; i++)
-        function[i].name = prof__demangle(&demangler, a, names.string[i]);
+    for (uint32_t i = 0; i < t.n; i++) {
+        function[i].name = t.key[i][0] ? t.strings.string[t.key[i][0]] : "?";
+        function[i].file = t.strings.string[t.key[i][1]];
+    }
     add_samples(r, first, line, function, last_seen);
-    *ret = (struct prof__functions) { function, names.n, first, line };
+    *ret = (struct prof__functions) { function, t.n, first, line };
     return 0;
 }
 
@@ -170,6 +204,23 @@ static size_t pick_top(const struct prof__functions *f, const struct prof__funct
     return n;
 }
 
+/* The name, with the file where another function has the same. */
+static void put_name(struct prof__textout *out, const struct prof__functions *f,
+                     const struct prof__function *of)
+{
+    const char *slash = strrchr(of->file, '/');
+    size_t same = 0;
+
+    for (size_t i = 0; i < f->n; i++)
+        same += f->function[i].name == of->name; /* equal strings are stored once */
+    prof__textout_string(out, of->name, NAME_MAX_SHOWN);
+    if (same > 1 && of->file[0]) {
+        prof__textout_word(out, " (");
+        prof__textout_string(out, slash ? slash + 1 : of->file, NAME_MAX_SHOWN);
+        prof__textout_word(out, ")");
+    }
+}
+
 void prof__functions_print_top(const struct prof__functions *f, const struct prof__report *r,
                                struct prof__textout *out)
 {
@@ -202,7 +253,7 @@ void prof__functions_print_top(const struct prof__functions *f, const struct pro
             out, "# %11s %5.1f%% %11s %5.1f%%  ", prof__human(flat, top[i]->flat, unit),
             100 * (double)top[i]->flat / whole, prof__human(cum, top[i]->cum, unit),
             100 * (double)top[i]->cum / whole);
-        prof__textout_string(out, top[i]->name, NAME_MAX_SHOWN);
+        put_name(out, f, top[i]);
         prof__textout_word(out, "\n");
     }
     prof__textout_word(out, "\n");

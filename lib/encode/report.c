@@ -44,6 +44,8 @@ static const char *const pseudo_name[] = {
 
 static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");
 
+enum { COMMENTS_MAX = 24, COMMENTS_OF_STATUS = 14 };
+
 struct place { /* a distinct address */
     uint64_t pc;
     uint32_t epoch;
@@ -74,6 +76,7 @@ struct builder {
     uint32_t *slot; /* open addressing: place index + 1 */
     size_t n_slots; /* a power of two, at least twice place_room */
 
+    struct prof__namer *namer; /* once it is needed */
     struct prof__report_mapping *mapping;
     uint32_t *mapping_of_module;              /* by index in modules; mapping index */
     uint32_t unknown_mapping, pseudo_mapping; /* 1-based; 0: not needed */
@@ -321,6 +324,8 @@ static int make_mappings(struct builder *b)
         out->start = m->start + move;
         out->limit = m->limit + move;
         out->offset = m->offset;
+        out->bias = m->bias + move;
+        out->is_elf = m->is_elf;
         out->file = m->path;
         out->build_id = hex(b->arena, m->build_id, m->build_id_size);
         if (!out->build_id)
@@ -371,7 +376,7 @@ static int one_line(struct prof__arena *a, const char *function, struct prof__lo
 
     if (!line || !function)
         return -ENOMEM;
-    line->function = function;
+    line->function = line->name = function;
     ret->line = line;
     ret->n_lines = 1;
     return 0;
@@ -379,26 +384,59 @@ static int one_line(struct prof__arena *a, const char *function, struct prof__lo
 
 /* A frame nobody can name still tells where it is: some readers drop frames without a function.
  * Where it is known, that is the start of the function, so that all its frames are one. It counts
- * as a name, or pprof would go looking for a better one, and warn that there is none. */
+ * as no name: who has the file can find the right one, and pprof goes looking. */
 static int name_unknown(struct builder *b, const struct place *p,
                         struct prof__report_mapping *mapping, struct prof__location *ret)
 {
     const struct prof__module *m = p->module;
     uint64_t start = 0;
 
-    mapping->has_functions = true;
-    if (prof__pc_is_pseudo(p->pc))
-        return one_line(b->arena, pseudo_name[p->pc - PROF__PC_LOST], ret);
-    if (!m)
-        return one_line(b->arena, prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc), ret);
+    if (prof__pc_is_pseudo(p->pc) || !m) {
+        mapping->has_functions = true; /* nobody knows better */
+        return one_line(b->arena,
+                        m || prof__pc_is_pseudo(p->pc)
+                            ? pseudo_name[p->pc - PROF__PC_LOST]
+                            : prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
+                        ret);
+    }
     if (m->is_elf && is_loaded(m))
         start = prof__stack_function_start(p->pc);
     if (start < m->start || start > p->pc)
         start = p->pc;
-    return one_line(b->arena,
-                    prof__arena_printf(b->arena, "%s+0x%lx", base_name(m->path),
-                                       (unsigned long)(start - m->start + m->offset)),
-                    ret);
+    uint64_t address = m->is_elf ? start - m->bias : start - m->start + m->offset;
+    return one_line(
+        b->arena,
+        prof__arena_printf(b->arena, "%s+0x%lx", base_name(m->path), (unsigned long)address), ret);
+}
+
+/* The name to show, where it is not the short one. */
+static const char *shown_name(struct builder *b, const struct prof__line *line)
+{
+    if (b->options->names == PROF__NAMES_SHORT)
+        return line->name;
+    if (b->options->names == PROF__NAMES_RAW)
+        return line->function;
+    if (!b->namer && !(b->namer = prof__namer_new(b->arena)))
+        return NULL;
+    const char *name = prof__namer_show(b->namer, line->function, b->options->names);
+    return name == line->function ? name : prof__arena_strdup(b->arena, name);
+}
+
+/* The doors of an allocator that call its other doors, by their linkage names: operator new in all
+ * its forms, and functions of libc's that are hooked at a deeper level. */
+static bool is_allocator_name(const char *name)
+{
+    static const char *const doors[] = {
+        "aligned_alloc", "calloc",  "malloc",       "memalign", "posix_memalign",
+        "pvalloc",       "realloc", "reallocarray", "valloc",
+    };
+
+    if (strncmp(name, "_Znw", 4) == 0 || strncmp(name, "_Zna", 4) == 0)
+        return true;
+    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
+        if (strcmp(name, doors[i]) == 0)
+            return true;
+    return false;
 }
 
 static int name_known(struct builder *b, const struct prof__symbols *symbols,
@@ -409,9 +447,12 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
     if (!line)
         return -ENOMEM;
     memcpy(line, symbols->line, symbols->n * sizeof(*line));
-    for (size_t i = 0; i < symbols->n; i++) {
+    for (uint32_t i = 0; i < symbols->n; i++) {
         if (!line[i].function)
-            line[i].function = "??";
+            line[i].function = line[i].name = "??";
+        line[i].name = shown_name(b, &line[i]);
+        if (!line[i].name)
+            return -ENOMEM;
         mapping->has_functions = true;
         mapping->has_filenames |= line[i].file != NULL;
         mapping->has_line_numbers |= line[i].line != 0;
@@ -420,6 +461,35 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
     mapping->has_inline_frames = mapping->has_filenames;
     ret->line = line;
     ret->n_lines = (uint32_t)symbols->n;
+    /* Inlined into who asked for the memory, as calloc is in the dynamic linker. */
+    while (b->profile->has_sizes && ret->n_lines > 1 && is_allocator_name(ret->line[0].function)) {
+        ret->line++;
+        ret->n_lines--;
+    }
+    return 0;
+}
+
+/* What stands in the way of better names, and what would help. */
+static int comment_on_names(struct builder *b, const struct prof__symbol_notes *notes)
+{
+    for (size_t i = 0; i < notes->n; i++) {
+        const struct prof__symbol_note *note = &notes->note[i];
+        const struct prof__report_mapping *m =
+            &b->mapping[b->mapping_of_module[note->module - b->modules.module]];
+        const char *text = note->unread;
+
+        if (!text && note->wanted && !m->has_functions)
+            text = prof__arena_printf(
+                b->arena,
+                "functions of %s have no names: it is stripped; they come with %s, or with go tool "
+                "pprof and the unstripped file in PPROF_BINARY_PATH",
+                base_name(m->file), note->wanted);
+        if (!text)
+            continue;
+        if (b->report->n_comments == COMMENTS_MAX)
+            break;
+        b->comment[b->report->n_comments++] = text;
+    }
     return 0;
 }
 
@@ -428,6 +498,7 @@ static int make_locations(struct builder *b)
     size_t n = b->n_places;
     struct prof__location *location = prof__arena_array(b->arena, n + 1, sizeof(*location));
     struct prof__symbols *symbols = NULL;
+    struct prof__symbol_notes notes = { .n = 0 };
     int r;
 
     if (!location)
@@ -440,7 +511,7 @@ static int make_locations(struct builder *b)
             return -ENOMEM;
         for (size_t i = 0; i < n; i++)
             lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
-        r = prof__symbolize_until(b->arena, lookup, n, 0, symbols, NULL);
+        r = prof__symbolize_until(b->arena, lookup, n, 0, symbols, &notes);
         if (r < 0)
             return r;
         if (r > 0)
@@ -479,24 +550,7 @@ static int make_locations(struct builder *b)
     }
     b->report->location = location;
     b->report->n_locations = made;
-    return 0;
-}
-
-/* The doors of an allocator that call its other doors, by their linkage names: operator new in all
- * its forms, and functions of libc's that are hooked at a deeper level. */
-static bool is_allocator_name(const char *name)
-{
-    static const char *const doors[] = {
-        "aligned_alloc", "calloc",  "malloc",       "memalign", "posix_memalign",
-        "pvalloc",       "realloc", "reallocarray", "valloc",
-    };
-
-    if (strncmp(name, "_Znw", 4) == 0 || strncmp(name, "_Zna", 4) == 0)
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
-        if (strcmp(name, doors[i]) == 0)
-            return true;
-    return false;
+    return comment_on_names(b, &notes);
 }
 
 static bool is_allocator(const struct prof__location *l)
@@ -644,14 +698,12 @@ static int label_samples(struct builder *b)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-enum { COMMENTS_MAX = 24 }; /* all but the last three are those of the profile's status */
-
 /* A comment for each sentence. */
 static int add_comments(struct builder *b, const char *sentences)
 {
     const char *end;
 
-    for (const char *line = sentences; *line && b->report->n_comments < COMMENTS_MAX - 3;
+    for (const char *line = sentences; *line && b->report->n_comments < COMMENTS_OF_STATUS;
          line = end + 1) {
         end = strchr(line, '\n');
         if (!end)

@@ -6,13 +6,15 @@
 
 #include "encode/encode.h"
 #include "profile/snapshot.h"
+#include "symbol/names.h"
 
 struct prof__report_options {
     bool no_symbols;
-    uint64_t max_samples; /* 0: no limit */
-    int64_t duration_ns;  /* 0: a snapshot */
-    bool short_of_memory; /* told in a comment */
-    bool one_by_one;      /* a sample for each of the snapshot's, in its order, alike or not */
+    enum prof__names names; /* how functions are shown */
+    uint64_t max_samples;   /* 0: no limit */
+    int64_t duration_ns;    /* 0: a snapshot */
+    bool short_of_memory;   /* told in a comment */
+    bool one_by_one;        /* a sample for each of the snapshot's, in its order, alike or not */
 };
 
 /*

@@ -120,6 +120,26 @@ static int options_read(const struct prof_write_options *from, struct prof_write
     return 0;
 }
 
+static int report_options_read(const struct prof_write_options *o, struct prof__report_options *ret)
+{
+    static const char *const names[] = {
+        [PROF__NAMES_SHORT] = "short",
+        [PROF__NAMES_FULL] = "full",
+        [PROF__NAMES_RAW] = "mangled",
+    };
+
+    *ret = (struct prof__report_options) {
+        .no_symbols = o->no_symbols != 0,
+        .max_samples = o->max_samples,
+    };
+    for (size_t i = 0; o->names && i < ARRAY_LEN(names); i++)
+        if (strcmp(o->names, names[i]) == 0) {
+            ret->names = (enum prof__names)i;
+            return 0;
+        }
+    return o->names ? prof_set_last_error(-EINVAL, "names are short, full or mangled") : 0;
+}
+
 static int take_snapshot(const struct prof_profile *p, const struct prof_write_options *w,
                          struct prof__snapshot *ret)
 {
@@ -205,15 +225,14 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
                           int64_t duration_ns, const struct prof_write_options *o,
                           struct prof__claim *claim, struct sink *sink)
 {
-    struct prof__report_options options = {
-        .no_symbols = o->no_symbols != 0,
-        .max_samples = o->max_samples,
-        .duration_ns = duration_ns,
-    };
+    struct prof__report_options options;
     size_t mark = prof__reserve_mark(claim);
     uint64_t n = s->n;
-    int r;
+    int r = report_options_read(o, &options);
 
+    if (r < 0)
+        return r;
+    options.duration_ns = duration_ns;
     if (o->max_samples && o->max_samples < n)
         n = o->max_samples;
     while ((r = write_once(p, s, &options, o, claim, sink)) == -ENOMEM && !sink->is_used) {
@@ -230,9 +249,12 @@ static int write_snapshot(const struct prof_profile *p, const struct prof__snaps
 static int write_detail(const struct prof_profile *p, const struct prof_write_options *o,
                         struct sink *sink)
 {
-    struct prof__report_options options = { .no_symbols = o->no_symbols != 0 };
-    int r = p->write_detail(p, &options, pass_on, sink);
+    struct prof__report_options options;
+    int r = report_options_read(o, &options);
 
+    if (r < 0)
+        return r;
+    r = p->write_detail(p, &options, pass_on, sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 

@@ -24,7 +24,6 @@
 #include "profile/snapshot.h"
 #include "profile/thread_stacks.h"
 #include "record/thread_timer.h"
-#include "symbol/demangle.h"
 #include "table/labels.h"
 
 enum { NAME_SIZE = 4000, LABEL_SIZE = 600 };
@@ -119,24 +118,18 @@ static void put_line(struct prof__textout *out, const char *function, const char
     prof__textout_printf(out, "\n");
 }
 
-struct text {
-    const struct prof__report *report;
-    const struct prof__demangler *demangler;
-    struct prof__arena *arena;
-    struct prof__textout *out;
-};
-
-static void put_frames(struct text *t, const struct prof__report_sample *s)
+static void put_frames(struct prof__textout *out, const struct prof__report *r,
+                       const struct prof__report_sample *s)
 {
     for (uint32_t i = 0; i < s->n_locations; i++) {
-        const struct prof__location *l = &t->report->location[s->location[i]];
-        const char *object = t->report->mapping[l->mapping].file;
+        const struct prof__location *l = &r->location[s->location[i]];
+        const char *object = r->mapping[l->mapping].file;
 
         for (uint32_t k = 0; k < l->n_lines; k++)
-            put_line(t->out, prof__demangle(t->demangler, t->arena, l->line[k].function),
-                     l->line[k].file ? l->line[k].file : object, l->line[k].line, l->address);
+            put_line(out, l->line[k].name, l->line[k].file ? l->line[k].file : object,
+                     l->line[k].line, l->address);
         if (l->n_lines == 0)
-            put_line(t->out, "??", object, 0, l->address);
+            put_line(out, "??", object, 0, l->address);
     }
 }
 
@@ -146,14 +139,11 @@ static int write_all(const struct prof_profile *p, const struct prof__report *re
 {
     struct prof__textout *out = prof__arena_alloc(a, sizeof(*out));
     const char *word = strcmp(p->name, "goroutine") == 0 ? "goroutine" : "thread";
-    struct prof__demangler demangler;
-    struct text text = { report, &demangler, a, out };
 
     if (!out)
         return -ENOMEM;
     out->sink = sink;
     out->arg = arg;
-    prof__demangler_init(&demangler);
     for (size_t i = 0; i < report->n_comments; i++) {
         if (strncmp(report->comment[i], "deadlock: ", strlen("deadlock: ")) == 0)
             continue; /* told in full below */
@@ -167,7 +157,7 @@ static int write_all(const struct prof_profile *p, const struct prof__report *re
     for (size_t i = 0; i < d->n && out->error == 0; i++) {
         put_head(out, word, &d->thread[i], &d->place[i]);
         prof__locks_text_waiting(out, &d->waiting[i], now_ns);
-        put_frames(&text, &report->sample[i]);
+        put_frames(out, report, &report->sample[i]);
         prof__textout_printf(out, "\n");
     }
     return prof__textout_flush(out);
@@ -200,11 +190,12 @@ static int look_at_locks(struct dump *d, struct prof__arena *a)
 int prof__threads_write_text(const struct prof_profile *p, const struct prof__report_options *o,
                              prof_sink_fn *sink, void *arg)
 {
-    struct prof__report_options options = { .no_symbols = o->no_symbols, .one_by_one = true };
+    struct prof__report_options options = *o;
     struct prof__snapshot s = { .wall_ns = prof__wall_ns(), .monotonic_ns = prof__monotonic_ns() };
     struct dump d = { 0 };
     struct prof__report report;
 
+    options.one_by_one = true;
     int r = prof__threads_take(&s.arena, &d.thread, &d.n);
     if (r < 0 || (r = look_at_locks(&d, &s.arena)) < 0)
         goto out;

@@ -234,7 +234,7 @@ static uint32_t add_frame(struct maker *m, const char *text)
         return UINT32_MAX;
     if (m->n_own == FRAMES_MAX - 1 || m->n == m->room)
         return m->unknown[2];
-    line->function = text;
+    line->function = line->name = text;
     m->location[m->n] = (struct prof__location) {
         .address = FRAMES_START + ++m->n_own,
         .mapping = m->mapping,

@@ -18,7 +18,6 @@
 
 #include "base/hash.h"
 #include "encode/encode_parts.h"
-#include "symbol/demangle.h"
 
 enum { NAME_SHOWN = 160, FRAMES_SHOWN = 32 };
 
@@ -134,10 +133,9 @@ static void put_group(struct prof__textout *out, const struct group *g)
         prof__textout_word(out, "\n");
 }
 
-static void put_line(struct prof__textout *out, const struct prof__demangler *d,
-                     struct prof__arena *a, const struct prof__line *l)
+static void put_line(struct prof__textout *out, const struct prof__line *l)
 {
-    const char *name = prof__demangle(d, a, l->function ? l->function : "??");
+    const char *name = l->name ? l->name : "??";
 
     prof__textout_word(out, "    ");
     prof__textout_string(out, name, NAME_SHOWN);
@@ -154,7 +152,6 @@ static void put_line(struct prof__textout *out, const struct prof__demangler *d,
 }
 
 static void put_stack(struct prof__textout *out, const struct prof__report *r,
-                      const struct prof__demangler *d, struct prof__arena *a,
                       const struct prof__report_sample *s)
 {
     unsigned shown = 0;
@@ -169,7 +166,7 @@ static void put_stack(struct prof__textout *out, const struct prof__report *r,
         if (l->n_lines == 0)
             prof__textout_printf(out, "    0x%llx\n", (unsigned long long)l->address);
         for (uint32_t k = 0; k < l->n_lines; k++, shown++)
-            put_line(out, d, a, &l->line[k]);
+            put_line(out, &l->line[k]);
     }
 }
 
@@ -184,7 +181,6 @@ static void put_comments(struct prof__textout *out, const struct prof__report *r
 
 /* Each stack is a site and what holds it, outward. */
 static void put_holders(struct prof__textout *out, const struct prof__report *r,
-                        const struct prof__demangler *d, struct prof__arena *a,
                         const struct group *g)
 {
     char bytes[PROF__HUMAN_SIZE];
@@ -195,10 +191,10 @@ static void put_holders(struct prof__textout *out, const struct prof__report *r,
         const struct prof__location *l = &r->location[g->sample->location[i]];
 
         if (l->n_lines) {
-            bool more = strncmp(l->line[0].function, "... ", 4) == 0;
+            bool more = strncmp(l->line[0].name, "... ", 4) == 0;
 
             prof__textout_word(out, i == 0 ? "    of " : more ? "      " : "      held by ");
-            prof__textout_string(out, prof__demangle(d, a, l->line[0].function), NAME_SHOWN);
+            prof__textout_string(out, l->line[0].name, NAME_SHOWN);
             prof__textout_word(out, "\n");
         }
     }
@@ -208,17 +204,15 @@ int prof__holders_write_text(const struct prof__report *r, struct prof__arena *a
                              prof_sink_fn *sink, void *arg)
 {
     struct prof__textout out = { .sink = sink, .arg = arg };
-    struct prof__demangler d;
     struct groups g;
     int e = make_groups(r, a, &g);
 
     if (e < 0)
         return e;
-    prof__demangler_init(&d);
     prof__textout_printf(&out, "who holds it: %zu ways\n", g.n);
     put_comments(&out, r);
     for (size_t i = 0; i < g.n && !out.error; i++)
-        put_holders(&out, r, &d, a, &g.group[i]);
+        put_holders(&out, r, &g.group[i]);
     return prof__textout_flush(&out);
 }
 
@@ -227,14 +221,12 @@ int prof__leaks_write_text(const struct prof__report *r, struct prof__arena *a, 
 {
     struct prof__textout out = { .sink = sink, .arg = arg };
     char bytes[PROF__HUMAN_SIZE];
-    struct prof__demangler d;
     struct groups g;
     int64_t total[2] = { 0 };
     int e = make_groups(r, a, &g);
 
     if (e < 0)
         return e;
-    prof__demangler_init(&d);
     for (size_t i = 0; i < g.n; i++) {
         total[0] += g.group[i].objects;
         total[1] += g.group[i].bytes;
@@ -249,7 +241,7 @@ int prof__leaks_write_text(const struct prof__report *r, struct prof__arena *a, 
     put_comments(&out, r);
     for (size_t i = 0; i < g.n && !out.error; i++) {
         put_group(&out, &g.group[i]);
-        put_stack(&out, r, &d, a, g.group[i].sample);
+        put_stack(&out, r, g.group[i].sample);
     }
     return prof__textout_flush(&out);
 }

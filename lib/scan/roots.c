@@ -8,7 +8,6 @@
 
 #include <string.h>
 
-#include "symbol/demangle.h"
 #include "symbol/modules.h"
 #include "symbol/symbolize.h"
 #include "table/stack_table.h"
@@ -150,9 +149,10 @@ static const char *global_name(struct prof__roots *r, struct prof__arena *a,
     if (!name)
         return prof__arena_printf(a, "global at 0x%llx (%.200s)",
                                   (unsigned long long)(kind->detail - m->bias), base_name(m->path));
-    struct prof__demangler d;
-    prof__demangler_init(&d);
-    name = prof__demangle(&d, a, name);
+    if (!r->namer)
+        r->namer = prof__namer_new(r->arena);
+    if (r->namer)
+        name = prof__namer_show(r->namer, name, PROF__NAMES_SHORT);
     uint64_t offset = kind->detail - m->bias - s->start;
     if (offset)
         return prof__arena_printf(a, "global %.300s+0x%llx (%.200s)", name,
@@ -179,10 +179,7 @@ static const char *function_at(struct prof__arena *a, uint64_t pc)
     lookup.module = prof__modules_find(&modules, pc, prof__unload_epoch());
     if (prof__symbolize(a, &lookup, 1, &symbols) < 0 || symbols.n == 0)
         return NULL;
-    const char *name = symbols.line[symbols.n - 1].function;
-    struct prof__demangler d;
-    prof__demangler_init(&d);
-    return name ? prof__demangle(&d, a, name) : NULL;
+    return symbols.line[symbols.n - 1].name;
 }
 
 static const char *stack_name(struct prof__roots *r, struct prof__arena *a,

@@ -6,6 +6,7 @@
 
 #include "scan/flood.h"
 #include "symbol/data_symbols.h"
+#include "symbol/names.h"
 
 /* Variables of the modules, loaded when they are first asked for. */
 struct prof__roots {
@@ -20,6 +21,7 @@ struct prof__roots {
     } * module;
     size_t n_modules, room;
     const struct prof__heap *heap; /* that could be walked, or else is among what is mapped */
+    struct prof__namer *namer;     /* NULL: not needed yet */
 };
 
 /* A root's kind, the same in every pass: prof__root_fn, with a struct prof__roots. */

@@ -5,8 +5,6 @@
 
 #include <string.h>
 
-#include "symbol/demangle.h"
-
 static bool begins(const char *s, const char *with)
 {
     return strncmp(s, with, strlen(with)) == 0;
@@ -38,16 +36,13 @@ static bool is_wrapper(const char *name)
 uint32_t prof__site_of(const struct prof__report *r, const struct prof__report_sample *s,
                        struct prof__arena *a, uint32_t *ret_line, const char **ret_name)
 {
-    struct prof__demangler d;
-
-    prof__demangler_init(&d);
     *ret_name = "??";
     *ret_line = 0;
     for (uint32_t i = 0; i < s->n_locations; i++) {
         const struct prof__location *l = &r->location[s->location[i]];
 
         for (uint32_t k = 0; k < l->n_lines && !is_library(r, l); k++) {
-            const char *name = prof__demangle(&d, a, l->line[k].function);
+            const char *name = l->line[k].name;
 
             if (name[0] == '[' || is_wrapper(name))
                 continue;
@@ -58,6 +53,6 @@ uint32_t prof__site_of(const struct prof__report *r, const struct prof__report_s
     }
     const struct prof__location *leaf = &r->location[s->location[0]];
     if (leaf->n_lines)
-        *ret_name = prof__demangle(&d, a, leaf->line[0].function);
+        *ret_name = leaf->line[0].name;
     return s->location[0];
 }

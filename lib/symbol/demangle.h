@@ -1,23 +1,20 @@
 /*
- * demangle.h - C++ names for people, when the program has a demangler.
- *
- * Clients of the protobuf demangle by themselves; this is for text that is read as it is.
+ * demangle.h - the linker's names of C++ and Rust functions, for people.
  */
 #ifndef PROF_SYMBOL_DEMANGLE_H
 #define PROF_SYMBOL_DEMANGLE_H
 
 #include "base/arena.h"
 
-struct prof__demangler {
-    char *(*demangle)(const char *mangled, char *buf, size_t *size, int *status); /* or NULL */
-};
+struct prof__demangler; /* room to work in; one thread at a time */
 
-/* Find the demangler of the program's own C++ library. Never loads one. */
-void prof__demangler_init(struct prof__demangler *d);
+/* Room for any number of names, in `a`. NULL: out of memory. */
+struct prof__demangler *prof__demangler_new(struct prof__arena *a);
 
-/* `name` readable, in `a`; `name` itself when it is not mangled, is malformed, is longer than a
- * demangler should be trusted with, or there is none. Never NULL. */
-const char *prof__demangle(const struct prof__demangler *d, struct prof__arena *a,
-                           const char *name);
+/* What a name says, as c++filt prints it: all of it, or without what functions take and return.
+ * NULL: it is not mangled, malformed, or beyond the bounds. The result lasts until the next call.
+ */
+const char *prof__demangle(struct prof__demangler *d, const char *name);
+const char *prof__demangle_bare(struct prof__demangler *d, const char *name);
 
 #endif

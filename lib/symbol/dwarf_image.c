@@ -1,20 +1,18 @@
 /*
- * dwarf_image.c - what stands between libdw and the file.
+ * dwarf_image.c - what stands between those who read DWARF and the file.
  *
- * Given a file, libdw takes in all its debug sections, wanted or not: hundreds of megabytes for
- * a large program, from malloc, or mapped, and then a file that shrinks is a SIGBUS. So it gets an
- * ELF file of our making, with only the sections that names and inlining need:
+ * Only the sections that names and inlining need, one behind the other in one mapping:
  *
- *   page 0: headers | .debug_info | 0 | .debug_abbrev | 0 | ... each section followed by zeros
+ *   .debug_info | 0 | .debug_abbrev | 0 | ... each section followed by a page of zeros
  *
- * The large sections take address space only; pages are read when prof__dwarf_image_need() says
- * that they are about to be looked at. Zeros behind each section end whatever libdw might read past
- * the end of a damaged one. Without .gnu_debugaltlink it never opens files of its own accord.
+ * The large ones take address space only; pages are read when prof__dwarf_image_need() says that
+ * they are about to be looked at. Zeros behind each section end the string that a damaged one ends
+ * in. Nothing is mapped from the file, for a file that shrinks would be a SIGBUS.
  */
 #include "symbol/dwarf_image.h"
 
 #include <errno.h>
-#include <stddef.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 
@@ -28,6 +26,7 @@
 static const struct {
     const char *name;
     bool by_need; /* else read whole */
+    bool is_index;
 } parts[PROF__DWARF_SECTIONS] = {
     [PROF__DWARF_INFO] = { ".debug_info", true },
     [PROF__DWARF_ABBREV] = { ".debug_abbrev", false },
@@ -38,60 +37,20 @@ static const struct {
     [PROF__DWARF_RNGLISTS] = { ".debug_rnglists", false },
     [PROF__DWARF_ADDR] = { ".debug_addr", false },
     [PROF__DWARF_STR_OFFSETS] = { ".debug_str_offsets", false },
+    [PROF__DWARF_CU_INDEX] = { ".debug_cu_index", false, true },
 };
-
-/* What page 0 holds. */
-struct head {
-    Elf64_Ehdr elf;
-    Elf64_Shdr section[PROF__DWARF_SECTIONS + 2]; /* none, parts, names */
-    char names[256];
-};
-static_assert(sizeof(struct head) <= PAGE, "headers fit in one page");
 
 static uint64_t pages(uint64_t size)
 {
     return (size + PAGE - 1) / PAGE * PAGE;
 }
 
-static void fill_head(struct prof__dwarf_image *im)
+static const Elf64_Shdr *find_section(const struct prof__elf *e, size_t i, bool split)
 {
-    struct head *h = (struct head *)im->base;
-    size_t name = 1, n = 1;
+    char name[32];
 
-    memcpy(h->elf.e_ident, ELFMAG, SELFMAG);
-    h->elf.e_ident[EI_CLASS] = ELFCLASS64;
-    h->elf.e_ident[EI_DATA] = ELFDATA2LSB;
-    h->elf.e_ident[EI_VERSION] = EV_CURRENT;
-    h->elf.e_type = ET_EXEC;
-    h->elf.e_machine = EM_X86_64;
-    h->elf.e_version = EV_CURRENT;
-    h->elf.e_ehsize = sizeof(h->elf);
-    h->elf.e_shoff = offsetof(struct head, section);
-    h->elf.e_shentsize = sizeof(h->section[0]);
-    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
-        Elf64_Shdr *s = &h->section[n];
-
-        if (im->part[i].size == 0)
-            continue;
-        s->sh_name = (Elf64_Word)name;
-        s->sh_type = SHT_PROGBITS;
-        s->sh_offset = (uint64_t)(im->part[i].data - im->base);
-        s->sh_size = im->part[i].size;
-        s->sh_addralign = 1;
-        memcpy(h->names + name, parts[i].name, strlen(parts[i].name));
-        name += strlen(parts[i].name) + 1;
-        n++;
-    }
-    static const char own[] = ".shstrtab";
-    Elf64_Shdr *s = &h->section[n];
-    s->sh_name = (Elf64_Word)name;
-    s->sh_type = SHT_STRTAB;
-    s->sh_offset = offsetof(struct head, names);
-    s->sh_size = name + sizeof(own);
-    s->sh_addralign = 1;
-    memcpy(h->names + name, own, sizeof(own));
-    h->elf.e_shstrndx = (Elf64_Half)n;
-    h->elf.e_shnum = (Elf64_Half)(n + 1);
+    snprintf(name, sizeof(name), "%s%s", parts[i].name, split && !parts[i].is_index ? ".dwo" : "");
+    return prof__elf_section(e, name);
 }
 
 static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i,
@@ -106,15 +65,13 @@ static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i,
     p->loaded = prof__arena_alloc(a, pages(p->size) / PAGE / 8 + 1);
     if (!p->loaded)
         return -ENOMEM;
-    /* libdw looks for the end of the last string when it opens the section. */
-    prof__dwarf_image_need(im, i, p->size - 1, 1);
     return 0;
 }
 
 int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
-                           const struct prof__elf *e)
+                           const struct prof__elf *e, bool split)
 {
-    uint64_t total = PAGE, whole = 0, at = PAGE;
+    uint64_t total = 0, whole = 0, at = 0;
     enum prof__packing packing[PROF__DWARF_SECTIONS] = { PROF__PLAIN };
     int r = 0;
 
@@ -122,20 +79,20 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
     im->elf = e;
     for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
         struct prof__dwarf_part *p = &im->part[i];
-        const Elf64_Shdr *s = prof__elf_section(e, parts[i].name);
+        const Elf64_Shdr *s = find_section(e, i, split);
         uint64_t size;
 
         if (!s || prof__elf_section_size(e, s, &size, &packing[i]) < 0 || size == 0)
             continue;
         if (packing[i] != PROF__PLAIN && size > COMPRESSED_MAX)
-            return -ENOENT;
+            return -EFBIG;
         p->header = s;
         p->size = size;
         total += pages(size) + PAGE;
         if (packing[i] != PROF__PLAIN || !parts[i].by_need)
             whole += size;
         if (total > IMAGE_MAX || whole > WHOLE_MAX)
-            return -ENOENT;
+            return -EFBIG;
     }
     if (im->part[PROF__DWARF_INFO].size == 0 || im->part[PROF__DWARF_ABBREV].size == 0)
         return -ENOENT;
@@ -156,7 +113,6 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
             return r == -ENOMEM || r == -ETIME ? r : -ENOENT;
         }
     }
-    fill_head(im);
     return 0;
 }
 
@@ -206,27 +162,24 @@ void prof__dwarf_image_drop(struct prof__dwarf_image *im)
             continue;
         madvise(p->data, pages(p->size), MADV_DONTNEED);
         memset(p->loaded, 0, pages(p->size) / PAGE / 8 + 1);
-        prof__dwarf_image_need(im, i, p->size - 1, 1);
     }
     im->loaded_bytes = 0;
 }
 
-const char *prof__dwarf_image_string(struct prof__dwarf_image *im, const char *text)
+const char *prof__dwarf_image_string(struct prof__dwarf_image *im, enum prof__dwarf_section section,
+                                     uint64_t offset)
 {
-    for (size_t i = 0; i < PROF__DWARF_SECTIONS; i++) {
-        struct prof__dwarf_part *p = &im->part[i];
+    struct prof__dwarf_part *p = &im->part[section];
 
-        if (p->size == 0 || text < p->data || text >= p->data + p->size)
-            continue;
-        for (uint64_t at = (uint64_t)(text - p->data); at < p->size;) {
-            uint64_t next = PROF_MIN((at / PAGE + 1) * PAGE, p->size);
+    if (offset >= p->size)
+        return NULL;
+    for (uint64_t at = offset; at < p->size;) {
+        uint64_t next = PROF_MIN((at / PAGE + 1) * PAGE, p->size);
 
-            prof__dwarf_image_need(im, i, at, next - at);
-            if (memchr(p->data + at, 0, next - at))
-                return text;
-            at = next;
-        }
-        return text; /* unterminated: the zeros behind the section end it */
+        prof__dwarf_image_need(im, section, at, next - at);
+        if (memchr(p->data + at, 0, next - at))
+            break;
+        at = next;
     }
-    return NULL;
+    return p->data + offset; /* unterminated: the zeros behind the section end it */
 }

@@ -1,6 +1,5 @@
 /*
- * dwarf_image.h - the DWARF sections of a file, laid out in memory of ours as a small ELF file that
- * libdw can work on.
+ * dwarf_image.h - the DWARF sections of a file, in memory of ours as far as they have been needed.
  */
 #ifndef PROF_SYMBOL_DWARF_IMAGE_H
 #define PROF_SYMBOL_DWARF_IMAGE_H
@@ -17,6 +16,7 @@ enum prof__dwarf_section {
     PROF__DWARF_RNGLISTS,
     PROF__DWARF_ADDR,
     PROF__DWARF_STR_OFFSETS,
+    PROF__DWARF_CU_INDEX,
     PROF__DWARF_SECTIONS,
 };
 
@@ -29,15 +29,17 @@ struct prof__dwarf_part {
 
 struct prof__dwarf_image {
     const struct prof__elf *elf;
-    char *base; /* the ELF file */
+    char *base;
     size_t size;
     size_t loaded_bytes; /* of the parts that are loaded by need */
     struct prof__dwarf_part part[PROF__DWARF_SECTIONS];
 };
 
-/* -ENOENT: no debug information, or none that can be read. -ENOMEM. `e` stays in use. */
+/* The sections of `e`, or with `split` those that are named as a .dwo or .dwp file has them.
+ * -ENOENT: no debug information, or none that can be read; -EFBIG: it is too large; -ETIME: late
+ * (deadline.h); -ENOMEM. `e` stays in use. */
 int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
-                           const struct prof__elf *e);
+                           const struct prof__elf *e, bool split);
 void prof__dwarf_image_close(struct prof__dwarf_image *im);
 
 /* See to it that bytes [offset, offset + n) of a section have been read, as far as they exist. To
@@ -48,7 +50,8 @@ void prof__dwarf_image_need(struct prof__dwarf_image *im, enum prof__dwarf_secti
 /* Give back all that was loaded by need. */
 void prof__dwarf_image_drop(struct prof__dwarf_image *im);
 
-/* `text` if it points at a string in this image, now read to its end; else NULL. */
-const char *prof__dwarf_image_string(struct prof__dwarf_image *im, const char *text);
+/* The string at an offset of a section, read to its end; NULL: there is none. */
+const char *prof__dwarf_image_string(struct prof__dwarf_image *im, enum prof__dwarf_section section,
+                                     uint64_t offset);
 
 #endif

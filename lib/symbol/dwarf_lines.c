@@ -7,10 +7,10 @@
  */
 #include "symbol/dwarf_lines.h"
 
-#include <dwarf.h>
 #include <errno.h>
 
 #include "symbol/deadline.h"
+#include "symbol/dwarf_codes.h"
 #include "symbol/dwarf_reader.h"
 
 struct prof__dwarf_file {
@@ -33,14 +33,6 @@ enum {
 
 /* --- header ---------------------------------------------------------------------------------- */
 
-static const char *string_at(struct prof__dwarf_lines *l, enum prof__dwarf_section section,
-                             uint64_t offset)
-{
-    const struct prof__dwarf_part *p = &l->image->part[section];
-
-    return offset < p->size ? prof__dwarf_image_string(l->image, p->data + offset) : NULL;
-}
-
 /* One attribute of an entry: a string or a number. False: a form that has no place here. */
 static bool read_form(struct prof__dwarf_lines *l, struct prof__reader *r, uint64_t form,
                       const char **ret_text, uint64_t *ret_number)
@@ -50,10 +42,12 @@ static bool read_form(struct prof__dwarf_lines *l, struct prof__reader *r, uint6
         *ret_text = prof__read_string(r);
         return true;
     case DW_FORM_line_strp:
-        *ret_text = string_at(l, PROF__DWARF_LINE_STR, prof__read_fixed(r, l->offset_size));
+        *ret_text = prof__dwarf_image_string(l->image, PROF__DWARF_LINE_STR,
+                                             prof__read_fixed(r, l->offset_size));
         return true;
     case DW_FORM_strp:
-        *ret_text = string_at(l, PROF__DWARF_STR, prof__read_fixed(r, l->offset_size));
+        *ret_text = prof__dwarf_image_string(l->image, PROF__DWARF_STR,
+                                             prof__read_fixed(r, l->offset_size));
         return true;
     case DW_FORM_udata:
         *ret_number = prof__read_uleb(r);
@@ -238,6 +232,39 @@ static char *join(struct prof__arena *a, const char *dir, const char *name)
     return path;
 }
 
+/* Take the detours out: "build/../src/./a.c" is "src/a.c". Only the text is looked at, so what
+ * links there are does not matter, on the machine it was compiled on. */
+static void normalize(char *path)
+{
+    bool is_absolute = path[0] == '/';
+    char *to = path + is_absolute, *start = to;
+    const char *from = to;
+
+    for (bool more = *from; more;) {
+        size_t size = strcspn(from, "/");
+        const char *next = from + size + 1;
+
+        more = from[size] == '/' && *next;
+        if (size == 0 || (size == 1 && from[0] == '.')) {
+            /* here */
+        } else if (size == 2 && from[0] == '.' && from[1] == '.' && to > start) {
+            for (to--; to > start && to[-1] != '/'; to--) /* back behind the slash before */
+                ;
+        } else if (size == 2 && from[0] == '.' && from[1] == '.' && is_absolute) {
+            /* the root's own */
+        } else {
+            memmove(to, from, size);
+            to += size;
+            *to++ = '/'; /* over what has been read, or the end */
+            if (size == 2 && from[0] == '.' && from[1] == '.')
+                start = to; /* of a relative path these stay */
+        }
+        from = next;
+    }
+    to -= to > path + is_absolute;
+    *to = '\0';
+}
+
 const char *prof__dwarf_lines_file(struct prof__dwarf_lines *l, uint64_t file)
 {
     if (file >= l->n_files || !l->file[file].name || !l->file[file].name[0])
@@ -249,13 +276,16 @@ const char *prof__dwarf_lines_file(struct prof__dwarf_lines *l, uint64_t file)
 
     const char *path = f->name;
     if (path[0] != '/' && dir && dir[0])
-        path = join(l->paths, dir, path);
+        path = join(l->arena, dir, path);
     if (path && path[0] != '/' && l->comp_dir)
-        path = join(l->paths, l->comp_dir, path);
+        path = join(l->arena, l->comp_dir, path);
     /* The image that names are in goes before the result does. */
-    f->path =
-        path == f->name ? prof__arena_strndup(l->paths, path, strnlen(path, PATH_PART_MAX)) : path;
-    return f->path;
+    char *copy =
+        path ? prof__arena_strndup(l->paths, path, strnlen(path, PATH_PART_MAX * 2)) : NULL;
+    if (copy)
+        normalize(copy);
+    f->path = copy;
+    return copy;
 }
 
 /* --- the program ----------------------------------------------------------------------------- */

@@ -4,63 +4,39 @@
  *   1. every unit's own ranges, past the sorted addresses: which units are touched
  *   2. each touched unit: one scan of its entries, which hangs every address below the innermost
  *      function that holds it; one run of its line program
- *   3. names, declaration lines and call sites of the functions found, through libdw
+ *   3. names, declaration lines and call sites of the functions found (dwarf_names.c)
  *
  * Functions form chains from the innermost inlined one out to the real one, and are shared by all
  * addresses in them. Subtrees in which nothing is looked for are passed by. Work on one unit is
  * forgotten before the next, so the largest unit bounds memory, not the sum of them.
  *
- * Out of memory, libdw ends the process, or crashes. So it is entered only when the kernel has just
- * shown that there is some; and should other threads take that meanwhile, its handler for this case
- * jumps out of it, and its handle is given up.
+ * Of a unit that was split, the program has the addresses and lines, and another file the functions
+ * (dwarf_split.c). Without that file there are no lines: they would be those of inlined functions,
+ * shown for the function around them.
+ *
+ * libdw is not used: it takes memory from malloc without a bound and ends the process where there
+ * is none, opens files of its own accord, and maps them.
  */
 #include "symbol/dwarf_lookup.h"
 
-#include <dwarf.h>
-#include <elfutils/libdw.h>
 #include <errno.h>
-#include <libelf.h>
-#include <setjmp.h>
-#include <stdlib.h>
 
 #include "symbol/deadline.h"
-#include "symbol/dwarf_image.h"
+#include "symbol/dwarf_codes.h"
 #include "symbol/dwarf_lines.h"
+#include "symbol/dwarf_names.h"
 #include "symbol/dwarf_scan.h"
+#include "symbol/dwarf_split.h"
 
 enum {
-    DEPTH_MAX = 512,  /* of nested entries; deeper ones are not looked into */
-    INLINE_MAX = 128, /* frames at one address */
-    ORIGINS_MAX = 16, /* hops from an entry to the one that has its name */
-    NAME_MAX_BYTES = 1 << 14,
-    UNIT_HEAD = 8192,      /* as dwarf_scan.c reads it */
-    ENTRY_BYTES = 4096,    /* that hold any one entry */
-    HEADROOM = 16 << 20,   /* bytes that libdw may take before we ask again, and more */
-    UNITS_A_LOOK = 64,     /* whose heads it reads between two looks */
+    DEPTH_MAX = 512,       /* of nested entries; deeper ones are not looked into */
+    INLINE_MAX = 128,      /* frames at one address */
     LOADED_MAX = 48 << 20, /* then the image is emptied between two units */
     UNITS_MAX = 1 << 20,
 };
 
-/* A function or an inlined one, with at least one of the addresses in it. */
-struct prof__dwarf_function {
-    struct prof__dwarf_function *outer; /* the one it is inlined into; NULL: it is real */
-    uint64_t entry;                     /* offset */
-    bool named;
-    bool is_linkage; /* `name` is what the linker knows */
-    const char *name;
-    uint32_t start_line, call_line;
-    uint64_t call_file;
-};
-
-/* An image and libdw's handles on it. */
-struct debug {
-    struct prof__dwarf_image image;
-    Elf *elf;
-    Dwarf *dwarf;
-};
-
 struct touched_unit {
-    uint64_t offset;
+    size_t unit;  /* index of its header */
     size_t n;     /* addresses in it */
     size_t first; /* place of its addresses in the array of all */
 };
@@ -68,167 +44,69 @@ struct touched_unit {
 struct lookup {
     struct prof__arena *arena; /* for results */
     struct prof__arena work;   /* for one unit */
-    struct debug main, alternate;
+    struct prof__dwarf_debug main, alternate;
+    bool has_alternate;
+    struct prof__dwarf_split split;
     struct prof__query *query;
     size_t n;
-    uint32_t *unit_of; /* by query: index in unit + 1 */
-    struct touched_unit *unit;
-    size_t n_units, room;
+    uint32_t *unit_of; /* by query: index in touched + 1 */
+    struct touched_unit *touched;
+    size_t n_touched, room;
 };
 
-/* --- libdw ----------------------------------------------------------------------------------- */
-
-/* Will the kernel give libdw what it may ask for? */
-static bool has_headroom(void)
+/* The heads of all units. */
+static int debug_open(struct lookup *l, struct prof__dwarf_debug *d, const struct prof__elf *e)
 {
-    void *p = prof__pages_map(HEADROOM);
+    struct prof__dwarf_unit u;
+    size_t room = 0;
+    int r = prof__dwarf_image_open(&d->image, l->arena, e, false);
 
-    prof__pages_unmap(p, HEADROOM);
-    return p != NULL;
-}
-
-/* Where to, out of libdw. One thread at a time is in there (symbolize.c). */
-static jmp_buf out_of_libdw;
-
-static void __attribute__((noreturn)) out_of_memory(void)
-{
-    longjmp(out_of_libdw, 1);
-}
-
-static int debug_open(struct debug *d, struct prof__arena *a, const struct prof__elf *e)
-{
-    struct prof__dwarf_unit unit;
-    int r = prof__dwarf_image_open(&d->image, a, e);
-
-    if (r < 0)
-        return r;
-    /* libdw reads the start of every unit on its way to any. */
-    uint64_t at = 0;
-    for (int i = 0; i < UNITS_MAX && prof__dwarf_unit_at(&d->image, at, &unit) == 0; i++) {
-        at += unit.size;
+    for (uint64_t at = 0; r == 0 && d->n_units < UNITS_MAX; at += u.size) {
+        if (prof__dwarf_unit_at(&d->image, at, &u) < 0)
+            break;
         if (prof__late())
             return -ETIME;
-    }
-    if (!has_headroom())
-        return -ENOMEM;
-    elf_version(EV_CURRENT);
-    d->elf = elf_memory(d->image.base, d->image.size);
-    d->dwarf = d->elf ? dwarf_begin_elf(d->elf, DWARF_C_READ, NULL) : NULL;
-    if (!d->dwarf)
-        return -ENOENT;
-    dwarf_new_oom_handler(d->dwarf, out_of_memory);
-    return 0;
-}
+        if (d->n_units == room) {
+            struct prof__dwarf_unit *more =
+                prof__arena_array(l->arena, room ? room * 2 : 64, sizeof(*more));
 
-static void debug_close(struct debug *d)
-{
-    if (d->dwarf)
-        dwarf_end(d->dwarf);
-    if (d->elf)
-        elf_end(d->elf);
-    prof__dwarf_image_close(&d->image);
-}
-
-/* Before looking at an entry that came from a reference: read it, and its unit's own, which
- * has the bases of its indexes. */
-static void need_entry(struct lookup *l, Dwarf_Die *die)
-{
-    const char *at = die->addr;
-    struct debug *d = at >= l->main.image.base && at < l->main.image.base + l->main.image.size
-                          ? &l->main
-                          : &l->alternate;
-    Dwarf_Die unit;
-
-    prof__dwarf_image_need(&d->image, PROF__DWARF_INFO, dwarf_dieoffset(die), ENTRY_BYTES);
-    if (dwarf_diecu(die, &unit, NULL, NULL))
-        prof__dwarf_image_need(&d->image, PROF__DWARF_INFO, dwarf_dieoffset(&unit), UNIT_HEAD);
-}
-
-/* A string attribute, copied, since the image may be emptied; NULL: there is none. */
-static const char *string_of(struct lookup *l, Dwarf_Die *die, unsigned name)
-{
-    Dwarf_Attribute attr;
-    const char *text = dwarf_attr(die, name, &attr) ? dwarf_formstring(&attr) : NULL;
-
-    if (!text)
-        return NULL;
-    const char *read = prof__dwarf_image_string(&l->main.image, text);
-    if (!read && l->alternate.dwarf)
-        read = prof__dwarf_image_string(&l->alternate.image, text);
-    return read && *read ? prof__arena_strndup(l->arena, read, strnlen(read, NAME_MAX_BYTES))
-                         : NULL;
-}
-
-static uint64_t number_of(Dwarf_Die *die, unsigned name)
-{
-    Dwarf_Attribute attr;
-    Dwarf_Word value;
-
-    return dwarf_attr(die, name, &attr) && dwarf_formudata(&attr, &value) == 0 ? value : 0;
-}
-
-/* An inlined entry has its name in its abstract origin, a method's definition in the
- * declaration inside its class. The name for the linker wins over that in the source. */
-static void name_function(struct lookup *l, struct prof__dwarf_function *f)
-{
-    Dwarf_Die die;
-
-    if (f->named)
-        return;
-    f->named = true;
-    if (!dwarf_offdie(l->main.dwarf, f->entry, &die))
-        return;
-    f->call_file = number_of(&die, DW_AT_call_file);
-    f->call_line = (uint32_t)number_of(&die, DW_AT_call_line);
-    for (int hops = 0; hops < ORIGINS_MAX; hops++) {
-        Dwarf_Attribute attr;
-
-        const char *linkage = string_of(l, &die, DW_AT_linkage_name);
-        if (!linkage)
-            linkage = string_of(l, &die, DW_AT_MIPS_linkage_name);
-        if (!f->name)
-            f->name = string_of(l, &die, DW_AT_name);
-        if (!f->start_line)
-            f->start_line = (uint32_t)number_of(&die, DW_AT_decl_line);
-        if (linkage) {
-            f->name = linkage;
-            f->is_linkage = true;
-            return;
+            if (!more)
+                return -ENOMEM;
+            if (room)
+                memcpy(more, d->unit, room * sizeof(*more));
+            room = room ? room * 2 : 64;
+            d->unit = more;
         }
-        if (!dwarf_attr(&die, DW_AT_abstract_origin, &attr) &&
-            !dwarf_attr(&die, DW_AT_specification, &attr))
-            return;
-        if (!dwarf_formref_die(&attr, &die))
-            return;
-        need_entry(l, &die);
+        d->unit[d->n_units++] = u;
     }
+    return r;
 }
 
 /* --- 1: which units are touched -------------------------------------------------------------- */
 
-static int touch(struct lookup *l, uint64_t offset, size_t query)
+static int touch(struct lookup *l, size_t unit, size_t query)
 {
-    if (l->n_units == 0 || l->unit[l->n_units - 1].offset != offset) {
-        if (l->n_units == l->room) {
+    if (l->n_touched == 0 || l->touched[l->n_touched - 1].unit != unit) {
+        if (l->n_touched == l->room) {
             size_t room = l->room ? l->room * 2 : 64;
-            struct touched_unit *unit = prof__arena_array(l->arena, room, sizeof(*unit));
+            struct touched_unit *touched = prof__arena_array(l->arena, room, sizeof(*touched));
 
-            if (!unit)
+            if (!touched)
                 return -ENOMEM;
-            if (l->n_units)
-                memcpy(unit, l->unit, l->n_units * sizeof(*unit));
-            l->unit = unit;
+            if (l->n_touched)
+                memcpy(touched, l->touched, l->n_touched * sizeof(*touched));
+            l->touched = touched;
             l->room = room;
         }
-        l->unit[l->n_units++] = (struct touched_unit) { .offset = offset };
+        l->touched[l->n_touched++] = (struct touched_unit) { .unit = unit };
     }
-    l->unit[l->n_units - 1].n++;
-    l->unit_of[query] = (uint32_t)l->n_units;
+    l->touched[l->n_touched - 1].n++;
+    l->unit_of[query] = (uint32_t)l->n_touched;
     return 0;
 }
 
 /* Code at 0 is what the linker dropped. */
-static int touch_range(struct lookup *l, uint64_t offset, uint64_t low, uint64_t high)
+static int touch_range(struct lookup *l, size_t unit, uint64_t low, uint64_t high)
 {
     if (low == 0)
         return 0;
@@ -238,7 +116,7 @@ static int touch_range(struct lookup *l, uint64_t offset, uint64_t low, uint64_t
             return -ETIME;
         if (l->unit_of[i])
             continue;
-        int r = touch(l, offset, i);
+        int r = touch(l, unit, i);
         if (r < 0)
             return r;
     }
@@ -247,27 +125,23 @@ static int touch_range(struct lookup *l, uint64_t offset, uint64_t low, uint64_t
 
 static int touch_units(struct lookup *l)
 {
-    Dwarf_CU *unit = NULL;
-    Dwarf_Die die;
-    uint8_t type;
+    for (size_t i = 0; i < l->main.n_units; i++) {
+        struct prof__dwarf_unit u = l->main.unit[i];
+        struct prof__dwarf_ranges ranges;
+        struct prof__dwarf_entry own;
+        uint64_t low, high;
+        int r = 0;
 
-    for (size_t i = 0; dwarf_get_units(l->main.dwarf, unit, &unit, NULL, &type, &die, NULL) == 0;
-         i++) {
-        Dwarf_Addr base, low, high;
-        ptrdiff_t at = 0;
-
-        if (i % UNITS_A_LOOK == 0 && !has_headroom())
-            return -ENOMEM;
-        if (type != DW_UT_compile && type != DW_UT_skeleton)
-            continue;
-        while ((at = dwarf_ranges(&die, at, &base, &low, &high)) > 0) {
-            int r = prof__late() ? -ETIME : touch_range(l, dwarf_dieoffset(&die), low, high);
-
-            if (r < 0)
-                return r;
-        }
         if (prof__late())
             return -ETIME;
+        if ((u.type != DW_UT_compile && u.type != DW_UT_skeleton) ||
+            prof__dwarf_unit_read_own(&u, &own) < 0)
+            continue;
+        prof__dwarf_ranges_of(&u, &own, &ranges);
+        while (r == 0 && prof__dwarf_ranges_next(&ranges, &low, &high))
+            r = prof__late() ? -ETIME : touch_range(l, i, low, high);
+        if (r < 0)
+            return r;
     }
     return 0;
 }
@@ -277,8 +151,10 @@ static int touch_units(struct lookup *l)
 /* The work on one unit. */
 struct unit_work {
     struct lookup *lookup;
+    const struct prof__dwarf_unit *unit; /* that has the functions */
     struct prof__dwarf_pc *pc;
     size_t n;
+    struct prof__dwarf_function *functions; /* all that were made */
 };
 
 static size_t first_from(const struct unit_work *w, uint64_t address)
@@ -298,7 +174,7 @@ static size_t first_from(const struct unit_work *w, uint64_t address)
 
 /* Hang the addresses of [low, high) below `*f`, which is made when there is one. A real function
  * takes them unless a smaller one has; an inlined one only from the function it is inlined into. */
-static int hang_range(struct unit_work *w, const struct prof__dwarf_entry *e, uint64_t low,
+static int hang_range(struct unit_work *w, const struct prof__dwarf_step *e, uint64_t low,
                       uint64_t high, struct prof__dwarf_function *outer,
                       struct prof__dwarf_function **f)
 {
@@ -317,6 +193,8 @@ static int hang_range(struct unit_work *w, const struct prof__dwarf_entry *e, ui
                 return -ENOMEM;
             (*f)->outer = outer;
             (*f)->entry = e->offset;
+            (*f)->next = w->functions;
+            w->functions = *f;
         }
         pc->function = *f;
         pc->function_size = high - low;
@@ -324,33 +202,37 @@ static int hang_range(struct unit_work *w, const struct prof__dwarf_entry *e, ui
     return 0;
 }
 
-static int hang(struct unit_work *w, const struct prof__dwarf_entry *e,
+static int hang(struct unit_work *w, const struct prof__dwarf_step *e,
                 struct prof__dwarf_function *outer, struct prof__dwarf_function **ret_function)
 {
     struct prof__dwarf_function *f = NULL;
-    Dwarf_Addr base, low, high;
-    ptrdiff_t at = 0;
-    Dwarf_Die die;
+    struct prof__dwarf_ranges ranges;
+    struct prof__dwarf_entry entry;
+    uint64_t low, high;
     int r = 0;
 
-    if (e->has_bounds)
+    if (e->has_bounds) {
         r = hang_range(w, e, e->low, e->high, outer, &f);
-    else if (e->has_code && dwarf_offdie(w->lookup->main.dwarf, e->offset, &die))
-        while (r == 0 && (at = dwarf_ranges(&die, at, &base, &low, &high)) > 0)
+    } else if (e->has_code && prof__dwarf_entry_at(w->unit, e->offset, &entry)) {
+        prof__dwarf_ranges_of(w->unit, &entry, &ranges);
+        while (r == 0 && prof__dwarf_ranges_next(&ranges, &low, &high))
             r = prof__late() ? -ETIME : hang_range(w, e, low, high, outer, &f);
+    }
     *ret_function = f;
     return r;
 }
 
 /* Entries in order, with the function that each depth is in; NULL: one that nobody asks for, whose
  * children are passed by if `quick`. */
-static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick)
+static int hang_pass(struct unit_work *w, bool quick)
 {
     struct prof__dwarf_function *in[DEPTH_MAX] = { NULL };
-    struct prof__dwarf_entry e;
+    struct prof__dwarf_scan scan;
+    struct prof__dwarf_step e;
     size_t depth = 0;
 
-    while (prof__dwarf_scan_next(s, &e)) {
+    prof__dwarf_scan_start(&scan, w->unit, w->unit->first);
+    while (prof__dwarf_scan_next(&scan, &e)) {
         struct prof__dwarf_function *outer = depth < DEPTH_MAX ? in[depth] : NULL;
         struct prof__dwarf_function *f = outer;
         int r = 0;
@@ -369,7 +251,8 @@ static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick
             return r;
         if (!e.has_children && depth == 0)
             break; /* a unit with nothing in it */
-        if (e.has_children && !(quick && !f && prof__dwarf_scan_skip(s, &e)) && ++depth < DEPTH_MAX)
+        if (e.has_children && !(quick && !f && prof__dwarf_scan_skip(&scan, &e)) &&
+            ++depth < DEPTH_MAX)
             in[depth] = f;
         if (prof__late())
             return -ETIME;
@@ -379,17 +262,13 @@ static int hang_pass(struct unit_work *w, struct prof__dwarf_scan *s, bool quick
 
 /* Functions within functions (of GNU C, Fortran, Ada) lie outside the bounds of the outer one, so
  * that the quick pass misses them: an address that has a symbol but no function shows that. */
-static int hang_all(struct unit_work *w, const struct prof__dwarf_scan *start)
+static int hang_all(struct unit_work *w)
 {
-    struct prof__dwarf_scan scan = *start;
-    int r = hang_pass(w, &scan, true);
+    int r = hang_pass(w, true);
 
-    for (size_t i = 0; i < w->n && r == 0; i++) {
-        if (w->pc[i].function || !w->pc[i].query->symbol)
-            continue;
-        scan = *start;
-        return hang_pass(w, &scan, false);
-    }
+    for (size_t i = 0; i < w->n && r == 0; i++)
+        if (!w->pc[i].function && w->pc[i].query->symbol)
+            return hang_pass(w, false);
     return r;
 }
 
@@ -419,11 +298,12 @@ static bool is_plain_language(uint64_t language)
 static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
                        struct prof__dwarf_lines *lines, bool is_plain)
 {
+    const struct prof__dwarf_function *f = pc->function;
     size_t n = 1;
 
-    if (!pc->function && !pc->has_row)
+    if (!f && !pc->has_row)
         return 0;
-    for (const struct prof__dwarf_function *f = pc->function; f && f->outer; f = f->outer)
+    for (; f && f->outer; f = f->outer)
         n += n < INLINE_MAX;
     struct prof__line *line = prof__arena_array(l->arena, n, sizeof(*line));
     if (!line)
@@ -432,11 +312,13 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
         line[0].file = lines ? prof__dwarf_lines_file(lines, pc->file) : NULL;
         line[0].line = line[0].file ? pc->line : 0;
     }
-    struct prof__dwarf_function *f = pc->function;
+    f = pc->function;
     for (size_t i = 0; f && i < n; i++, f = f->outer) {
-        name_function(l, f);
         line[i].function = f->name;
         line[i].start_line = f->start_line;
+        line[i].home = lines && f->decl_file ? prof__dwarf_lines_file(lines, f->decl_file) : NULL;
+        if (!line[i].file)
+            line[i].file = line[i].home;
         if (i + 1 < n) {
             line[i + 1].file = lines ? prof__dwarf_lines_file(lines, f->call_file) : NULL;
             line[i + 1].line = line[i + 1].file ? f->call_line : 0;
@@ -449,49 +331,97 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
     return 0;
 }
 
-static int work_unit(struct lookup *l, uint64_t offset, struct prof__dwarf_pc *pc, size_t n)
+static int work_functions(struct unit_work *w, struct prof__dwarf_unit *u,
+                          const struct prof__dwarf_entry *own, const struct prof__dwarf_half *half,
+                          bool is_plain)
 {
-    struct unit_work w = { .lookup = l, .pc = pc, .n = n };
-    struct prof__dwarf_unit unit;
-    struct prof__dwarf_scan scan;
+    struct lookup *l = w->lookup;
+    struct prof__dwarf_debug apart = { 0 };
+    struct prof__dwarf_naming naming = {
+        .arena = l->arena,
+        .work = &l->work,
+        .main = &l->main,
+        .alternate = l->has_alternate ? &l->alternate : NULL,
+        .unit = u,
+        .is_plain = is_plain,
+    };
+
+    if (half) { /* it refers to nothing but itself */
+        naming.main = &apart;
+        naming.alternate = NULL;
+    }
+    naming.counts_all = prof__dwarf_counts_all(prof__dwarf_string(
+        u, naming.alternate ? &naming.alternate->image : NULL, own, PROF__AT_PRODUCER));
+    w->unit = u;
+    int r = hang_all(w);
+    return r < 0 ? r : prof__dwarf_name(&naming, w->functions);
+}
+
+static int work_lines(struct unit_work *w, const struct prof__dwarf_unit *u,
+                      const struct prof__dwarf_entry *own, bool is_plain)
+{
+    struct lookup *l = w->lookup;
     struct prof__dwarf_lines lines;
-    Dwarf_Attribute attr;
-    Dwarf_Word line_offset;
     bool has_lines = false;
-    Dwarf_Off header;
-    Dwarf_Die die;
-    int r;
+    int r = 0;
 
-    if (!dwarf_offdie(l->main.dwarf, offset, &die))
-        return 0;
-    header = offset - dwarf_cuoffset(&die);
-    if (prof__dwarf_unit_at(&l->main.image, header, &unit) < 0)
-        return 0;
-    r = prof__dwarf_scan_start(&scan, &l->work, &l->main.image, &unit);
-    if (r == 0)
-        r = hang_all(&w, &scan);
-    if (r == -ENOMEM || r == -ETIME)
-        return r;
+    if (prof__dwarf_has(own, PROF__AT_STMT_LIST)) {
+        const char *folder = prof__dwarf_string(u, l->has_alternate ? &l->alternate.image : NULL,
+                                                own, PROF__AT_COMP_DIR);
 
-    if (dwarf_attr(&die, DW_AT_stmt_list, &attr) && dwarf_formudata(&attr, &line_offset) == 0) {
-        r = prof__dwarf_lines_open(&lines, &l->work, l->arena, &l->main.image, line_offset,
-                                   string_of(l, &die, DW_AT_comp_dir));
+        if (folder && !(folder = prof__arena_strdup(&l->work, folder)))
+            return -ENOMEM;
+        r = prof__dwarf_lines_open(&lines, &l->work, l->arena, &l->main.image,
+                                   prof__dwarf_number(own, PROF__AT_STMT_LIST), folder);
         if (r == -ENOMEM)
             return r;
         has_lines = r == 0;
     }
     if (has_lines)
-        prof__dwarf_lines_run(&lines, pc, n);
-    bool is_plain = is_plain_language(number_of(&die, DW_AT_language));
-    for (size_t i = 0; i < n; i++) {
-        r = write_lines(l, &pc[i], has_lines ? &lines : NULL, is_plain);
-        if (r < 0)
-            return r;
+        prof__dwarf_lines_run(&lines, w->pc, w->n);
+    r = 0;
+    for (size_t i = 0; i < w->n && r == 0; i++)
+        r = write_lines(l, &w->pc[i], has_lines ? &lines : NULL, is_plain);
+    return r == 0 && prof__late() ? -ETIME : r; /* something may have been cut short */
+}
+
+static int work_unit(struct lookup *l, size_t unit, struct prof__dwarf_pc *pc, size_t n)
+{
+    struct unit_work w = { .lookup = l, .pc = pc, .n = n };
+    struct prof__dwarf_unit u = l->main.unit[unit];
+    struct prof__dwarf_half half;
+    struct prof__dwarf_entry own;
+    int r = prof__dwarf_unit_load(&u, &l->work);
+
+    if (r == 0)
+        r = prof__dwarf_unit_read_own(&u, &own);
+    if (r < 0)
+        return r == -ENOMEM ? r : 0;
+    if (!prof__dwarf_is_skeleton(&u, &own)) {
+        bool is_plain = is_plain_language(prof__dwarf_number(&own, PROF__AT_LANGUAGE));
+
+        r = work_functions(&w, &u, &own, NULL, is_plain);
+        return r < 0 ? r : work_lines(&w, &u, &own, is_plain);
     }
-    return prof__late() ? -ETIME : 0; /* something may have been cut short */
+    r = prof__dwarf_half_open(&half, &l->split, &l->work, &u, &own);
+    if (r == 0) {
+        bool is_plain = is_plain_language(prof__dwarf_number(&half.own, PROF__AT_LANGUAGE));
+
+        r = work_functions(&w, &half.unit, &half.own, &half, is_plain);
+        if (r == 0)
+            r = work_lines(&w, &u, &own, is_plain);
+    }
+    prof__dwarf_half_close(&half);
+    return r == -ENOENT ? 0 : r;
 }
 
 /* --- all of it ------------------------------------------------------------------------------- */
+
+static void trim(struct prof__dwarf_image *im)
+{
+    if (im->loaded_bytes > LOADED_MAX)
+        prof__dwarf_image_drop(im);
+}
 
 static int work_units(struct lookup *l)
 {
@@ -500,74 +430,76 @@ static int work_units(struct lookup *l)
 
     if (!pc)
         return -ENOMEM;
-    for (size_t i = 0; i < l->n_units; i++) {
-        l->unit[i].first = first;
-        first += l->unit[i].n;
-        l->unit[i].n = 0;
+    for (size_t i = 0; i < l->n_touched; i++) {
+        l->touched[i].first = first;
+        first += l->touched[i].n;
+        l->touched[i].n = 0;
     }
     for (size_t i = 0; i < l->n; i++) { /* in order of address, unit by unit */
         if (!l->unit_of[i])
             continue;
-        struct touched_unit *u = &l->unit[l->unit_of[i] - 1];
-        pc[u->first + u->n++] =
+        struct touched_unit *t = &l->touched[l->unit_of[i] - 1];
+        pc[t->first + t->n++] =
             (struct prof__dwarf_pc) { .address = l->query[i].address, .query = &l->query[i] };
     }
-    for (size_t i = 0; i < l->n_units; i++) {
-        const struct touched_unit *u = &l->unit[i];
+    for (size_t i = 0; i < l->n_touched; i++) {
+        const struct touched_unit *t = &l->touched[i];
         int r = -ETIME;
 
-        if (!has_headroom())
-            return -ENOMEM;
         if (!prof__late_now())
-            r = work_unit(l, u->offset, &pc[u->first], u->n);
+            r = work_unit(l, t->unit, &pc[t->first], t->n);
         prof__arena_free(&l->work);
         if (r == -ENOMEM)
             return r;
         if (r == -ETIME)
-            for (size_t j = 0; j < u->n; j++)
-                pc[u->first + j].query->unfinished = true;
-        if (l->main.image.loaded_bytes > LOADED_MAX)
-            prof__dwarf_image_drop(&l->main.image);
-        if (l->alternate.dwarf && l->alternate.image.loaded_bytes > LOADED_MAX)
-            prof__dwarf_image_drop(&l->alternate.image);
+            for (size_t j = 0; j < t->n; j++)
+                pc[t->first + j].query->unfinished = true;
+        trim(&l->main.image);
+        trim(&l->alternate.image);
+        trim(&l->split.package_image);
     }
     return 0;
 }
 
-static int look_up(struct lookup *l, const struct prof__elf *e, const struct prof__elf *alternate)
+static int look_up(struct lookup *l, const struct prof__dwarf_source *s)
 {
-    int r = debug_open(&l->main, l->arena, e);
+    int r = debug_open(l, &l->main, s->elf);
 
     if (r < 0)
         return r;
-    if (alternate && debug_open(&l->alternate, l->arena, alternate) == 0)
-        dwarf_setalt(l->main.dwarf, l->alternate.dwarf);
+    if (s->alternate) {
+        r = debug_open(l, &l->alternate, s->alternate);
+        if (r == -ENOMEM || r == -ETIME)
+            return r;
+        l->has_alternate = r == 0;
+    }
     l->unit_of = prof__arena_array(l->arena, l->n, sizeof(*l->unit_of));
     r = l->unit_of ? touch_units(l) : -ENOMEM;
     return r == 0 ? work_units(l) : r;
 }
 
-int prof__dwarf_lookup(const struct prof__elf *e, const struct prof__elf *alternate,
-                       struct prof__arena *a, int64_t deadline_ns, struct prof__query *q, size_t n)
+int prof__dwarf_lookup(struct prof__dwarf_source *source, struct prof__arena *a,
+                       int64_t deadline_ns, struct prof__query *q, size_t n)
 {
-    struct lookup l = { .arena = a, .query = q, .n = n };
-    int r;
-
+    struct lookup l = {
+        .arena = a,
+        .split = { .arena = a, .home = &l.main.image, .file = source->file },
+        .query = q,
+        .n = n,
+    };
     prof__deadline_set(deadline_ns);
-    if (setjmp(out_of_libdw) == 0) {
-        r = look_up(&l, e, alternate);
-    } else {
-        r = -ENOMEM;
-        l.main.dwarf = l.alternate.dwarf = NULL; /* in no state to be ended */
-        l.main.elf = l.alternate.elf = NULL;
-    }
+    int r = look_up(&l, source);
+
     if (r == -ETIME) {
         for (size_t i = 0; i < n; i++)
             q[i].unfinished = true;
         r = 0;
     }
+    source->n_missing = l.split.n_missing;
+    source->missing = l.split.missing;
     prof__arena_free(&l.work);
-    debug_close(&l.main);
-    debug_close(&l.alternate);
+    prof__dwarf_split_close(&l.split);
+    prof__dwarf_image_close(&l.main.image);
+    prof__dwarf_image_close(&l.alternate.image);
     return r;
 }

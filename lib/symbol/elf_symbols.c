@@ -26,7 +26,6 @@ enum {
     SEGMENTS_MAX = 64,
     DYNAMIC_MAX = 256,
     LOADED_SYMBOLS_MAX = 1 << 22,
-    CHAIN_MAX = 1024,     /* symbols that share a bucket */
     VISITS_MAX = 1 << 26, /* symbols times addresses in them, which linkers make a few each */
 };
 
@@ -445,59 +444,4 @@ int prof__loaded_symbols(uint64_t bias, struct prof__arena *a, struct prof__quer
     if (table.n == 0 || table.n > LOADED_SYMBOLS_MAX)
         return -ENOENT;
     return search(&source, &table, a, q, n, false);
-}
-
-static uint32_t gnu_hash_of(const char *name)
-{
-    uint32_t h = 5381;
-
-    for (; *name; name++)
-        h = h * 33 + (unsigned char)*name;
-    return h;
-}
-
-/* Is the symbol a function of that name, in code of the object's own? */
-static bool is_function(const struct source *s, const struct table *t, uint64_t index,
-                        const char *name, uint64_t *ret_value)
-{
-    char text[64];
-    Elf64_Sym sym;
-    size_t size = PROF_MIN(strlen(name) + 1, sizeof(text));
-
-    if (!read_source(s, t->symbols + index * sizeof(sym), &sym, sizeof(sym)) ||
-        sym.st_shndx == SHN_UNDEF || ELF64_ST_TYPE(sym.st_info) != STT_FUNC ||
-        sym.st_name >= t->strings_size || size > t->strings_size - sym.st_name ||
-        !read_source(s, t->strings + sym.st_name, text, size) || memcmp(text, name, size) != 0)
-        return false;
-    *ret_value = sym.st_value;
-    return true;
-}
-
-uint64_t prof__loaded_export(uint64_t bias, const char *name)
-{
-    struct {
-        uint32_t n_buckets, first, n_bloom, shift;
-    } h;
-    struct source source = { .elf = NULL };
-    struct table table = { 0 };
-    uint64_t ignored, hash = 0, value;
-    uint32_t wanted = gnu_hash_of(name), index, entry;
-
-    if (!find_loaded(&source, bias, &table, &ignored, &hash) || !hash ||
-        !read_source(&source, hash, &h, sizeof(h)) || h.n_buckets == 0)
-        return 0;
-    uint64_t buckets = hash + sizeof(h) + (uint64_t)h.n_bloom * 8;
-    uint64_t chains = buckets + (uint64_t)h.n_buckets * 4;
-    if (!read_source(&source, buckets + (uint64_t)(wanted % h.n_buckets) * 4, &index,
-                     sizeof(index)))
-        return 0;
-    for (unsigned i = 0; i < CHAIN_MAX && index >= h.first; i++, index++) {
-        if (!read_source(&source, chains + (uint64_t)(index - h.first) * 4, &entry, sizeof(entry)))
-            return 0;
-        if ((entry | 1) == (wanted | 1) && is_function(&source, &table, index, name, &value))
-            return bias + value;
-        if (entry & 1)
-            break;
-    }
-    return 0;
 }

@@ -31,8 +31,4 @@ bool prof__symbol_is_plainer(const char *a, const char *b);
  * for want of its file. The object may be unloaded meanwhile: it is read through the kernel. */
 int prof__loaded_symbols(uint64_t bias, struct prof__arena *a, struct prof__query *q, size_t n);
 
-/* Where the object loaded at `bias` has the function that it exports as `name`, by its own tables
- * and without asking the loader; 0: nowhere. Read through the kernel. */
-uint64_t prof__loaded_export(uint64_t bias, const char *name);
-
 #endif

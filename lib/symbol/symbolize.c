@@ -4,19 +4,19 @@
  *   lookup -> object (by build id) -> cache of its addresses -> lines, copied out
  *                                        | the missing ones, sorted
  *                                        v
- *                 elf_find -> elf_symbols, dwarf_lookup -> into the cache
+ *                 symbol_files -> elf_symbols, dwarf_lookup -> names -> into the cache
  *
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
- * file is opened. Results are all that is kept; files, handles and what libdw allocates go at the
- * end of each request. Objects are forgotten, longest unused first, when together they pass
+ * file is opened. Results are all that is kept; files and what was read of them go at the end
+ * of each request. Objects are forgotten, longest unused first, when together they pass
  * CACHE_MAX; and one without debug information as soon as a file of that comes, so the places where
  * it would be are looked at in each request. Answers found without the object's file, or while
  * files or memory could not be had, are not kept: it may go better next time. Nor are those cut
  * short by the deadline, unless it leaves no time for any: so a huge program's names come over some
  * requests, and no request takes long.
  *
- * libdw is not thread-safe, so one thread works at a time. It may be the program's own thread: its
- * allocations are hidden from the profile meanwhile, and it cannot be cancelled half-way.
+ * One thread works at a time. It may be the program's own: its allocations are hidden from the
+ * profile meanwhile, and it cannot be cancelled half-way.
  */
 #include "symbol/symbolize.h"
 
@@ -32,25 +32,25 @@
 #include "base/thread.h"
 #include "base/utf8.h"
 #include "symbol/deadline.h"
-#include "symbol/dwarf_lookup.h"
-#include "symbol/elf_find.h"
 #include "symbol/elf_symbols.h"
+#include "symbol/names.h"
+#include "symbol/symbol_files.h"
 
-#define CACHE_MAX  ((size_t)32 << 20) /* bytes */
-#define DWARF_NS   4000000000         /* for debug information in one request; then ... */
-#define RETRY_NS   60000000000        /* until it is tried again when nothing came of it */
-#define SYMBOLS_NS 1000000000         /* ... so long for symbol tables, and then no more */
+#define CACHE_MAX ((size_t)32 << 20) /* bytes */
+#define DWARF_NS  4000000000  /* for debug information in one request; then symbol tables only */
+#define RETRY_NS  60000000000 /* until it is tried again when nothing came of it */
 
 /* A string stored once for each object, and where the request at work has its copy. */
 struct text {
-    struct text *next; /* in its hash chain */
+    struct text *next;  /* in its hash chain */
+    struct text *shown; /* of a function: its short name; NULL: not made yet */
     uint64_t request;
     const char *copy;
     char bytes[];
 };
 
 struct cached_line {
-    struct text *function, *file; /* NULL: unknown */
+    struct text *function, *file, *home; /* NULL: unknown */
     uint32_t line, start_line;
 };
 
@@ -273,8 +273,24 @@ static bool intern(struct object *o, struct prof__arena *a, const char *text, st
     return true;
 }
 
+/* A function's name with the one that it is shown by. */
+static bool intern_function(struct object *o, struct prof__arena *a, struct prof__namer *namer,
+                            const char *function, struct text **ret)
+{
+    if (!intern(o, a, function, ret))
+        return false;
+    struct text *t = *ret;
+    if (!t || t->shown)
+        return true;
+    const char *shown = prof__namer_show(namer, t->bytes, PROF__NAMES_SHORT);
+    if (shown == t->bytes)
+        t->shown = t;
+    return shown == t->bytes || intern(o, a, shown, &t->shown);
+}
+
 /* Keep what was found for one address. */
-static int answer_keep(struct object *o, struct prof__arena *a, const struct prof__query *q)
+static int answer_keep(struct object *o, struct prof__arena *a, struct prof__namer *namer,
+                       const struct prof__query *q)
 {
     struct prof__line by_symbol = { .function = q->symbol };
     const struct prof__line *line = q->n_lines ? q->line : &by_symbol;
@@ -292,8 +308,9 @@ static int answer_keep(struct object *o, struct prof__arena *a, const struct pro
         if (i + 1 == n && q->symbol &&
             (q->prefer_symbol || !function || prof__symbol_is_plainer(q->symbol, function)))
             function = q->symbol;
-        if (!intern(o, a, function, &kept[i].function) ||
-            !intern(o, a, line[i].file, &kept[i].file))
+        if (!intern_function(o, a, namer, function, &kept[i].function) ||
+            !intern(o, a, line[i].file, &kept[i].file) ||
+            !intern(o, a, line[i].home, &kept[i].home))
             return -ENOMEM;
         kept[i].line = line[i].line;
         kept[i].start_line = line[i].start_line;
@@ -332,8 +349,12 @@ static int answer_copy(struct request *rq, const struct answer *answer, size_t i
     if (!line)
         return -ENOMEM;
     for (size_t i = 0; i < answer->n_lines; i++) {
-        if (copy_text(rq, answer->line[i].function, &line[i].function) < 0 ||
-            copy_text(rq, answer->line[i].file, &line[i].file) < 0)
+        struct text *function = answer->line[i].function;
+
+        if (copy_text(rq, function, &line[i].function) < 0 ||
+            copy_text(rq, function ? function->shown : NULL, &line[i].name) < 0 ||
+            copy_text(rq, answer->line[i].file, &line[i].file) < 0 ||
+            copy_text(rq, answer->line[i].home, &line[i].home) < 0)
             return -ENOMEM;
         line[i].line = answer->line[i].line;
         line[i].start_line = answer->line[i].start_line;
@@ -345,134 +366,6 @@ static int answer_copy(struct request *rq, const struct answer *answer, size_t i
 
 /* --- one object's missing addresses ---------------------------------------------------------- */
 
-/* The files of one object, while they are read. */
-struct files {
-    const struct prof__module *module;
-    struct prof__arena *arena;
-    struct prof__elf own, debug, alternate, embedded;
-    bool has_own, has_debug, has_embedded;
-    const struct prof__elf *dwarf; /* of own and debug; NULL: neither has any that can be read */
-    struct prof__debug_paths paths;
-    const char *unread;
-};
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
-/* Does `e` have debug information, and of a kind that can be read? */
-static bool has_dwarf(struct files *f, const struct prof__elf *e, const char *path)
-{
-    const Elf64_Shdr *s = prof__elf_section(e, ".debug_info");
-    enum prof__packing packing;
-    uint64_t size;
-
-    if (!s)
-        return false;
-    int r = prof__elf_section_size(e, s, &size, &packing);
-    if (r == -ENOTSUP)
-        f->unread = prof__arena_printf(
-            f->arena, "debug information of %s is %s and not read: this libprof is built without",
-            base_name(path), packing == PROF__ZSTD ? "zstd" : "compressed in an unknown way");
-    return r == 0;
-}
-
-static int files_open(struct files *f)
-{
-    const struct prof__module *m = f->module;
-    int r = prof__elf_find(m, f->arena, &f->own);
-
-    f->has_own = r == 0;
-    if (r == -ENOMEM)
-        return r;
-    if (f->has_own && has_dwarf(f, &f->own, m->path))
-        f->dwarf = &f->own;
-    r = prof__elf_debug_paths(m, f->has_own ? &f->own : NULL, f->arena, &f->paths);
-    if (r == 0 && !f->dwarf)
-        r = prof__elf_find_debug(m, f->has_own ? &f->own : NULL, &f->paths, f->arena, &f->debug);
-    if (r == -ENOMEM)
-        return r;
-    f->has_debug = r == 0 && !f->dwarf;
-    if (f->has_debug && has_dwarf(f, &f->debug, f->debug.path))
-        f->dwarf = &f->debug;
-    if (f->has_own && !f->has_debug && !prof__elf_section(&f->own, ".symtab")) {
-        r = prof__elf_open_embedded(&f->embedded, f->arena, &f->own);
-        f->has_embedded = r == 0;
-        if (r == -ENOTSUP && !f->unread)
-            f->unread = prof__arena_printf(
-                f->arena,
-                "symbols of %s are in .gnu_debugdata (xz) and not read: this libprof is "
-                "built without liblzma",
-                base_name(m->path));
-    }
-    return r == -ENOMEM ? r : 0;
-}
-
-static void files_close(struct files *f)
-{
-    prof__elf_close(&f->own);
-    prof__elf_close(&f->debug);
-    prof__elf_close(&f->alternate);
-}
-
-static int find_symbols(struct files *f, struct prof__query *q, size_t n)
-{
-    const struct prof__module *m = f->module;
-    int r = -ENOENT;
-
-    if (f->has_debug && prof__elf_section(&f->debug, ".symtab"))
-        r = prof__elf_symbols(&f->debug, f->arena, q, n);
-    if (r == -ENOENT && f->has_own)
-        r = prof__elf_symbols(&f->own, f->arena, q, n);
-    if (r == -ENOENT && !f->has_own && m->last_epoch == UINT32_MAX)
-        r = prof__loaded_symbols(m->bias, f->arena, q, n);
-    if (r != -ENOMEM && f->has_embedded)
-        r = prof__elf_more_symbols(&f->embedded, f->arena, q, n);
-    if (r != -ENOMEM && f->has_own)
-        r = prof__elf_plt_symbols(&f->own, f->arena, q, n);
-    return r == -ENOMEM ? r : 0;
-}
-
-static void set_unfinished(struct prof__query *q, size_t n)
-{
-    for (size_t i = 0; i < n; i++)
-        q[i].unfinished = true;
-}
-
-/* Look n sorted queries up in the object's files. *ret_found: all that there is was read, so that
- * the answers are the best that can be had. */
-static int read_files(struct files *f, int64_t until_ns, struct prof__query *q, size_t n,
-                      bool *ret_found)
-{
-    prof__deadline_set(until_ns);
-    if (prof__late_now()) {
-        set_unfinished(q, n);
-        *ret_found = true;
-        return 0;
-    }
-    uint64_t troubles = atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed);
-    int r = files_open(f), s = 0;
-
-    if (r == 0)
-        r = find_symbols(f, q, n);
-    if (prof__late())
-        set_unfinished(q, n);
-    if (r == 0 && f->dwarf) {
-        bool has_alternate =
-            prof__elf_find_alternate(f->module, f->dwarf, f->arena, &f->alternate) == 0;
-        /* Too little memory for the debug information leaves the names of symbols. */
-        s = prof__dwarf_lookup(f->dwarf, has_alternate ? &f->alternate : NULL, f->arena,
-                               until_ns - SYMBOLS_NS, q, n);
-    }
-    *ret_found = (f->has_own || f->has_debug || strcmp(f->module->path, "[vdso]") == 0) && r == 0 &&
-                 s != -ENOMEM &&
-                 atomic_load_explicit(&prof__elf_troubles, memory_order_relaxed) == troubles;
-    return r;
-}
-
 static const char *keep_string(struct object *o, const char *text)
 {
     char *copy = text ? object_alloc(o, strlen(text) + 1) : NULL;
@@ -481,7 +374,7 @@ static const char *keep_string(struct object *o, const char *text)
 }
 
 /* What is to be told of the files, and where a better one would be. */
-static void keep_notes(struct object *o, const struct files *f)
+static void keep_notes(struct object *o, const struct prof__symbol_files *f)
 {
     if (o->is_described)
         return;
@@ -510,20 +403,20 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     const struct prof__module *m = rq->lookup[missing[0].index].module;
     struct object *o = missing[0].object;
     struct prof__arena a = { 0 };
-    struct files f = { .module = m, .arena = &a };
+    struct prof__symbol_files f = { .module = m, .arena = &a };
     struct prof__query *q = prof__arena_array(&a, n, sizeof(*q));
+    struct prof__namer *namer = prof__namer_new(&a);
     size_t n_queries = 0, n_unfinished = 0;
     bool found = false;
-    int r = q ? 0 : -ENOMEM;
+    int r = q && namer ? 0 : -ENOMEM;
 
-    f.own.fd = f.debug.fd = f.alternate.fd = f.embedded.fd = -1;
     if (r < 0)
         goto out;
     for (size_t i = 0; i < n; i++)
         if (n_queries == 0 || q[n_queries - 1].address != missing[i].address)
             q[n_queries++].address = missing[i].address;
     int64_t start_ns = prof__monotonic_ns(), start_cpu_ns = thread_cpu_ns();
-    r = read_files(&f, rq->until_ns, q, n_queries, &found);
+    r = prof__symbol_files_read(&f, rq->until_ns, q, n_queries, &found);
     if (!found)
         o->forget = true;
     for (size_t i = 0; i < n_queries; i++)
@@ -539,13 +432,13 @@ static int resolve(struct request *rq, const struct missing *missing, size_t n)
     for (size_t i = 0; i < n_queries && is_hopeless; i++)
         q[i].unfinished = false;
     for (size_t i = 0, j = 0; i < n_queries && r == 0; i++) {
-        r = answer_keep(o, &a, &q[i]);
+        r = answer_keep(o, &a, namer, &q[i]);
         const struct answer *answer = answer_slot(o->answer, o->n_slots, q[i].address);
         for (; j < n && missing[j].address == q[i].address && r == 0; j++)
             r = answer_copy(rq, answer, missing[j].index);
     }
+    prof__symbol_files_close(&f);
 out:
-    files_close(&f);
     prof__arena_free(&a);
     return r;
 }
@@ -656,7 +549,7 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *look
     entered = prof__enter(&prof__self); /* not when it was in the profiler already */
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     memset(ret_symbols, 0, n * sizeof(*ret_symbols));
-    rq.until_ns = until_ns ? until_ns : prof__monotonic_ns() + DWARF_NS + SYMBOLS_NS;
+    rq.until_ns = until_ns ? until_ns : prof__monotonic_ns() + DWARF_NS + PROF__SYMBOLS_NS;
     if (prof__lock_until(&lock, rq.until_ns)) {
         rq.number = ++requests;
         r = answer_all(&rq, n);

@@ -11,8 +11,11 @@
 #include "symbol/modules.h"
 
 struct prof__line {
-    const char *function; /* as the linker knows it (mangled); NULL: unknown. Valid UTF-8 */
+    const char *function; /* as the linker knows it (mangled), or else with its scopes as the source
+                             has them; NULL: unknown. Valid UTF-8 */
+    const char *name;     /* the same, short and for people (names.h); NULL: unknown */
     const char *file;     /* absolute where the compiler said so; NULL: unknown. Valid UTF-8 */
+    const char *home;     /* file in which the function is declared; NULL: unknown. Valid UTF-8 */
     uint32_t line;        /* 0: unknown */
     uint32_t start_line;  /* of the function; 0: unknown */
 };

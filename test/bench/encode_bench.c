@@ -63,15 +63,16 @@ static struct prof__report make_report(struct prof__arena *a)
                                                      { "alloc_space", "bytes" },
                                                      { "inuse_objects", "count" },
                                                      { "inuse_space", "bytes" } };
-    static const struct prof__report_mapping mapping = { 0x555555554000,
-                                                         0x555556554000,
-                                                         0,
-                                                         "/usr/bin/service",
-                                                         "0123456789abcdef0123456789abcdef",
-                                                         true,
-                                                         true,
-                                                         true,
-                                                         true };
+    static const struct prof__report_mapping mapping = {
+        .start = 0x555555554000,
+        .limit = 0x555556554000,
+        .file = "/usr/bin/service",
+        .build_id = "0123456789abcdef0123456789abcdef",
+        .has_functions = true,
+        .has_filenames = true,
+        .has_line_numbers = true,
+        .has_inline_frames = true,
+    };
     struct prof__location *location = need(prof__arena_array(a, LOCATIONS, sizeof(*location)));
     struct prof__report_sample *sample = need(prof__arena_array(a, STACKS, sizeof(*sample)));
     const char *file[FILES];
@@ -83,12 +84,14 @@ static struct prof__report make_report(struct prof__arena *a)
         struct prof__line *line = need(prof__arena_array(a, 2, sizeof(*line)));
 
         for (size_t j = 0; j < 2; j++) {
-            line[j].function = make_name(a, &rng);
+            line[j].function = line[j].name = make_name(a, &rng);
             line[j].file = file[prof__random(&rng) % FILES];
             line[j].start_line = (uint32_t)(prof__random(&rng) % 2000 + 1);
             line[j].line = line[j].start_line + (uint32_t)(prof__random(&rng) % 60);
         }
-        location[i] = (struct prof__location) { mapping.start + i * 977, 0, i % 5 ? 1 : 2, line };
+        location[i] = (struct prof__location) { .address = mapping.start + i * 977,
+                                                .n_lines = i % 5 ? 1 : 2,
+                                                .line = line };
     }
     for (size_t i = 0; i < STACKS; i++) {
         uint32_t *stack = need(prof__arena_array(a, DEPTH, sizeof(*stack)));

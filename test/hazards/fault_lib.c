@@ -6,7 +6,7 @@
  *   FAULT_COUNTS=FILE     at exit, how many calls of each kind there were while faults were armed
  *
  * Stands between the hooks and libc: linked after libprof-hooks, or named after libprof-preload.so
- * in LD_PRELOAD. So what libprof, libmicrohttpd, elfutils and zlib call binds here, and a call is
+ * in LD_PRELOAD. So what libprof, libmicrohttpd and zlib call binds here, and a call is
  * the profiler's if its thread is inside the profiler or hidden, if the caller's code is one of
  * those libraries, or if the program has said so by fault_mine(). Calls within libc bind to libc
  * itself and are not seen: pthread_create() fails as a whole, not the mmap() that it makes.
@@ -16,7 +16,6 @@
 #undef _FILE_OFFSET_BITS /* or mmap() and mmap64() would be one */
 #include <dirent.h>
 #include <dlfcn.h>
-#include <elfutils/libdw.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <link.h>
@@ -64,7 +63,6 @@ enum kind {
     SEND,
     UNSHARE,
     MALLOC,
-    ELFUTILS,
     DLOPEN,
     REALPATH,
     KINDS,
@@ -98,7 +96,6 @@ static const struct {
     [SEND] = { "send", ECONNRESET, false },
     [UNSHARE] = { "close_range", EMFILE, false },
     [MALLOC] = { "malloc", ENOMEM, true },
-    [ELFUTILS] = { "elfutils-malloc", ENOMEM, true },
     [DLOPEN] = { "dlopen", ENOMEM, false },
     [REALPATH] = { "realpath", ENOMEM, false },
 };
@@ -110,7 +107,6 @@ static uint64_t nth;
 static bool all_after;
 static _Atomic uint64_t matching, injected, count[KINDS];
 static _Thread_local int mine __attribute__((tls_model("initial-exec")));
-static _Thread_local int in_libdw __attribute__((tls_model("initial-exec")));
 
 PUBLIC void fault_mine(int more);
 PUBLIC void fault_arm(const char *what);
@@ -122,8 +118,8 @@ enum owner { NOBODY, HOOKS, PROFILER };
 
 static enum owner owner_of(const void *code)
 {
-    static const char *const profilers[] = { "libprof", "libmicrohttpd", "libdw.",
-                                             "libelf.", "libz.",         "libprotobuf-c" };
+    static const char *const profilers[] = { "libprof",  "libmicrohttpd", "libz.",
+                                             "liblzma.", "libzstd.",      "libprotobuf-c" };
     struct dl_find_object object;
 
     if (_dl_find_object((void *)code, &object) != 0 || !object.dlfo_link_map->l_name)
@@ -151,8 +147,6 @@ static bool fails(enum kind kind, const void *caller)
     enum owner owner = ours ? PROFILER : owner_of(caller);
     if (owner == NOBODY || (owner == HOOKS && kinds[kind].hooked))
         return false;
-    if (kind == MALLOC && in_libdw)
-        kind = ELFUTILS;
     atomic_fetch_add(&count[kind], 1);
     if (!(armed >> kind & 1))
         return false;
@@ -364,41 +358,6 @@ PUBLIC long syscall(long number, ...)
     }
     return result;
 }
-
-/* --- libdw, which does not survive a malloc that fails ---------------------------------------- */
-
-/* Whether libprof enters it without memory is for another test; here its allocations are told apart
- * from all others. These are the functions that lead to them, directly or through libc. */
-#define ENTER_LIBDW(type, name, parameters, arguments) \
-    PUBLIC type name parameters                        \
-    {                                                  \
-        in_libdw++;                                    \
-        type result = NEXT(name) arguments;            \
-        in_libdw--;                                    \
-        return result;                                 \
-    }
-
-/* clang-format off */
-ENTER_LIBDW(Elf *, elf_memory, (char *image, size_t size), (image, size))
-ENTER_LIBDW(Dwarf *, dwarf_begin_elf, (Elf *elf, Dwarf_Cmd cmd, Elf_Scn *group),
-            (elf, cmd, group))
-ENTER_LIBDW(int, dwarf_get_units,
-            (Dwarf *dwarf, Dwarf_CU *cu, Dwarf_CU **next, Dwarf_Half *version, uint8_t *unit_type,
-             Dwarf_Die *die, Dwarf_Die *sub),
-            (dwarf, cu, next, version, unit_type, die, sub))
-ENTER_LIBDW(ptrdiff_t, dwarf_ranges,
-            (Dwarf_Die *die, ptrdiff_t at, Dwarf_Addr *base, Dwarf_Addr *low, Dwarf_Addr *high),
-            (die, at, base, low, high))
-ENTER_LIBDW(Dwarf_Attribute *, dwarf_attr,
-            (Dwarf_Die *die, unsigned name, Dwarf_Attribute *attr), (die, name, attr))
-ENTER_LIBDW(Dwarf_Die *, dwarf_offdie, (Dwarf *dwarf, Dwarf_Off at, Dwarf_Die *die),
-            (dwarf, at, die))
-ENTER_LIBDW(Dwarf_Die *, dwarf_formref_die, (Dwarf_Attribute *attr, Dwarf_Die *die), (attr, die))
-ENTER_LIBDW(const char *, dwarf_formstring, (Dwarf_Attribute *attr), (attr))
-ENTER_LIBDW(Dwarf_Die *, dwarf_diecu,
-            (Dwarf_Die *die, Dwarf_Die *cu, uint8_t *address_size, uint8_t *offset_size),
-            (die, cu, address_size, offset_size))
-/* clang-format on */
 
 /* --- malloc ----------------------------------------------------------------------------------- */
 

@@ -38,8 +38,6 @@ MEMORY_SLACK = 1 << 20  # a chunk of a table that one run needed and the other d
 CONNECTION = {"accept", "recv", "send", "epoll", "malloc", "mmap"}
 # Together, too: all memory or all descriptors are gone.
 GROUPS = ["mmap,malloc", "open,pipe,socket,epoll,eventfd,accept"]
-# A failure there ends the process; that libprof keeps out is no_memory.c's to show.
-NOT_ALONE = {"elfutils-malloc"}
 
 
 class Run:
@@ -176,7 +174,7 @@ def main():
     if checks.failed:
         return report()
     faults = []
-    for kind in [k for k in base.counts if k not in NOT_ALONE] + GROUPS:
+    for kind in list(base.counts) + GROUPS:
         n = sum(base.counts[k] for k in kind.split(","))
         alone, from_then_on = chosen(n)
         if not (LONG and kind in GROUPS):  # there each of them has failed alone already

@@ -1,8 +1,7 @@
 /*
  * no_memory.c - RLIMIT_AS is used up while every block is sampled: malloc() answers as it would
  * without libprof, what could not be recorded is counted and told, and a heap profile asked for at
- * that moment is written, without names at worst; a window is opened or refused. libdw, which has
- * no way to refuse, is not entered then: it would end the process.
+ * that moment is written, without names at worst; a window is opened or refused.
  *
  * Each case is a child of its own, in which nothing has been looked up before.
  */

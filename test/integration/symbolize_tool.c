@@ -1,9 +1,11 @@
 /*
  * symbolize_tool.c - `addr2line -i -f` with libprof's symbolizer, for symbolize.py to compare.
  *
- *     symbolize_tool [-n] FILE < addresses      addresses in the file, in hexadecimal, one a line
+ *     symbolize_tool [-n | -s] FILE < addresses     addresses in the file, in hexadecimal, one a
+ * line
  *
- * An empty line asks for answers at once. With -n notes follow the answers. For each: "0xADDRESS",
+ * An empty line asks for answers at once. With -n notes follow the answers; with -s functions have
+ * their short names. For each: "0xADDRESS",
  * then two lines a frame, FUNCTION and FILE:LINE, innermost first.
  */
 #include <inttypes.h>
@@ -59,15 +61,16 @@ static bool read_addresses(const struct prof__module *m, size_t *ret_n)
     return n > 0;
 }
 
-static void print(size_t n)
+static void print(size_t n, bool is_short)
 {
     for (size_t i = 0; i < n; i++) {
         const struct prof__line *line = symbols[i].line;
 
         printf("0x%016" PRIx64 "\n", address[i]);
         for (size_t j = 0; j < symbols[i].n; j++) {
-            printf("%s\n%s:", line[j].function ? line[j].function : "??",
-                   line[j].file ? line[j].file : "??");
+            const char *name = is_short ? line[j].name : line[j].function;
+
+            printf("%s\n%s:", name ? name : "??", line[j].file ? line[j].file : "??");
             if (line[j].line)
                 printf("%u\n", line[j].line);
             else
@@ -84,11 +87,12 @@ int main(int argc, char **argv)
     struct prof__symbol_notes notes;
     struct prof__module m;
     bool with_notes = argc == 3 && strcmp(argv[1], "-n") == 0;
+    bool is_short = argc == 3 && strcmp(argv[1], "-s") == 0;
     size_t n;
-    char *file = argc == 2 + with_notes ? realpath(argv[1 + with_notes], NULL) : NULL;
+    char *file = argc == 2 + (with_notes || is_short) ? realpath(argv[argc - 1], NULL) : NULL;
 
     if (!file || open_module(file, &a, &m) < 0) {
-        fprintf(stderr, "usage: symbolize_tool [-n] ELF-FILE < addresses\n");
+        fprintf(stderr, "usage: symbolize_tool [-n | -s] ELF-FILE < addresses\n");
         return 2;
     }
     while (read_addresses(&m, &n)) {
@@ -98,7 +102,7 @@ int main(int argc, char **argv)
             fprintf(stderr, "out of memory\n");
             return 1;
         }
-        print(n);
+        print(n, is_short);
         for (size_t i = 0; i < notes.n && with_notes; i++) {
             if (notes.note[i].unread)
                 printf("unread: %s\n", notes.note[i].unread);

@@ -525,8 +525,11 @@ def check_mappings(p, problem):
             problem("flags", "mapping %d: has_filenames, but no function has one", m.id)
         if m.has_line_numbers and not any(n.line > 0 for n in lines):
             problem("flags", "mapping %d: has_line_numbers, but no line has one", m.id)
-        if any(p.string(f.name) for f in functions) and not m.has_functions | m.has_filenames:
-            # go tool pprof would look for itself, and put empty names in place of good ones.
+        # "prog+0x12" is no name: go tool pprof is to look for itself, where the right file may be.
+        names = [n for n in (p.string(f.name) for f in functions)
+                 if n and not re.search(r"^[^/]*\+0x[0-9a-f]+$", n)]
+        if names and not m.has_functions | m.has_filenames:
+            # go tool pprof would look for itself, and put others in place of ours.
             problem("flags", "mapping %d: has names, but does not say so", m.id)
     # "[unknown]" may span others.
     files = [m for m in p.mapping if not p.string(m.filename).startswith("[")]

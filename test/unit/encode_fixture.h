@@ -78,6 +78,16 @@ static inline struct prof__report fixture_head(struct prof__arena *a, const char
     return r;
 }
 
+#define fixture_line(function_, name_, file_, line_, start_)                        \
+    {                                                                               \
+        .function = (function_), .name = (name_), .file = (file_), .line = (line_), \
+        .start_line = (start_)                                                      \
+    }
+#define fixture_location(address_, mapping_, n_, line_)                                \
+    {                                                                                  \
+        .address = (address_), .mapping = (mapping_), .n_lines = (n_), .line = (line_) \
+    }
+
 /*
  * Two mappings, the first with names, files and lines, the second without any; a frame with an
  * inlined function; a C++ name; labels. Stacks: make_buffer (inlined into ns::pool::grow) <- main,
@@ -86,22 +96,38 @@ static inline struct prof__report fixture_head(struct prof__arena *a, const char
 static inline struct prof__report fixture_named(struct prof__arena *a, const char *name)
 {
     static const struct prof__report_mapping mapping[] = {
-        { 0x555555556000, 0x555555560000, 0x2000, "/usr/bin/app", "0123456789abcdef", true, true,
-          true, true },
-        { 0x7ffff7c28000, 0x7ffff7dbd000, 0x28000, "/lib/x86_64-linux-gnu/libc.so.6", "", false,
-          false, false, false },
+        { .start = 0x555555556000,
+          .limit = 0x555555560000,
+          .offset = 0x2000,
+          .bias = 0x555555554000,
+          .is_elf = true,
+          .file = "/usr/bin/app",
+          .build_id = "0123456789abcdef",
+          .has_functions = true,
+          .has_filenames = true,
+          .has_line_numbers = true,
+          .has_inline_frames = true },
+        { .start = 0x7ffff7c28000,
+          .limit = 0x7ffff7dbd000,
+          .offset = 0x28000,
+          .bias = 0x7ffff7c00000,
+          .is_elf = true,
+          .file = "/lib/x86_64-linux-gnu/libc.so.6",
+          .build_id = "" },
     };
     static const struct prof__line inlined[] = {
-        { "make_buffer", "/src/app/buffer.c", 17, 12 },
-        { "_ZN2ns4pool4growEm", "/src/app/pool.cc", 140, 120 },
+        fixture_line("make_buffer", "make_buffer", "/src/app/buffer.c", 17, 12),
+        fixture_line("_ZN2ns4pool4growEm", "ns::pool::grow", "/src/app/pool.cc", 140, 120),
     };
-    static const struct prof__line leak[] = { { "leak", "/src/app/leak.c", 33, 30 } };
-    static const struct prof__line main_line[] = { { "main", "/src/app/main.c", 9, 5 } };
+    static const struct prof__line leak[] = { fixture_line("leak", "leak", "/src/app/leak.c", 33,
+                                                           30) };
+    static const struct prof__line main_line[] = { fixture_line("main", "main", "/src/app/main.c",
+                                                                9, 5) };
     static const struct prof__location location[] = {
-        { 0x555555556135, 0, 2, inlined },
-        { 0x555555556198, 0, 1, main_line },
-        { 0x555555557200, 0, 1, leak },
-        { 0x7ffff7c29d8f, 1, 0, NULL },
+        fixture_location(0x555555556135, 0, 2, inlined),
+        fixture_location(0x555555556198, 0, 1, main_line),
+        fixture_location(0x555555557200, 0, 1, leak),
+        fixture_location(0x7ffff7c29d8f, 1, 0, NULL),
     };
     static const uint32_t stack[][2] = { { 0, 1 }, { 2, 1 }, { 3, 1 } };
     static const int64_t heap[][4] = {

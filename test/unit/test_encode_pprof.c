@@ -113,8 +113,8 @@ static void test_stacks_mappings_and_lines_arrive(void)
 
             CHECK_INT(line->line, from->line[j].line, "line");
             CHECK_INT(f->id, line->function_id, "function id");
-            CHECK_STR(p->string_table[f->name], from->line[j].function, "name");
-            CHECK_INT(f->system_name, f->name, "system name");
+            CHECK_STR(p->string_table[f->name], from->line[j].name, "name");
+            CHECK_STR(p->string_table[f->system_name], from->line[j].function, "system name");
             CHECK_STR(p->string_table[f->filename], from->line[j].file, "file name");
             CHECK_INT(f->start_line, from->line[j].start_line, "start line");
         }
@@ -164,7 +164,7 @@ static void test_equal_samples_keep_their_order(void)
 
     for (uint32_t i = 0; i < N; i++) {
         stack[i] = i;
-        location[i] = (struct prof__location) { 0x555555556000 + i, 0, 0, NULL };
+        location[i] = (struct prof__location)fixture_location(0x555555556000 + i, 0, 0, NULL);
         sample[i] = (struct prof__report_sample) { &stack[i], 1, 0, NULL, { i % 7 - 3 } };
     }
     r.sample = sample;
@@ -186,11 +186,15 @@ static void test_equal_samples_keep_their_order(void)
 static void test_a_function_is_its_name_file_and_start(void)
 {
     static const struct prof__line line[] = {
-        { "f", "a.c", 1, 1 }, { "f", "a.c", 2, 1 },  /* one function, two lines */
-        { "f", "b.c", 1, 1 }, { "f", "a.c", 10, 9 }, /* static ones of the same name */
-        { "f", NULL, 0, 0 },
+        fixture_line("_Z1fv", "f", "a.c", 1, 1), /* one function, two lines */
+        fixture_line("_Z1fv", "f", "a.c", 2, 1),
+        fixture_line("_Z1fv", "f", "b.c", 1, 1), /* static ones of the same name */
+        fixture_line("_Z1fv", "f", "a.c", 10, 9),
+        fixture_line("_Z1fi", "f", "a.c", 1, 1), /* two for the linker */
+        fixture_line("f", "f", NULL, 0, 0),
     };
-    static const struct prof__location location[] = { { 0x555555556000, 0, 5, line } };
+    static const struct prof__location location[] = { fixture_location(0x555555556000, 0, 6,
+                                                                       line) };
     struct prof__arena a = { 0 };
     struct prof__report r = fixture_named(&a, "threads");
 
@@ -198,7 +202,7 @@ static void test_a_function_is_its_name_file_and_start(void)
     r.location = location;
     r.n_locations = 1;
     Profile *p = round_trip(&r, &a);
-    CHECK_INT(p->n_function, 4, "functions");
+    CHECK_INT(p->n_function, 5, "functions");
     CHECK_INT(p->location[0]->line[0]->function_id, p->location[0]->line[1]->function_id, "same");
     done(p, &a);
 }
@@ -291,7 +295,7 @@ static void test_a_name_may_be_as_long_as_it_likes(void)
         struct prof__arena a = { 0 };
         struct prof__report r = fixture_named(&a, "heap");
         char *name = fixture_array(&a, sizes[i] + 1, 1);
-        struct prof__line line = { name, name, 1, 1 };
+        struct prof__line line = fixture_line(name, name, name, 1, 1);
         struct prof__location location[4];
 
         memset(name, 'x', sizes[i]);
@@ -385,7 +389,8 @@ static struct prof__report large_report(struct prof__arena *a)
             a, "%016llx%016llx%016llx", (unsigned long long)prof__random(&rng),
             (unsigned long long)prof__random(&rng), (unsigned long long)prof__random(&rng));
         line->file = "x.c";
-        location[i] = (struct prof__location) { 0x555555556000 + i, 0, 1, line };
+        line->name = line->function;
+        location[i] = (struct prof__location)fixture_location(0x555555556000 + i, 0, 1, line);
     }
     r.location = location;
     r.n_locations = N;

@@ -505,9 +505,11 @@ static void test_numbers_are_shown_in_fitting_units(void)
 static void test_a_name_cannot_start_a_line_or_reach_the_terminal(void)
 {
     static const struct prof__line line[] = {
-        { "evil\n1: 1 [1: 1] @ 0x1\x1b[31m\xc2\x9b", "/a\n--- Memory map: ---\n/b", 1, 1 },
+        fixture_line("x", "evil\n1: 1 [1: 1] @ 0x1\x1b[31m\xc2\x9b", "/a\n--- Memory map: ---\n/b",
+                     1, 1),
     };
-    static const struct prof__location location[] = { { 0x555555556000, 0, 1, line } };
+    static const struct prof__location location[] = { fixture_location(0x555555556000, 0, 1,
+                                                                       line) };
     static const uint32_t stack[] = { 0 };
     static const struct prof__label label[] = { { "k\n9 @ 0x1", "v\n9 @ 0x1", 0, NULL } };
     static const struct prof__report_sample sample = { stack, 1, 1, label, { 7 } };
