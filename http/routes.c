@@ -147,14 +147,16 @@ static int format_param(struct prof__exchange *x)
     return 0;
 }
 
-/* ?names=, as prof_write_options has it. */
+/* ?names= and ?mycode=, as prof_write_options has them. */
 static int names_param(struct prof__exchange *x)
 {
+    int64_t mycode;
     int r = prof__query_get(x->target.query, "names", x->names, sizeof(x->names));
 
     if (r < 0 && r != -ENOENT)
         return refused(x, -EINVAL, "?names= is short, full or mangled");
     x->options.names = r == -ENOENT ? NULL : x->names;
+    x->options.all_code = int_param(x, "mycode", &mycode) == 0 && mycode == 0;
     return 0;
 }
 

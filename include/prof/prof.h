@@ -186,10 +186,13 @@ struct prof_write_options {
                           long arguments of templates as <...>. "full": with all that c++filt
                           shows. "mangled": as the linker has them. Protobuf has the linker's
                           names as well, in system_name */
+    int all_code;      /* not 0: the table of functions that text starts with charges allocators,
+                          containers and libraries with what they took. 0: the program's own
+                          functions that called them */
 };
-#define PROF_WRITE_OPTIONS_INIT                                            \
-    {                                                                      \
-        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL \
+#define PROF_WRITE_OPTIONS_INIT                                               \
+    {                                                                         \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0 \
     }
 
 /**

@@ -28,7 +28,7 @@ enum prof__text {
 struct prof__report_mapping {
     uint64_t start, limit, offset;
     uint64_t bias; /* run-time address - address in the file; unless is_elf is not set */
-    bool is_elf;
+    bool is_elf, is_program;
     const char *file;     /* never NULL */
     const char *build_id; /* lower-case hex, "" when there is none */
     /* For all locations of this mapping: */
@@ -39,6 +39,8 @@ struct prof__location {
     uint64_t address;              /* non-zero, unique in the report, inside its mapping */
     uint32_t mapping;              /* index */
     uint32_t n_lines;              /* 0: unsymbolized */
+    uint32_t own_line;             /* the innermost that is the program's own (mycode.h); n_lines:
+                                      none. Only when the report was asked to tell */
     const struct prof__line *line; /* innermost first; function and name are never NULL */
 };
 
@@ -66,6 +68,7 @@ struct prof__report {
     int64_t period;
     int64_t time_ns;     /* wall clock */
     int64_t duration_ns; /* 0: a snapshot, no window */
+    bool has_own_lines;  /* what is the program's own has been told */
     size_t n_samples, n_locations, n_mappings, n_comments;
     const struct prof__report_sample *sample;
     const struct prof__location *location;

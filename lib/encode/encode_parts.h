@@ -21,11 +21,17 @@ const uint32_t *prof__report_order(const struct prof__report *r, struct prof__ar
 enum { PROF__HUMAN_SIZE = 32 };
 const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
 
+/* Whose a stack is: the innermost frame that is the program's own, where that has been told and
+ * there is one, else its leaf. An index of s->location, and of that one's lines. */
+void prof__report_start(const struct prof__report *r, const struct prof__report_sample *s,
+                        uint32_t *ret_location, uint32_t *ret_line);
+
 /* The distinct functions of a report, by name as people read it and the file they are in. */
 struct prof__function {
     const char *name; /* "libfoo.so+0x12" where unknown */
     const char *file; /* "": unknown */
-    int64_t flat;     /* the default value of the samples that end in it */
+    int64_t flat;     /* the default value of the samples that end in it, or in what it called that
+                         is not the program's own, where that has been told */
     int64_t cum;      /* and of those it is anywhere in */
 };
 
@@ -34,6 +40,7 @@ struct prof__functions {
     size_t n;
     /* Of line j of location l: function[line[first[l] + j]]. A location without lines has one. */
     const uint32_t *first, *line;
+    bool is_charged; /* some have what others took that are not the program's own */
 };
 
 /* -ENOMEM. */

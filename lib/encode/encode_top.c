@@ -3,7 +3,9 @@
  *
  * For whoever reads the text as it comes, `curl .../heap?debug=1 | head`, with no tool at hand. The
  * numbers are what `pprof -top` would print: flat is what ends in the function, cum what passes
- * through it, a function that is in a stack twice counted once.
+ * through it, a function that is in a stack twice counted once. Unless told otherwise, what
+ * allocators, containers and libc took is that of the function that called them (mycode.h), for
+ * that is whom to ask.
  */
 #include "encode/encode_parts.h"
 
@@ -82,15 +84,41 @@ static int number_lines(const struct prof__report *r, struct prof__arena *a, str
     return t->strings.error;
 }
 
-static void add_samples(const struct prof__report *r, const uint32_t *first, const uint32_t *line,
+static bool is_in_brackets(const struct prof__location *l, uint32_t line)
+{
+    return l->n_lines && l->line[line].name[0] == '[';
+}
+
+void prof__report_start(const struct prof__report *r, const struct prof__report_sample *s,
+                        uint32_t *ret_location, uint32_t *ret_line)
+{
+    *ret_location = *ret_line = 0;
+    if (!r->has_own_lines || is_in_brackets(&r->location[s->location[0]], 0))
+        return;
+    for (uint32_t j = 0; j < s->n_locations; j++) {
+        const struct prof__location *l = &r->location[s->location[j]];
+
+        if (l->own_line < l->n_lines && !is_in_brackets(l, l->own_line)) {
+            *ret_location = j;
+            *ret_line = l->own_line;
+            return;
+        }
+    }
+}
+
+/* Returns whether any was charged to another than its leaf. */
+static bool add_samples(const struct prof__report *r, const uint32_t *first, const uint32_t *line,
                         struct prof__function *function, uint32_t *last_seen)
 {
     size_t v = prof__report_default_value(r);
+    bool is_charged = false;
 
     for (size_t i = 0; i < r->n_samples; i++) {
         const struct prof__report_sample *s = &r->sample[i];
-        uint32_t start = 0, k = 0;
+        uint32_t start, k;
 
+        prof__report_start(r, s, &start, &k);
+        is_charged |= start || k;
         for (uint32_t j = start; j < s->n_locations; j++, k = 0) {
             uint32_t l = s->location[j];
             uint32_t lines = PROF_MAX(r->location[l].n_lines, 1u);
@@ -107,6 +135,7 @@ static void add_samples(const struct prof__report *r, const uint32_t *first, con
             }
         }
     }
+    return is_charged;
 }
 
 int prof__functions_load(const struct prof__report *r, struct prof__arena *a,
@@ -136,8 +165,8 @@ int prof__functions_load(const struct prof__report *r, struct prof__arena *a,
         function[i].name = t.key[i][0] ? t.strings.string[t.key[i][0]] : "?";
         function[i].file = t.strings.string[t.key[i][1]];
     }
-    add_samples(r, first, line, function, last_seen);
-    *ret = (struct prof__functions) { function, t.n, first, line };
+    bool is_charged = add_samples(r, first, line, function, last_seen);
+    *ret = (struct prof__functions) { function, t.n, first, line, is_charged };
     return 0;
 }
 
@@ -248,6 +277,9 @@ void prof__functions_print_top(const struct prof__functions *f, const struct pro
         prof__textout_string(out, r->value_type[v].type, NAME_MAX_SHOWN);
         prof__textout_word(out, "\n");
     }
+    if (n > 0 && f->is_charged)
+        prof__textout_word(out, "# with what allocators, containers and system libraries took for "
+                                "it; ?mycode=0 shows them\n");
     for (size_t i = 0; i < n; i++) {
         prof__textout_printf(
             out, "# %11s %5.1f%% %11s %5.1f%%  ", prof__human(flat, top[i]->flat, unit),

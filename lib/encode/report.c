@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "encode/mycode.h"
 #include "symbol/modules.h"
 #include "table/labels.h"
 #include "unwind/stack.h"
@@ -326,6 +327,7 @@ static int make_mappings(struct builder *b)
         out->offset = m->offset;
         out->bias = m->bias + move;
         out->is_elf = m->is_elf;
+        out->is_program = m->is_main;
         out->file = m->path;
         out->build_id = hex(b->arena, m->build_id, m->build_id_size);
         if (!out->build_id)
@@ -447,9 +449,14 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
     if (!line)
         return -ENOMEM;
     memcpy(line, symbols->line, symbols->n * sizeof(*line));
+    ret->own_line = (uint32_t)symbols->n;
     for (uint32_t i = 0; i < symbols->n; i++) {
         if (!line[i].function)
             line[i].function = line[i].name = "??";
+        struct prof__frame frame = { line[i].name, line[i].file, mapping->file,
+                                     mapping->is_program };
+        if (b->options->own_lines && ret->own_line == symbols->n && prof__is_my_code(&frame))
+            ret->own_line = i;
         line[i].name = shown_name(b, &line[i]);
         if (!line[i].name)
             return -ENOMEM;
@@ -465,6 +472,7 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
     while (b->profile->has_sizes && ret->n_lines > 1 && is_allocator_name(ret->line[0].function)) {
         ret->line++;
         ret->n_lines--;
+        ret->own_line -= ret->own_line > 0;
     }
     return 0;
 }
@@ -550,6 +558,7 @@ static int make_locations(struct builder *b)
     }
     b->report->location = location;
     b->report->n_locations = made;
+    b->report->has_own_lines = b->options->own_lines;
     return comment_on_names(b, &notes);
 }
 

@@ -11,6 +11,7 @@
 struct prof__report_options {
     bool no_symbols;
     enum prof__names names; /* how functions are shown */
+    bool own_lines;         /* tell which lines are the program's own */
     uint64_t max_samples;   /* 0: no limit */
     int64_t duration_ns;    /* 0: a snapshot */
     bool short_of_memory;   /* told in a comment */

@@ -131,6 +131,7 @@ static int report_options_read(const struct prof_write_options *o, struct prof__
     *ret = (struct prof__report_options) {
         .no_symbols = o->no_symbols != 0,
         .max_samples = o->max_samples,
+        .own_lines = o->debug > 0 && !o->all_code,
     };
     for (size_t i = 0; o->names && i < ARRAY_LEN(names); i++)
         if (strcmp(o->names, names[i]) == 0) {

@@ -18,6 +18,7 @@
 #include "base/error.h"
 #include "base/hash.h"
 #include "base/utf8.h"
+#include "encode/encode_parts.h"
 #include "encode/report.h"
 #include "profile/builtin.h"
 #include "profile/registry.h"
@@ -26,7 +27,6 @@
 #include "scan/leaks_text.h"
 #include "scan/roots.h"
 #include "scan/scan.h"
-#include "scan/site.h"
 
 enum {
     PATHS = 1 << 18,
@@ -131,8 +131,7 @@ static int compile(const char *site, regex_t *ret)
     return 0;
 }
 
-static int choose_rows(struct rows *r, const struct prof__report *report, struct prof__arena *a,
-                       const char *site)
+static int choose_rows(struct rows *r, const struct prof__report *report, const char *site)
 {
     regex_t expression;
     int e = site && *site ? compile(site, &expression) : 0;
@@ -142,7 +141,13 @@ static int choose_rows(struct rows *r, const struct prof__report *report, struct
     for (size_t i = 0; i < r->n && i < report->n_samples; i++) {
         struct row *row = &r->row[i];
 
-        row->site = prof__site_of(report, &report->sample[i], a, &row->line, &row->name);
+        const struct prof__report_sample *s = &report->sample[i];
+        uint32_t frame;
+
+        prof__report_start(report, s, &frame, &row->line);
+        row->site = s->location[frame];
+        const struct prof__location *l = &report->location[row->site];
+        row->name = l->n_lines ? l->line[row->line].name : "??";
         row->wanted = !site || !*site || regexec(&expression, row->name, 0, NULL, 0) == 0;
     }
     if (site && *site)
@@ -502,7 +507,7 @@ static int build(const struct prof_profile *p, struct prof__scan *s,
     struct rows rows;
     int r = make_rows(&rows, s, &s->arena);
 
-    one_by_one.one_by_one = true;
+    one_by_one.one_by_one = one_by_one.own_lines = true;
     one_by_one.no_symbols = false; /* sites are known by name */
     one_by_one.max_samples = 0;
     if (r == 0)
@@ -513,7 +518,9 @@ static int build(const struct prof_profile *p, struct prof__scan *s,
     if (r == 0)
         r = prof__report_build(p, &snapshot, &one_by_one, a, ret);
     if (r == 0)
-        r = choose_rows(&rows, ret, a, s->setup->o.site);
+        r = choose_rows(&rows, ret, s->setup->o.site);
+    if (r == 0)
+        ret->has_own_lines = false; /* a stack is no stack of calls any more */
     if (r == 0)
         r = make_samples(
             &(struct maker) { .s = s, .w = &ways, .rows = &rows, .report = ret, .arena = a });

@@ -101,6 +101,7 @@ static inline struct prof__report fixture_named(struct prof__arena *a, const cha
           .offset = 0x2000,
           .bias = 0x555555554000,
           .is_elf = true,
+          .is_program = true,
           .file = "/usr/bin/app",
           .build_id = "0123456789abcdef",
           .has_functions = true,
