@@ -12,7 +12,7 @@
 #include <unistd.h>
 
 #include "base/rawlog.h"
-#include "record/sampler.h"
+#include "base/sampler.h"
 
 struct unit {
     const char *suffix;

@@ -21,8 +21,8 @@
 #include <string.h>
 #include <sys/resource.h>
 
+#include "base/sampler.h"
 #include "encode/encode_parts.h"
-#include "record/sampler.h"
 
 enum {
     ADDRESSES_MAX = 3000, /* in a row: 57 KiB */

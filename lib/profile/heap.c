@@ -3,11 +3,11 @@
  *
  * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
  */
+#include "base/sampler.h"
 #include "profile/builtin.h"
 #include "profile/gather.h"
 #include "record/collect.h"
 #include "record/collect_internal.h"
-#include "record/sampler.h"
 
 static _Atomic enum prof__hooks hooks;
 

@@ -19,12 +19,12 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "base/sampler.h"
 #include "encode/encode.h"
 #include "profile/builtin.h"
 #include "profile/gather.h"
 #include "profile/registry.h"
 #include "record/collect_internal.h"
-#include "record/sampler.h"
 #include "scan/leaks_text.h"
 #include "scan/scan.h"
 

@@ -7,10 +7,10 @@
 #include <ctype.h>
 #include <math.h>
 
+#include "base/sampler.h"
 #include "check.h"
 #include "encode_fixture.h"
 #include "faults.h"
-#include "record/sampler.h"
 
 /* --- a reader as strict as pprof's ------------------------------------------------------------ */
 

@@ -1,7 +1,7 @@
 /*
  * test_sampler.c - the estimator is unbiased, for every size and interval, and exact at 1.
  */
-#include "record/sampler.h"
+#include "base/sampler.h"
 
 #include <math.h>
 

@@ -9,7 +9,7 @@
  *
  * Memory: the request's arena, proportional to what is shown.
  */
-#include "encode/report.h"
+#include "profile/report.h"
 
 #include <errno.h>
 #include <string.h>

@@ -3,7 +3,7 @@
  *
  * All in double: 53 bits are more than a gap or a weight needs. Callers in hooks keep MXCSR.
  */
-#include "record/sampler.h"
+#include "base/sampler.h"
 
 #include <math.h>
 

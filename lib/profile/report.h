@@ -1,8 +1,8 @@
 /*
  * report.h - snapshot -> report: stacks turned into looked-up locations, values into what is shown.
  */
-#ifndef PROF_ENCODE_REPORT_H
-#define PROF_ENCODE_REPORT_H
+#ifndef PROF_PROFILE_REPORT_H
+#define PROF_PROFILE_REPORT_H
 
 #include "encode/encode.h"
 #include "profile/snapshot.h"

@@ -6,8 +6,8 @@
  * So the expected total is the true one, for every size and every R. Same estimator as Go's
  * runtime/mprof.go, but computed when the sample is taken, with the R that was in force.
  */
-#ifndef PROF_RECORD_SAMPLER_H
-#define PROF_RECORD_SAMPLER_H
+#ifndef PROF_BASE_SAMPLER_H
+#define PROF_BASE_SAMPLER_H
 
 #include "base/compiler.h"
 
