@@ -241,6 +241,12 @@ static void add_estimates(struct prof__buffer *out, const struct prof_stats *s)
            (double)s->heap_inuse_objects);
     metric(out, "libprof_heap_inuse_bytes", "gauge",
            "Bytes allocated and not freed, estimated from samples.", (double)s->heap_inuse_bytes);
+    metric(out, "libprof_heap_watched", "gauge",
+           "1 if the process's malloc is seen; 0 if only blocks that it feeds are.",
+           (double)s->heap_watched);
+    metric(out, "libprof_heap_bypassed_objects", "gauge",
+           "Loaded objects that call another malloc, whose blocks are not seen.",
+           (double)s->heap_bypassed_objects);
     metric(out, "libprof_mutex_contentions_total", "counter",
            "Unlocks that others were waiting for, while that was watched.",
            (double)s->mutex_contentions);

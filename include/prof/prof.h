@@ -432,10 +432,15 @@ struct prof_stats {
     uint64_t cut_no_info;       /* code without unwind information */
     uint64_t cut_unreadable;    /* a frame outside of the stack */
     uint64_t lost_little_stack; /* samples not taken: too little was left of the thread's stack */
+    /* What can be seen: */
+    uint64_t heap_watched;          /* 1: the process's malloc() is; 0: only what is fed */
+    uint64_t heap_bypassed_objects; /* loaded ones that call another malloc, by name in the comments
+                                       of the profile */
 };
-#define PROF_STATS_INIT                                                                       \
-    {                                                                                         \
-        sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 \
+#define PROF_STATS_INIT                                                                           \
+    {                                                                                             \
+        sizeof(struct prof_stats), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0, \
+            0                                                                                     \
     }
 
 #ifdef __cplusplus /* where g++ -Wshadow objects to a function named as a struct */

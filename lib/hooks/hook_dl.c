@@ -9,6 +9,7 @@
 #include <errno.h>
 
 #include "hooks/real.h"
+#include "hooks/redirect.h"
 #include "record/collect.h"
 
 PROF_SHARED int dlclose(void *handle)
@@ -17,6 +18,7 @@ PROF_SHARED int dlclose(void *handle)
     int r = prof__real.dlclose(handle);
     int saved = errno;
     prof__code_after_unload();
+    prof__redirect_after_unload();
     errno = saved;
     return r;
 }

@@ -5,13 +5,12 @@
  * compare, or one look at the page filter, then a jump into the real function, which returns to
  * our caller. No frame, no call, no test for being ready (real.c).
  *
- * An allocator may implement one door by another, and reach that through us: then the inner hook
- * has already charged the block, and the outer one must leave it at that. So the other doors charge
- * after the call, but for calloc() and realloc() where they have been seen not to do this: then
- * theirs is the way of malloc().
+ * An allocator may implement one door by another, and reach that through us. So the other doors
+ * charge after the call (charge.h), but for calloc() and realloc() where they have been seen not to
+ * do this: then theirs is the way of malloc().
  *
  * C++'s operators come through malloc(), aligned_alloc() and free(), with libstdc++ and libc++,
- * shared or static.
+ * shared or static. Those of an allocator do not (own_doors.c).
  *
  * Order: a block is forgotten before it is really freed; libc may give the same address to another
  * thread at once, and we would forget that thread's block instead. errno is what the real function
@@ -24,8 +23,10 @@
 
 #include "base/rawlog.h"
 #include "hooks/boot.h"
+#include "hooks/charge.h"
 #include "hooks/handed_out.h"
 #include "hooks/real.h"
+#include "hooks/redirect.h"
 #include "record/collect.h"
 
 /* Those that libc's headers do not declare everywhere. */
@@ -35,43 +36,10 @@ PROF_SHARED void *pvalloc(size_t size);
 /* Where a hook returns to: the innermost frame of the stack that is recorded. */
 #define CALLER __builtin_return_address(0)
 
-/* --- recording -------------------------------------------------------------------------------- */
-
-/* A block that is due: prof__heap_claim(). No block is larger than PTRDIFF_MAX, but some allocators
- * forget to check what rounding up does to such a size, and return a small one. */
-static PROF_COLD uint64_t claim(size_t size)
-{
-    if (PROF_LIKELY(!prof__hooks_aside && size <= PTRDIFF_MAX))
-        return prof__heap_claim(size);
-    prof__heap_undo(size);
-    return 0;
-}
-
-/* Changes with every charge, that of an inner hook included. */
-static inline uint64_t charges(void)
-{
-    return prof__self.bytes_left + prof__self.samples;
-}
-
-/* `p`, from a real function, with charges() from before the call. In line, as the frame that
- * prof__site() asks is to be the hook's. */
-static inline __attribute__((always_inline)) void *charge(void *p, size_t size, uint64_t before,
-                                                          const void *caller)
-{
-    if (PROF_LIKELY(p && charges() == before) && prof__heap_due(size)) {
-        struct prof__site site = prof__site(caller);
-        uint64_t interval = claim(size);
-
-        if (interval)
-            prof__heap_sample(p, size, interval, &site);
-    }
-    return p;
-}
-
-/* The same where it was charged before the call, and was due. */
+/* Return a block that was charged before the call, and was due. */
 #define DUE(size, caller, real_call)                     \
     struct prof__site site = prof__site(caller);         \
-    uint64_t interval = claim(size);                     \
+    uint64_t interval = prof__charge_claim(size);        \
     void *block = real_call;                             \
     if (block && interval)                               \
         prof__heap_sample(block, size, interval, &site); \
@@ -125,9 +93,9 @@ static bool direct;
 
 static PROF_COLD void *calloc_indirect(size_t n, size_t size, const void *caller)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.calloc(n, size), n * size, before, caller);
+    return prof__charge(prof__real.calloc(n, size), n * size, before, caller);
 }
 
 static PROF_COLD void *calloc_due(size_t n, size_t size, const void *caller)
@@ -151,13 +119,13 @@ PROF_SHARED void *calloc(size_t n, size_t size)
 /* Nothing can resize a block of boot.c, so move it. As glibc, a size of 0 frees. */
 static void *boot_realloc(void *p, size_t size, const void *caller)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
     if (size == 0) {
         prof__heap_forget(p);
         return NULL;
     }
-    void *moved = charge(prof__real.malloc(size), size, before, caller);
+    void *moved = prof__charge(prof__real.malloc(size), size, before, caller);
     if (moved) {
         memcpy(moved, p, PROF_MIN(size, prof__boot_size(p)));
         prof__heap_forget(p);
@@ -169,12 +137,12 @@ static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
 {
     struct prof__site site = prof__site(caller);
     struct prof__live live;
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
     if (prof__boot_owns(p))
         return boot_realloc(p, size, caller);
 
-    uint64_t interval = direct && prof__heap_due(size) ? claim(size) : 0;
+    uint64_t interval = direct && prof__heap_due(size) ? prof__charge_claim(size) : 0;
     prof__heap_take(p, &live); /* after the call its address may be another thread's */
     void *q = prof__real.realloc(p, size);
     if (!q && size) {
@@ -186,7 +154,7 @@ static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
     if (live.row)
         prof__heap_count_free(&live);
     if (!direct)
-        return charge(q, size, before, caller);
+        return prof__charge(q, size, before, caller);
     if (q && interval)
         prof__heap_sample(q, size, interval, &site);
     return q;
@@ -194,9 +162,9 @@ static PROF_COLD void *realloc_sampled(void *p, size_t size, const void *caller)
 
 static PROF_COLD void *realloc_indirect(void *p, size_t size, const void *caller)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.realloc(p, size), size, before, caller);
+    return prof__charge(prof__real.realloc(p, size), size, before, caller);
 }
 
 static PROF_COLD void *realloc_due(void *p, size_t size, const void *caller)
@@ -241,54 +209,54 @@ void *prof__hooks_reallocarray(void *p, size_t total, const void *caller)
 
 static bool is_direct(void)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
     void *p = prof__real.calloc(1, 64), *q = prof__real.realloc(NULL, 64);
 
     if (p)
         p = prof__real.realloc(p, 1000);
     prof__real.free(p);
     prof__real.free(q);
-    return charges() == before;
+    return prof__charges() == before;
 }
 
 /* --- aligned ---------------------------------------------------------------------------------- */
 
 PROF_SHARED int posix_memalign(void **ret, size_t alignment, size_t size)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
     int r = prof__real.posix_memalign(ret, alignment, size);
 
     if (r == 0)
-        charge(*ret, size, before, CALLER);
+        prof__charge(*ret, size, before, CALLER);
     return r;
 }
 
 PROF_SHARED void *aligned_alloc(size_t alignment, size_t size)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.aligned_alloc(alignment, size), size, before, CALLER);
+    return prof__charge(prof__real.aligned_alloc(alignment, size), size, before, CALLER);
 }
 
 PROF_SHARED void *memalign(size_t alignment, size_t size)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.memalign(alignment, size), size, before, CALLER);
+    return prof__charge(prof__real.memalign(alignment, size), size, before, CALLER);
 }
 
 PROF_SHARED void *valloc(size_t size)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.valloc(size), size, before, CALLER);
+    return prof__charge(prof__real.valloc(size), size, before, CALLER);
 }
 
 PROF_SHARED void *pvalloc(size_t size)
 {
-    uint64_t before = charges();
+    uint64_t before = prof__charges();
 
-    return charge(prof__real.pvalloc(size), size, before, CALLER);
+    return prof__charge(prof__real.pvalloc(size), size, before, CALLER);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
@@ -318,20 +286,25 @@ __attribute__((constructor)) static void start(void)
 {
     if (__asan_init || __hwasan_init || __lsan_init || __msan_init || __tsan_init) {
         prof__hooks_aside = true;
-        prof__hooks_present(PROF__HOOKS_ASIDE);
+        prof__hooks_present(PROF__HOOKS_ASIDE, NULL);
         prof__log("a sanitizer owns malloc in this process; the heap is not profiled");
         return;
     }
     direct = is_direct();
-    prof__handed_out_prepare();
     if (reached()) {
-        prof__hooks_present(PROF__HOOKS_HERE);
+        prof__hooks_present(PROF__HOOKS_HERE, NULL);
+        prof__redirect_start();
     } else if (*PROF__HOOKS_PREFIX) {
-        prof__hooks_present(PROF__HOOKS_WRAPPED);
+        prof__hooks_present(PROF__HOOKS_WRAPPED, NULL);
     } else {
-        prof__hooks_present(PROF__HOOKS_BYPASSED);
-        prof__log("malloc of this process is not libprof's: another one comes before it in the "
+        char object[256];
+
+        prof__redirect_name_of(prof__hooks_process_malloc(), object, sizeof(object));
+        prof__hooks_present(PROF__HOOKS_BYPASSED, object);
+        prof__log("malloc of this process is that of %s, not libprof's: it comes before it in the "
                   "link order or in LD_PRELOAD, or libprof-hooks was loaded with dlopen; the heap "
-                  "is not profiled");
+                  "is not profiled",
+                  object);
     }
+    prof__handed_out_prepare();
 }

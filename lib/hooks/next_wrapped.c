@@ -12,6 +12,7 @@
 #include "hooks/hook_alone.h"
 #include "hooks/real.h"
 #include "hooks/real_pthread.h"
+#include "hooks/redirect.h"
 
 /* clang-format off */
 /* All are here, whichever the program calls, so a program has some objects of libc more. */
@@ -42,4 +43,20 @@ void *prof__hooks_next(const char *name)
         if (strcmp(next[i].name, name) == 0)
             return (void *)(uintptr_t)next[i].function;
     return NULL;
+}
+
+/* --- what is there for libraries only --------------------------------------------------------- */
+
+void prof__redirect_start(void)
+{
+}
+
+void prof__redirect_after_unload(void)
+{
+}
+
+const char *prof__redirect_name_of(const void *function, char *buf, size_t size)
+{
+    *buf = '\0';
+    return buf;
 }

@@ -199,6 +199,12 @@ static int first_dlclose(void *handle)
     return prof__real.dlclose != first.dlclose ? prof__real.dlclose(handle) : -1;
 }
 
+static void *first_dlopen(const char *file, int mode)
+{
+    look_up();
+    return prof__real.dlopen != first.dlopen ? prof__real.dlopen(file, mode) : NULL;
+}
+
 static int first_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
                                 void *(*start)(void *arg), void *arg)
 {
@@ -304,7 +310,7 @@ FIRST_WAIT(epoll_pwait2,
         .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
         .realloc = first_realloc, .posix_memalign = first_posix_memalign,                         \
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
-        .pvalloc = first_pvalloc, .dlclose = first_dlclose,                                       \
+        .pvalloc = first_pvalloc, .dlclose = first_dlclose, .dlopen = first_dlopen,               \
         .pthread_create = first_pthread_create, .thrd_create = first_thrd_create,                 \
         .sigaction = first_sigaction, .signal = first_signal,                                     \
         .__sysv_signal = first___sysv_signal, .sigset = first_sigset,                             \

@@ -7,6 +7,7 @@
 #ifndef PROF_HOOKS_REAL_H
 #define PROF_HOOKS_REAL_H
 
+#include <dlfcn.h>
 #include <poll.h>
 #include <pthread.h>
 #include <signal.h>
@@ -31,6 +32,13 @@ void (*bsd_signal(int number, void (*handler)(int)))(int);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
                 size_t fds_size);
 
+/* A static program has none. */
+#ifdef PROF__HOOKS_WRAPPED_BY_LD
+#define PROF__REAL_LOADED(DOOR)
+#else
+#define PROF__REAL_LOADED(DOOR) DOOR(dlopen)
+#endif
+
 /* Their names: DOOR(name). */
 #define PROF__REAL_DOORS(DOOR) \
     DOOR(malloc)               \
@@ -43,6 +51,7 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, co
     DOOR(valloc)               \
     DOOR(pvalloc)              \
     DOOR(dlclose)              \
+    PROF__REAL_LOADED(DOOR)    \
     DOOR(pthread_create)       \
     DOOR(thrd_create)          \
     DOOR(sigaction)            \
@@ -71,6 +80,7 @@ struct prof__real {
     void *(*valloc)(size_t size);
     void *(*pvalloc)(size_t size);
     int (*dlclose)(void *handle);
+    void *(*dlopen)(const char *file, int mode);
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg),
                           void *arg);
     int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
@@ -109,7 +119,8 @@ void *prof__hooks_next(const char *name);
 /* The other copy of the hooks, if it is what comes after us; or NULL. */
 const struct prof__hooks_copy *prof__hooks_next_copy(void);
 
-/* The free() that the process uses, ours or not. */
+/* The malloc() and free() that the process uses, ours or not. */
+const void *prof__hooks_process_malloc(void) __attribute__((visibility("hidden")));
 void prof__hooks_process_free(void *p) __attribute__((visibility("hidden")));
 
 /* Our malloc() and realloc() themselves, whichever come first in the process. */

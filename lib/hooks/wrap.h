@@ -8,6 +8,7 @@
 #define PROF_HOOKS_WRAP_H
 
 #define PROF__HOOKS_PREFIX "__wrap_"
+#define PROF__HOOKS_WRAPPED_BY_LD
 #define PROF__BY_WRAP
 
 #include <dlfcn.h>

@@ -9,7 +9,19 @@
 #include "record/collect.h"
 #include "record/collect_internal.h"
 
+#include <stdio.h>
+#include <string.h>
+
 static _Atomic enum prof__hooks hooks;
+
+/* The object whose malloc() comes before the hooks'. Written before `hooks`. */
+static char before_us[256];
+
+/* Objects that call another malloc than the hooks stand before, and the first few of them. Whoever
+ * reads while another thread writes has a mixture of two texts, ended by the last byte. */
+static _Atomic unsigned pools; /* enum prof__pool */
+static _Atomic unsigned bypassed;
+static char bypassed_names[512];
 
 const struct prof__hooks_copy *const prof__hooks_copies[3] = {
     &prof__hooks_linked,
@@ -36,6 +48,24 @@ static void heap_finish(const struct prof__values *raw, int64_t ret_value[PROF__
 static int64_t heap_period(void)
 {
     return (int64_t)prof__heap_rate();
+}
+
+static void append_pools(char *buf, size_t size, int *length)
+{
+    unsigned seen = atomic_load_explicit(&pools, memory_order_relaxed);
+
+    if (seen & PROF__POOL_PYTHON)
+        prof__append(buf, size, length,
+                     "Python has a pool of its own, of which nothing is seen: start it "
+                     "with PYTHONMALLOC=malloc to see its objects\n");
+    if (seen & PROF__POOL_PHP)
+        prof__append(buf, size, length,
+                     "PHP has a pool of its own, of which nothing is seen: start it with "
+                     "USE_ZEND_ALLOC=0 to see what scripts allocate\n");
+    if (seen & PROF__POOL_RUBY)
+        prof__append(buf, size, length,
+                     "Ruby keeps its objects in pages of its own, which are seen as such or not at "
+                     "all; no setting changes that\n");
 }
 
 int prof__heap_status(char *buf, size_t size)
@@ -65,8 +95,15 @@ int prof__heap_status(char *buf, size_t size)
     else if (how == PROF__HOOKS_BYPASSED)
         prof__append(
             buf, size, &length,
-            "malloc is not watched: another one comes before libprof-hooks in the link order or in "
-            "LD_PRELOAD, or libprof-hooks was loaded with dlopen()\n");
+            "malloc is not watched: that of %s comes before libprof-hooks in the link order or in "
+            "LD_PRELOAD, or libprof-hooks was loaded with dlopen()\n",
+            before_us);
+    if (prof__heap_bypassed_objects())
+        prof__append(buf, size, &length,
+                     "%u loaded objects have a malloc of their own, whose blocks are not seen: "
+                     "%s\n",
+                     prof__heap_bypassed_objects(), bypassed_names);
+    append_pools(buf, size, &length);
     if (prof__heap_lost())
         prof__append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
                      (unsigned long long)prof__heap_lost());
@@ -144,7 +181,35 @@ bool prof__hooks_here(void)
     return atomic_load_explicit(&hooks, memory_order_relaxed) != PROF__HOOKS_NONE;
 }
 
-void prof__hooks_present(enum prof__hooks how)
+bool prof__heap_watched(void)
 {
-    atomic_store_explicit(&hooks, how, memory_order_relaxed);
+    enum prof__hooks how = atomic_load_explicit(&hooks, memory_order_relaxed);
+
+    return how == PROF__HOOKS_HERE || how == PROF__HOOKS_WRAPPED;
+}
+
+void prof__hooks_present(enum prof__hooks how, const char *object)
+{
+    snprintf(before_us, sizeof(before_us), "%s", object ? object : "");
+    /* Release: the name above; in a constructor, so nobody reads as yet. */
+    atomic_store_explicit(&hooks, how, memory_order_release);
+}
+
+void prof__heap_pools(unsigned seen)
+{
+    atomic_fetch_or_explicit(&pools, seen, memory_order_relaxed);
+}
+
+unsigned prof__heap_bypassed_objects(void)
+{
+    return atomic_load_explicit(&bypassed, memory_order_relaxed);
+}
+
+void prof__heap_bypassed(unsigned objects, const char *object, const char *function)
+{
+    size_t at = objects > 1 ? strnlen(bypassed_names, sizeof(bypassed_names) - 1) : 0;
+
+    snprintf(bypassed_names + at, sizeof(bypassed_names) - 1 - at, "%s%s (%s)", at ? ", " : "",
+             *object ? object : "the program itself", function);
+    atomic_store_explicit(&bypassed, objects, memory_order_relaxed);
 }

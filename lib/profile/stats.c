@@ -80,6 +80,8 @@ int prof_stats(struct prof_stats *ret)
     s.cut_too_deep = counted(&prof__stack_stats.truncated);
     s.cut_no_info = counted(&prof__stack_stats.no_info);
     s.cut_unreadable = counted(&prof__stack_stats.unreadable);
+    s.heap_watched = prof__heap_watched();
+    s.heap_bypassed_objects = prof__heap_bypassed_objects();
     s.lost_little_stack = counted(&prof__stack_stats.no_room);
 
     size_t size = PROF_MIN(ret->size, sizeof(s)), whole = ret->size;

@@ -221,7 +221,21 @@ extern PROF_SHARED const struct prof__hooks_copy prof__hooks_wrapped __attribute
  * be missing; and asking dlsym() for one leaves an error behind for the program. */
 extern PROF_SHARED const struct prof__hooks_copy *const prof__hooks_copies[3];
 
-/* The hooks are in this process, and how they fare. */
-PROF_SHARED void prof__hooks_present(enum prof__hooks how);
+/* The hooks are in this process, and how they fare. If bypassed, `object` is what has the malloc()
+ * that comes before theirs, else NULL. */
+PROF_SHARED void prof__hooks_present(enum prof__hooks how, const char *object);
+
+/* A runtime that gives out parts of blocks, of which only the whole is seen. */
+enum prof__pool {
+    PROF__POOL_PYTHON = 1,
+    PROF__POOL_PHP = 2,
+    PROF__POOL_RUBY = 4,
+};
+PROF_SHARED void prof__heap_pools(unsigned pools);
+
+/* This many loaded objects call another malloc than the hooks stand before; the last that was found
+ * is this one, by this function. 0: none, and the names of those before are forgotten. By one
+ * thread at a time. Context: normal. */
+PROF_SHARED void prof__heap_bypassed(unsigned objects, const char *object, const char *function);
 
 #endif

@@ -31,6 +31,7 @@ FAMILIES = {
     "process_threads": "gauge", "process_start_time_seconds": "gauge",
     "libprof_heap_allocations_total": "counter", "libprof_heap_allocated_bytes_total": "counter",
     "libprof_heap_inuse_objects": "gauge", "libprof_heap_inuse_bytes": "gauge",
+    "libprof_heap_watched": "gauge", "libprof_heap_bypassed_objects": "gauge",
     "libprof_mutex_contentions_total": "counter", "libprof_mutex_wait_seconds_total": "counter",
     "libprof_block_events_total": "counter", "libprof_block_wait_seconds_total": "counter",
     "libprof_cpu_samples_total": "counter", "libprof_deadlocked_threads": "gauge",

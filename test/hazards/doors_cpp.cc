@@ -6,6 +6,8 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstdlib>
+#include <cstring>
 
 extern "C" {
 #include "check.h"
@@ -75,6 +77,39 @@ void test_each_form()
         }
 }
 
+/* Functions with a frame while operator new runs. */
+template <typename... Arguments>
+__attribute__((noinline, aligned(512))) void *make(std::size_t n, Arguments... arguments)
+{
+    void *p = ::operator new(n, arguments...);
+
+    __asm__ volatile("" : "+r"(p)::"memory");
+    return p;
+}
+
+template <typename... Arguments> void has_leaf(const char *what, Arguments... arguments)
+{
+    auto function = reinterpret_cast<std::uintptr_t>(&make<Arguments...>);
+    bool found = false;
+
+    kept = make<Arguments...>(3072, arguments...);
+    totals_now();
+    for (const char *at = totals_text; (at = std::strstr(at, "] @ 0x")) != nullptr; at++)
+        found = found || std::strtoull(at + 4, nullptr, 16) - function < 512;
+    CHECK(found, "%s: its caller is a leaf", what);
+    ::operator delete(kept, std::align_val_t(256)); /* all three end in the same */
+}
+
+/* jemalloc's aligned operators come through aligned_alloc(), and are a frame of their own. */
+void test_the_caller_is_the_leaf(bool jemalloc)
+{
+    has_leaf("new");
+    if (!jemalloc) {
+        has_leaf("aligned new", wide);
+        has_leaf("aligned nothrow new", wide, std::nothrow);
+    }
+}
+
 void test_a_failed_new_leaves_nothing()
 {
     totals before = totals_now();
@@ -94,11 +129,17 @@ void test_a_failed_new_leaves_nothing()
 
 } // namespace
 
-int main()
+/* doors_cpp [ALLOCATOR]: this one is there, and has operators of its own. */
+int main(int argc, char **argv)
 {
     setvbuf(stdout, nullptr, _IOLBF, 1 << 16);
     free(malloc(1));
     test_each_form();
-    test_a_failed_new_leaves_nothing();
+    const char *allocator = argc > 1 ? argv[1] : "";
+
+    if (*allocator)
+        test_the_caller_is_the_leaf(std::strcmp(allocator, "jemalloc") == 0);
+    if (std::strcmp(allocator, "mimalloc") != 0) /* which aborts then */
+        test_a_failed_new_leaves_nothing();
     return check_report();
 }

@@ -1,0 +1,19 @@
+/*
+ * redirected.h - what redirected_lib.c offers to redirected.c.
+ */
+#ifndef TEST_REDIRECTED_H
+#define TEST_REDIRECTED_H
+
+#include <stddef.h>
+
+enum { MAKERS = 6, DROPPERS = 2 };
+
+struct plugin {
+    void *(*make[MAKERS])(size_t size);
+    void (*drop[DROPPERS])(void *p);
+    int (*set_action)(int number);
+};
+
+extern const struct plugin plugin;
+
+#endif

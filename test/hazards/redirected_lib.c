@@ -1,0 +1,56 @@
+/*
+ * redirected_lib.c - for redirected.c: a plugin that allocates by every door, calls through words
+ * that its linker binds at once or later, and through a constant table.
+ */
+#include <errno.h>
+#include <malloc.h>
+#include <signal.h>
+#include <stdlib.h>
+
+#include "redirected.h"
+
+static void *by_aligned(size_t size)
+{
+    void *p = NULL;
+
+    return posix_memalign(&p, 64, size) ? NULL : p;
+}
+
+static void *by_malloc(size_t size)
+{
+    return malloc(size);
+}
+
+static void *by_calloc(size_t size)
+{
+    return calloc(1, size);
+}
+
+static void *by_realloc(size_t size)
+{
+    return realloc(NULL, size);
+}
+
+static void *by_memalign(size_t size)
+{
+    return memalign(64, size);
+}
+
+static void by_free(void *p)
+{
+    free(p);
+}
+
+static int set_action(int number)
+{
+    struct sigaction action = { .sa_handler = SIG_IGN };
+
+    return sigaction(number, &action, NULL);
+}
+
+/* In .data.rel.ro: words of functions, read-only once the linker is done. */
+const struct plugin plugin = {
+    .make = { by_malloc, by_calloc, by_realloc, by_memalign, by_aligned, malloc },
+    .drop = { by_free, free },
+    .set_action = set_action,
+};
