@@ -473,10 +473,9 @@ static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n
 
     if (r < 0)
         return r;
-    uint32_t epoch = prof__unload_epoch();
     for (size_t i = 0; i < n; i++)
         lookup[i] =
-            (struct prof__lookup) { prof__modules_find(&modules, address[i], epoch), address[i] };
+            (struct prof__lookup) { prof__modules_find_loaded(&modules, address[i]), address[i] };
     r = prof__symbolize_until(a, lookup, n, until_ns, symbols, NULL);
     *ret_symbols = symbols;
     return r;

@@ -1,9 +1,9 @@
 /*
  * report.c - from ids and bare addresses to a report that only has to be laid out.
  *
- *   samples -> distinct (address, epoch) -> module -> symbols -> locations -> samples again
+ *   samples -> distinct marked address -> module -> symbols -> locations -> samples again
  *
- * An address means the object that was mapped there when its stack was first seen. Should two
+ * An address means the object whose era it is marked with (table/eras.h). Should two
  * objects have had the same place one after the other, the one that is gone is shown moved to free
  * addresses, so that an address is unique in a profile; file offsets stay true.
  *
@@ -17,6 +17,7 @@
 #include "base/hash.h"
 #include "encode/mycode.h"
 #include "symbol/modules.h"
+#include "table/eras.h"
 #include "table/labels.h"
 #include "unwind/stack.h"
 
@@ -47,9 +48,8 @@ static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "ea
 
 enum { COMMENTS_MAX = 24, COMMENTS_OF_STATUS = 14 };
 
-struct place { /* a distinct address */
-    uint64_t pc;
-    uint32_t epoch;
+struct place {                         /* a distinct address of an era */
+    uint64_t marked, pc;               /* with the era, and without */
     uint32_t location;                 /* index of its location, 1-based; 0: not made yet */
     const struct prof__module *module; /* NULL: none known, or a pseudo frame */
 };
@@ -87,15 +87,15 @@ struct builder {
 /* --- samples and places ---------------------------------------------------------------------- */
 
 /* Where the place of that address is, or is to be. */
-static uint32_t *place_slot(const struct builder *b, uint64_t pc, uint32_t epoch)
+static uint32_t *place_slot(const struct builder *b, uint64_t marked)
 {
-    uint64_t hash = prof__hash_more(prof__hash(pc), epoch);
+    uint64_t hash = prof__hash(marked);
 
     for (size_t i = hash & (b->n_slots - 1);; i = (i + 1) & (b->n_slots - 1)) {
         if (!b->slot[i])
             return &b->slot[i];
         const struct place *p = &b->place[b->slot[i] - 1];
-        if (p->pc == pc && p->epoch == epoch)
+        if (p->marked == marked)
             return &b->slot[i];
     }
 }
@@ -116,22 +116,22 @@ static bool places_grow(struct builder *b)
     b->slot = slot;
     b->n_slots = room * 2;
     for (size_t i = 0; i < b->n_places; i++)
-        *place_slot(b, place[i].pc, place[i].epoch) = (uint32_t)i + 1;
+        *place_slot(b, place[i].marked) = (uint32_t)i + 1;
     return true;
 }
 
-static bool place_find(struct builder *b, uint64_t pc, uint32_t epoch, uint32_t *ret_index)
+static bool place_find(struct builder *b, uint64_t marked, uint32_t *ret_index)
 {
     if (b->n_places == b->place_room && !places_grow(b))
         return false;
-    uint32_t *slot = place_slot(b, pc, epoch);
+    uint32_t *slot = place_slot(b, marked);
 
     if (!*slot) {
         struct place *p = &b->place[b->n_places];
 
-        *p = (struct place) { .pc = pc, .epoch = epoch };
-        if (!prof__pc_is_pseudo(pc))
-            p->module = prof__modules_find(&b->modules, pc, epoch);
+        *p = (struct place) { .marked = marked, .pc = prof__era_address(marked) };
+        if (!prof__pc_is_pseudo(p->pc))
+            p->module = prof__modules_find(&b->modules, marked);
         *slot = (uint32_t)++b->n_places;
     }
     *ret_index = *slot - 1;
@@ -147,7 +147,7 @@ static int add_sample(struct builder *b, const struct prof__stack *stack, struct
     if (!location)
         return -ENOMEM;
     for (uint32_t i = 0; i < stack->n; i++)
-        if (!place_find(b, stack->pcs[i], stack->epoch, &location[i]))
+        if (!place_find(b, stack->pcs[i], &location[i]))
             return -ENOMEM;
     out->location = location;
     out->n_locations = stack->n;
@@ -267,20 +267,13 @@ static const char *hex(struct prof__arena *a, const uint8_t *bytes, size_t n)
     return s;
 }
 
-static bool is_loaded(const struct prof__module *m)
-{
-    return m->last_epoch >= prof__unload_epoch();
-}
-
 /* Has a later object taken the place of `m`? */
 static bool is_displaced(const struct builder *b, const struct prof__module *m)
 {
     for (size_t i = 0; i < b->modules.n; i++) {
         const struct prof__module *o = &b->modules.module[i];
 
-        if (o != m && o->start < m->limit && m->start < o->limit &&
-            (is_loaded(o) || o->first_epoch > m->first_epoch ||
-             (o->first_epoch == m->first_epoch && o > m)))
+        if (o != m && o->start < m->limit && m->start < o->limit && (!o->gone || o->era > m->era))
             return true;
     }
     return false;
@@ -316,10 +309,10 @@ static int make_mappings(struct builder *b)
     for (size_t i = 0; i < n; i++) {
         const struct prof__module *m = &b->modules.module[i];
 
-        if (!used[i] && !is_loaded(m))
+        if (!used[i] && m->gone)
             continue;
         uint64_t move = 0;
-        if (!is_loaded(m) && is_displaced(b, m))
+        if (m->gone && is_displaced(b, m))
             move = MOVED_BASE + MOVED_STEP * i - m->start;
         struct prof__report_mapping *out = &b->mapping[made];
         out->start = m->start + move;
@@ -401,7 +394,7 @@ static int name_unknown(struct builder *b, const struct place *p,
                             : prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
                         ret);
     }
-    if (m->is_elf && is_loaded(m))
+    if (m->is_elf && !m->gone)
         start = prof__stack_function_start(p->pc);
     if (start < m->start || start > p->pc)
         start = p->pc;
@@ -528,7 +521,7 @@ static int make_locations(struct builder *b)
                 "has more of them";
     }
 
-    /* The same address at two epochs is one location if it is in the same module. */
+    /* An address in two eras of which nothing is known is one location. */
     uint32_t made = 0;
     memset(b->slot, 0, b->n_slots * sizeof(*b->slot));
     for (size_t i = 0; i < n; i++) {

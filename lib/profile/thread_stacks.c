@@ -33,6 +33,7 @@
 #include "record/ask.h"
 #include "record/thread_timer.h"
 #include "symbol/maps.h"
+#include "table/eras.h"
 #include "unwind/stack.h"
 
 enum {
@@ -205,7 +206,8 @@ static void note_frames(struct prof__thread_place *place, const struct copier *c
 
     if (!pcs || !frames)
         return;
-    memcpy(pcs, c->pcs, c->n * sizeof(*pcs));
+    for (size_t i = 0; i < c->n; i++)
+        pcs[i] = prof__era_address(c->pcs[i]);
     memcpy(frames, c->frames, c->n * sizeof(*frames));
     place->frame_pc = pcs;
     place->frame = frames;

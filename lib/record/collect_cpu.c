@@ -83,7 +83,7 @@ _Atomic uint32_t prof__cpu_watching;
 
 /* --- the handler ----------------------------------------------------------------------------- */
 
-static void add_sample(const uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
+static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
 {
     uint32_t ref = prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(pcs, n), labels, 0);
 
@@ -101,7 +101,7 @@ PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, 
 
 static void sample(void *ucontext, int64_t samples)
 {
-    static const uintptr_t at_work = PROF__PC_PROFILER, no_stack = PROF__PC_NO_STACK;
+    uintptr_t at_work = PROF__PC_PROFILER, no_stack = PROF__PC_NO_STACK;
     struct prof__thread *t = &prof__self;
     uintptr_t before = t->busy;
 
@@ -159,7 +159,7 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
  * that: it was too short-lived to be much else. */
 static void add_time(enum prof__cpu_why why, uintptr_t function, uint32_t labels, int64_t periods)
 {
-    static const uintptr_t frame[] = {
+    uintptr_t frame[] = {
         [PROF__CPU_BLOCKED] = PROF__PC_BLOCKED,
         [PROF__CPU_NO_TIMER] = PROF__PC_NO_TIMER,
         [PROF__CPU_ENDED] = PROF__PC_ENDED,
@@ -379,7 +379,7 @@ __attribute__((constructor(101))) static void set_up(void)
 
 static int start_session(uint64_t mask)
 {
-    static const uintptr_t foreign = PROF__PC_FOREIGN;
+    uintptr_t foreign = PROF__PC_FOREIGN;
     uint64_t period = 1000000000 / (uint64_t)prof__cpu_rate();
     int r = prof__cpu_timers_try();
 

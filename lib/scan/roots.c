@@ -176,7 +176,7 @@ static const char *function_at(struct prof__arena *a, uint64_t pc)
 
     if (prof__modules_load(a, &modules) < 0)
         return NULL;
-    lookup.module = prof__modules_find(&modules, pc, prof__unload_epoch());
+    lookup.module = prof__modules_find_loaded(&modules, pc);
     if (prof__symbolize(a, &lookup, 1, &symbols) < 0 || symbols.n == 0)
         return NULL;
     return symbols.line[symbols.n - 1].name;

@@ -14,6 +14,7 @@
 #include <string.h>
 #include <sys/auxv.h>
 
+#include "base/memory.h"
 #include "symbol/elf_file.h"
 
 #define PAGE ((uint64_t)4096)
@@ -71,6 +72,27 @@ static void read_build_id(const struct dl_phdr_info *info, struct prof__module *
     }
 }
 
+/* Eight bytes by which to know the object again: of its build id, or where its file's sections
+ * begin, which is rarely the same for two. */
+static void read_id(const struct dl_phdr_info *info, struct prof__module *m)
+{
+    const void *at = NULL;
+
+    for (unsigned i = 0; i < info->dlpi_phnum && !at; i++) {
+        const Elf64_Phdr *p = &info->dlpi_phdr[i];
+        const char *start = (const char *)(info->dlpi_addr + p->p_vaddr);
+
+        if (m->build_id_size >= sizeof(m->id) && p->p_type == PT_NOTE && is_mapped(info, p))
+            at = memmem(start, p->p_filesz, m->build_id, m->build_id_size);
+        else if (m->build_id_size < sizeof(m->id) && p->p_type == PT_LOAD && p->p_offset == 0 &&
+                 p->p_flags & PF_R && p->p_filesz >= sizeof(Elf64_Ehdr))
+            at = start + offsetof(Elf64_Ehdr, e_shoff);
+    }
+    if (at)
+        memcpy(&m->id, at, sizeof(m->id));
+    m->id_at = (uintptr_t)at;
+}
+
 static int append(struct copying *c, const struct prof__module *m)
 {
     struct prof__loader_list *l = c->list;
@@ -100,6 +122,7 @@ static int copy_object(struct dl_phdr_info *info, size_t size, void *arg)
         state_of(info, size, &c->list->state);
     m.is_main = c->n_objects++ == 0;
     read_build_id(info, &m);
+    read_id(info, &m);
     for (unsigned i = 0; i < info->dlpi_phnum; i++) {
         const Elf64_Phdr *p = &info->dlpi_phdr[i];
 
@@ -131,6 +154,26 @@ int prof__loader_list(struct prof__arena *a, struct prof__loader_list *ret_list)
     return c.error;
 }
 
+/* The same where it is not the linker who says what is mapped: a build id is in the first page. */
+static void probe_id(const struct prof__elf *e, struct prof__module *m)
+{
+    char page[PAGE];
+
+    for (size_t i = 0; i < e->n_segments && !m->id_at; i++) {
+        uint64_t start = m->bias + e->segment[i].p_vaddr;
+        const char *id = NULL;
+
+        if (e->segment[i].p_type != PT_LOAD || e->segment[i].p_offset != 0 ||
+            prof__memory_get(start, page, sizeof(page)) < 0)
+            continue;
+        if (m->build_id_size >= sizeof(m->id))
+            id = memmem(page, sizeof(page), m->build_id, m->build_id_size);
+        size_t at = id ? (size_t)(id - page) : offsetof(Elf64_Ehdr, e_shoff);
+        m->id_at = start + at;
+        memcpy(&m->id, page + at, sizeof(m->id));
+    }
+}
+
 int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
                        struct prof__module *ret_module)
 {
@@ -139,8 +182,7 @@ int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
                               .offset = map->offset,
                               .inode = map->inode,
                               .path = map->path,
-                              .file = map->path,
-                              .last_epoch = UINT32_MAX };
+                              .file = map->path };
     struct prof__elf e = { .fd = -1 };
     int r = -ENOENT;
 
@@ -160,6 +202,7 @@ int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
         m.is_elf = true;
         m.build_id_size = e.build_id_size;
         memcpy(m.build_id, e.build_id, e.build_id_size);
+        probe_id(&e, &m);
         break;
     }
     prof__elf_close(&e);

@@ -14,7 +14,7 @@ struct prof__loader_state {
 
 struct prof__loader_list {
     struct prof__loader_state state;
-    struct prof__module *module; /* one for each executable segment; epochs are not set */
+    struct prof__module *module; /* one for each executable segment, without eras */
     size_t n;
 };
 

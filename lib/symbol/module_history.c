@@ -1,20 +1,21 @@
 /*
- * module_history.c - which object was at an address in which epoch.
+ * module_history.c - which object was at an address in which era.
  *
- *   known: what is loaded, when last looked at      gone: what has left it, with its epochs
+ *   known: what is loaded, when last looked at      gone: what has left it
  *
  * Both change in one place, prof__history_refresh(), which makes `known` equal to what is loaded:
- * what left goes to `gone`, and then the unload epoch is counted up. It runs before and after each
- * dlclose() and at each load; when the loader's counters stand still it is one short call. So an
- * object noticed in an epoch was loaded in that epoch, and (address, epoch) names at most one.
+ * what left goes to `gone`; what comes is taken back from there if it is the same object at the
+ * same place, and else has a fresh era if its place was another's. Then eras.h is told, by which
+ * samples are marked. It runs before and after each dlclose() and whenever a profile is read; when
+ * the loader's counters stand still it is one short call.
  *
  * The loader's lock is never asked for with ours held: a callback of dl_iterate_phdr() has the
  * loader's and may write a profile. So two refreshes may overlap, and the older list is dropped.
  * In a forked child it is not asked for at all: a thread that exists no more may have it, and glibc
  * does not free it. There /proc/self/maps and the files' own headers have to do.
  *
- * Bounds: a library opened and closed for ever is one record, unless others were at its place
- * in between; GONE_MAX records, oldest dropped; names are stored once and repacked.
+ * Bounds: a library opened and closed for ever is one record; GONE_MAX records, of which the oldest
+ * is dropped; names are stored once and repacked.
  */
 #include "symbol/module_history.h"
 
@@ -24,17 +25,18 @@
 #include "base/fork.h"
 #include "symbol/loader.h"
 #include "symbol/maps.h"
-#include "table/stack_table.h"
+#include "table/eras.h"
 
 enum { GONE_MAX = 1024, NAMES_SLACK = 1 << 18 };
 
 /* A module as kept here: `file` is its best path, in names; m.path is not used. */
 struct record {
     struct prof__module m;
+    uint64_t left;           /* a number that rises with each that leaves */
     const char *loader_name; /* what the linker calls it, in names */
 };
 
-struct records {
+struct records { /* by start */
     struct record *record;
     size_t n, room;
 };
@@ -42,6 +44,10 @@ struct records {
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_MODULES);
 /* Guarded by lock: */
 static struct records known, gone;
+static uint64_t leavings;
+static uint32_t fresh = 1; /* the next era */
+static bool fresh_taken;
+static uint64_t dropped_low = UINT64_MAX, dropped_high; /* around what `gone` had no room for */
 static struct prof__loader_state known_state;
 static struct prof__arena names;
 static size_t names_bytes;
@@ -50,8 +56,10 @@ static _Atomic bool forked; /* this is a child */
 
 /* --- records --------------------------------------------------------------------------------- */
 
-static int push(struct records *list, const struct record *r)
+static int insert(struct records *list, const struct record *r)
 {
+    size_t at = list->n;
+
     if (list->n == list->room) {
         size_t room = list->room ? list->room * 2 : 32;
         struct record *record = prof__pages_map(room * sizeof(*record));
@@ -64,7 +72,11 @@ static int push(struct records *list, const struct record *r)
         list->record = record;
         list->room = room;
     }
-    list->record[list->n++] = *r;
+    while (at > 0 && list->record[at - 1].m.start > r->m.start)
+        at--;
+    memmove(&list->record[at + 1], &list->record[at], (list->n - at) * sizeof(*r));
+    list->record[at] = *r;
+    list->n++;
     return 0;
 }
 
@@ -141,94 +153,104 @@ static bool copy_names(struct records *list, struct prof__arena *to)
 /* A program that loads ever new names would have us keep them all. */
 static void repack_names(void)
 {
-    struct prof__arena old = names, fresh = { 0 };
+    struct prof__arena old = names, packed = { 0 };
     size_t used = names_used(&known) + names_used(&gone);
 
     if (names_bytes < NAMES_SLACK || names_bytes / 2 < used)
         return;
-    if (!copy_names(&known, &fresh) || !copy_names(&gone, &fresh)) {
+    if (!copy_names(&known, &packed) || !copy_names(&gone, &packed)) {
         /* Records point into both; keep both, and try again when there is memory. */
         names_bytes = 0;
         return;
     }
-    names = fresh;
+    names = packed;
     names_bytes = used;
     prof__arena_free(&old);
 }
 
 /* --- the history ----------------------------------------------------------------------------- */
 
-/* Was anything else at the place of `m` in epochs (after, before)? */
-static bool was_taken(const struct prof__module *m, uint32_t after, uint32_t before)
+/* Of what is gone, what `m` lies over: the first at or after `i`; or gone.n. */
+static size_t next_below(const struct prof__module *m, size_t i)
 {
-    for (size_t i = 0; i < gone.n; i++) {
-        const struct prof__module *o = &gone.record[i].m;
-
-        if (overlaps(o, m) && o->first_epoch < before && o->last_epoch > after)
-            return true;
-    }
-    return false;
+    for (; i < gone.n && gone.record[i].m.start < m->limit; i++)
+        if (overlaps(&gone.record[i].m, m))
+            return i;
+    return gone.n;
 }
 
-/* Remember an object that is no longer loaded; out of memory loses it. */
-static void remember(const struct record *r)
+static void drop_oldest(void)
 {
-    for (size_t i = gone.n; i-- > 0;) {
-        struct prof__module *o = &gone.record[i].m;
+    size_t oldest = 0;
 
-        if (!same_place(o, &r->m) || strcmp(gone.record[i].loader_name, r->loader_name) != 0)
-            continue;
-        if (was_taken(&r->m, o->last_epoch, r->m.first_epoch))
-            break;
-        o->last_epoch = r->m.last_epoch;
-        return;
-    }
-    if (gone.n == GONE_MAX)
-        drop(&gone, 0);
-    push(&gone, r);
+    for (size_t i = 1; i < gone.n; i++)
+        if (gone.record[i].left < gone.record[oldest].left)
+            oldest = i;
+    dropped_low = PROF_MIN(dropped_low, gone.record[oldest].m.start);
+    dropped_high = PROF_MAX(dropped_high, gone.record[oldest].m.limit);
+    drop(&gone, oldest);
 }
 
-/* What `known` has and the list has not. */
-static bool bury(const struct prof__loader_list *list, uint32_t epoch, uint64_t *ret_low,
-                 uint64_t *ret_high)
+/* What `known` has and the list has not; out of memory loses it. */
+static bool bury(const struct prof__loader_list *list)
 {
     bool any = false;
 
-    *ret_low = UINT64_MAX;
-    *ret_high = 0;
-
     for (size_t i = 0; i < known.n;) {
-        struct record *r = &known.record[i];
+        struct record r = known.record[i];
         bool found = false;
 
         for (size_t j = 0; j < list->n && !found; j++)
-            found = same_place(&r->m, &list->module[j]) &&
-                    strcmp(r->loader_name, list->module[j].file) == 0;
+            found = same_place(&r.m, &list->module[j]) &&
+                    strcmp(r.loader_name, list->module[j].file) == 0;
         if (found) {
             i++;
             continue;
         }
-        r->m.last_epoch = epoch;
-        *ret_low = PROF_MIN(*ret_low, r->m.start);
-        *ret_high = PROF_MAX(*ret_high, r->m.limit);
-        remember(r);
+        r.m.gone = true;
+        r.left = leavings++;
+        if (gone.n == GONE_MAX)
+            drop_oldest();
+        insert(&gone, &r);
         drop(&known, i);
         any = true;
     }
     return any;
 }
 
-/* What the list has and `known` has not. */
-static int add_new(const struct prof__loader_list *list, const struct prof__map *map, size_t n_maps,
-                   uint32_t epoch)
+/* Is that what has gone? By the build id it is, whatever its name; without, by name and file. */
+static bool is_back(const struct record *r, const struct record *was)
 {
-    size_t before = known.n;
+    return same_place(&r->m, &was->m) &&
+           (r->m.build_id_size ||
+            (strcmp(r->loader_name, was->loader_name) == 0 && r->m.inode == was->m.inode));
+}
+
+/* Take what is back from what is gone; else its era is a fresh one, or 0 where nothing has been. */
+static void settle(struct record *r)
+{
+    size_t i = next_below(&r->m, 0);
+
+    r->m.era = i < gone.n || (r->m.start < dropped_high && dropped_low < r->m.limit) ? fresh : 0;
+    for (; i < gone.n; i = next_below(&r->m, i + 1))
+        if (is_back(r, &gone.record[i])) {
+            r->m.era = gone.record[i].m.era;
+            drop(&gone, i);
+            break;
+        }
+    fresh_taken |= r->m.era == fresh;
+}
+
+/* What the list has and `known` has not. Whether there was any, or -ENOMEM. */
+static int add_new(const struct prof__loader_list *list, const struct prof__map *map, size_t n_maps)
+{
+    int any = 0;
 
     for (size_t j = 0; j < list->n; j++) {
         struct record r = { .m = list->module[j] };
         bool found = false;
 
-        for (size_t i = 0; i < before && !found; i++)
+        for (size_t i = 0; i < known.n && !found; i++)
             found = same_place(&r.m, &known.record[i].m) &&
                     strcmp(r.m.file, known.record[i].loader_name) == 0;
         if (found)
@@ -243,17 +265,39 @@ static int add_new(const struct prof__loader_list *list, const struct prof__map 
                 r.m.inode = map[i].inode;
                 r.m.file = file ? file : r.m.file;
             }
-        r.m.first_epoch = epoch;
-        r.m.last_epoch = UINT32_MAX;
-        /* Both came and went between two looks: what was there went first. */
-        for (size_t i = 0; i < gone.n; i++)
-            if (overlaps(&gone.record[i].m, &r.m) && gone.record[i].m.last_epoch == epoch)
-                r.m.first_epoch = epoch + 1;
-        int e = push(&known, &r);
+        settle(&r);
+        any = 1;
+        int e = insert(&known, &r);
         if (e < 0)
             return e;
     }
-    return 0;
+    return any;
+}
+
+static void tell_place(const struct record *r)
+{
+    const struct prof__module *m = &r->m;
+
+    prof__eras_add(
+        &(struct prof__era_place) { m->start, m->limit, m->id_at, m->id, m->era, !m->gone });
+}
+
+/* All that is gone, and what is loaded where something is gone. */
+static void tell(void)
+{
+    if (gone.n + fresh == 1 || prof__eras_begin(fresh) < 0) /* nothing has ever left; no memory */
+        return;
+    for (size_t i = 0, k = 0; i < gone.n || k < known.n;) {
+        if (i < gone.n && (k == known.n || gone.record[i].m.start <= known.record[k].m.start)) {
+            tell_place(&gone.record[i++]);
+            continue;
+        }
+        const struct record *r = &known.record[k++];
+
+        if (r->m.era || next_below(&r->m, 0) < gone.n)
+            tell_place(r);
+    }
+    prof__eras_end();
 }
 
 static uint64_t changes(const struct prof__loader_state *s)
@@ -276,17 +320,18 @@ static bool needs_maps(const struct prof__loader_list *list)
 /* Make `known` equal to the list. */
 static int apply(const struct prof__loader_list *list, const struct prof__map *map, size_t n_maps)
 {
-    uint32_t epoch = prof__unload_epoch();
-    uint64_t low, high;
-    bool any = bury(list, epoch, &low, &high);
-    int r = add_new(list, map, n_maps, epoch);
+    bool left = bury(list);
+    int r = add_new(list, map, n_maps);
 
-    if (any)
-        prof__unload_epoch_next(low, high);
-    if (r == 0)
+    /* All of one time have the same, since they are at different places. */
+    fresh += fresh_taken && fresh < PROF__ERA_LAST;
+    fresh_taken = false;
+    if (left || r != 0)
+        tell();
+    if (r >= 0)
         known_state = list->state;
     repack_names();
-    return r;
+    return PROF_MIN(r, 0);
 }
 
 static int refresh_from_loader(struct prof__arena *a)
@@ -407,6 +452,7 @@ int prof__history_copy(struct prof__arena *a, struct prof__history *ret_history)
     prof__lock(&lock);
     h.n_loaded = known.n;
     h.n_gone = gone.n;
+    h.fresh = fresh;
     int r = copy_records(&known, a, &h.loaded);
     if (r == 0)
         r = copy_records(&gone, a, &h.gone);

@@ -1,5 +1,5 @@
 /*
- * module_history.h - the objects that are loaded and those that were, with the epochs of each.
+ * module_history.h - the objects that are loaded and those that were, with the era of each.
  */
 #ifndef PROF_SYMBOL_MODULE_HISTORY_H
 #define PROF_SYMBOL_MODULE_HISTORY_H
@@ -10,9 +10,10 @@
 struct prof__history {
     struct prof__module *loaded, *gone;
     size_t n_loaded, n_gone;
+    uint32_t fresh; /* the era of what comes to a place that another has had */
 };
 
-/* Look at what is loaded now; where something has gone, count the unload epoch up. -ENOMEM. */
+/* Look at what is loaded now, and tell eras.h of places that have been used. -ENOMEM. */
 int prof__history_refresh(void);
 
 /* Memory from `a`. -ENOMEM. */

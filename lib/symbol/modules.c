@@ -21,6 +21,7 @@
 #include "symbol/loader.h"
 #include "symbol/maps.h"
 #include "symbol/module_history.h"
+#include "table/eras.h"
 
 static void refresh_quietly(void)
 {
@@ -74,10 +75,10 @@ static int from_map(struct prof__arena *a, const struct prof__map *map,
         return 0;
     }
     int r = prof__loader_probe(a, map, ret_module);
-    /* Nobody told when it came: after all that is known to have been there. */
+    /* Nobody told of it, so what is sampled in it is marked as something new. */
     for (size_t i = 0; i < h->n_gone; i++)
         if (overlaps(&h->gone[i], ret_module))
-            ret_module->first_epoch = PROF_MAX(ret_module->first_epoch, h->gone[i].last_epoch + 1);
+            ret_module->era = h->fresh;
     return r;
 }
 
@@ -118,7 +119,7 @@ static int order(const void *a, const void *b)
         return x->is_main ? -1 : 1;
     if (x->start != y->start)
         return x->start < y->start ? -1 : 1;
-    return (x->last_epoch > y->last_epoch) - (x->last_epoch < y->last_epoch);
+    return (x->era > y->era) - (x->era < y->era);
 }
 
 static int load(struct prof__arena *a, struct prof__arena *work, struct prof__modules *ret)
@@ -178,20 +179,20 @@ int prof__modules_load(struct prof__arena *a, struct prof__modules *ret)
 
 /* --- looking up ------------------------------------------------------------------------------ */
 
-static bool covers(const struct prof__module *m, uint64_t address, uint32_t epoch)
+static bool covers(const struct prof__module *m, uint64_t address, uint32_t era)
 {
-    return address >= m->start && address < m->limit && epoch >= m->first_epoch &&
-           epoch <= m->last_epoch;
+    return address >= m->start && address < m->limit && era == m->era && era != PROF__ERA_LAST;
 }
 
-const struct prof__module *prof__modules_find(const struct prof__modules *m, uint64_t address,
-                                              uint32_t epoch)
+const struct prof__module *prof__modules_find(const struct prof__modules *m, uint64_t marked)
 {
+    uint64_t address = prof__era_address(marked);
+    uint32_t era = prof__era_of(marked);
     uint64_t reach = m->longest ? m->longest : UINT64_MAX;
     size_t first = 0, low, high = m->n;
 
     for (; first < m->n && m->module[first].is_main; first++)
-        if (covers(&m->module[first], address, epoch))
+        if (covers(&m->module[first], address, era))
             return &m->module[first];
     for (low = first; low < high;) { /* the first that starts after `address` */
         size_t mid = low + (high - low) / 2;
@@ -203,7 +204,15 @@ const struct prof__module *prof__modules_find(const struct prof__modules *m, uin
     }
     /* Those no longer mapped may overlap others, so it need not be the last before. */
     while (low-- > first && address - m->module[low].start < reach)
-        if (covers(&m->module[low], address, epoch))
+        if (covers(&m->module[low], address, era))
             return &m->module[low];
     return NULL;
+}
+
+const struct prof__module *prof__modules_find_loaded(const struct prof__modules *m,
+                                                     uint64_t address)
+{
+    bool user = address >> PROF__ERA_SHIFT == 0 || prof__era_address(address) == address;
+
+    return user ? prof__modules_find(m, prof__era_mark(address)) : NULL;
 }

@@ -1,9 +1,8 @@
 /*
  * modules.h - the objects whose code is or was loaded, with their build ids.
  *
- * A stack keeps bare addresses. Which object was meant follows from the address and the unload
- * epoch (stack_table.h) at which the stack was first seen: each object carries the span of epochs
- * in which it was mapped.
+ * A stack keeps bare addresses. Which object was meant follows from the address and the era that it
+ * is marked with (eras.h): each object has one, and no two that were at one place have the same.
  */
 #ifndef PROF_SYMBOL_MODULES_H
 #define PROF_SYMBOL_MODULES_H
@@ -26,8 +25,9 @@ struct prof__module {
     bool is_main;          /* the program itself: readable as /proc/self/exe */
     bool deleted;          /* its file is gone or replaced */
     bool is_elf;           /* bias is known */
-    uint32_t first_epoch;
-    uint32_t last_epoch; /* UINT32_MAX: it is loaded now */
+    bool gone;             /* loaded no longer */
+    uint32_t era;          /* that addresses in it are marked with */
+    uint64_t id_at, id;    /* 8 bytes of its memory by which to know it; id_at 0: none */
 };
 
 /* All of them, those no longer mapped included; the program first, then by address. */
@@ -41,9 +41,12 @@ struct prof__modules {
  * dynamic linker's list has to do. */
 int prof__modules_load(struct prof__arena *a, struct prof__modules *ret);
 
-/* The module that covered `address` at `epoch`, or NULL. */
-const struct prof__module *prof__modules_find(const struct prof__modules *m, uint64_t address,
-                                              uint32_t epoch);
+/* The module of an address of a stack, or NULL. */
+const struct prof__module *prof__modules_find(const struct prof__modules *m, uint64_t marked);
+
+/* The module that is at an address now, or NULL. */
+const struct prof__module *prof__modules_find_loaded(const struct prof__modules *m,
+                                                     uint64_t address);
 
 /* Around a dlclose(): keep what is about to go. */
 void prof__modules_before_unload(void);

@@ -87,7 +87,7 @@ static int find_symbols(struct prof__symbol_files *f, struct prof__query *q, siz
         r = prof__elf_symbols(&f->debug, f->arena, q, n);
     if (r == -ENOENT && f->has_own)
         r = prof__elf_symbols(&f->own, f->arena, q, n);
-    if (r == -ENOENT && !f->has_own && m->last_epoch == UINT32_MAX)
+    if (r == -ENOENT && !f->has_own && !m->gone)
         r = prof__loaded_symbols(m->bias, f->arena, q, n);
     if (r != -ENOMEM && f->has_embedded)
         r = prof__elf_more_symbols(&f->embedded, f->arena, q, n);

@@ -13,6 +13,7 @@
 
 #include "base/chain.h"
 #include "base/hash.h"
+#include "table/eras.h"
 #include "table/tables.h"
 #include "unwind/stack.h"
 
@@ -21,40 +22,20 @@ enum { HEADS = 1 << 15 };
 static _Atomic uint32_t head[HEADS];
 static struct prof__chains stacks = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 * 3 } };
 static _Atomic uint64_t count, lost;
-static _Atomic uint32_t unload_epoch;
-static _Atomic uintptr_t gone_low, gone_high; /* around all code ever unloaded; 0: none */
-
-#define ANY_EPOCH UINT64_MAX
 
 /* The stack of those that could not be kept; no slab is so large as to give this id. */
 #define LOST_ID UINT32_MAX
 static const union {
     struct prof__stack stack;
     uintptr_t words[sizeof(struct prof__stack) / sizeof(uintptr_t) + 1];
-} lost_stack = { .words = { [1] = (uintptr_t)1 << 32, [2] = PROF__PC_LOST } };
+} lost_stack = { .words = { [1] = 1, [2] = PROF__PC_LOST } };
 
-static_assert(offsetof(struct prof__stack, n) == 12 && offsetof(struct prof__stack, pcs) == 16,
+static_assert(offsetof(struct prof__stack, n) == 8 && offsetof(struct prof__stack, pcs) == 16,
               "lost_stack spells out n = 1 and pcs[0]");
 
-/* Might these addresses have meant other code in an earlier epoch? */
-static bool is_ambiguous(const uintptr_t *pcs, size_t n)
-{
-    uintptr_t low = atomic_load_explicit(&gone_low, memory_order_relaxed);
-    uintptr_t size = atomic_load_explicit(&gone_high, memory_order_relaxed) - low;
-
-    if (PROF_LIKELY(low == 0))
-        return false;
-    for (size_t i = 0; i < n; i++)
-        if (pcs[i] - low < size)
-            return true;
-    return false;
-}
-
-/* `epoch` is ANY_EPOCH where it does not matter. */
 struct wanted {
     const uintptr_t *pcs;
     size_t n;
-    uint64_t epoch;
     uint32_t hash;
 };
 
@@ -63,19 +44,15 @@ static bool is_wanted(const void *entry, const void *arg)
     const struct prof__stack *s = entry;
     const struct wanted *w = arg;
 
-    return s->hash == w->hash && s->n == w->n && (w->epoch == ANY_EPOCH || w->epoch == s->epoch) &&
+    return s->hash == w->hash && s->n == w->n &&
            memcmp(s->pcs, w->pcs, w->n * sizeof(*w->pcs)) == 0;
 }
 
-prof__stack_id prof__stack_table_add(const uintptr_t *pcs, size_t n)
+prof__stack_id prof__stack_table_add(uintptr_t *pcs, size_t n)
 {
-    struct wanted want = { pcs, n, ANY_EPOCH, (uint32_t)prof__hash_words(pcs, n) };
+    prof__eras_mark(pcs, n);
+    struct wanted want = { pcs, n, (uint32_t)prof__hash_words(pcs, n) };
     uint32_t first;
-
-    if (PROF_UNLIKELY(is_ambiguous(pcs, n))) {
-        want.epoch = prof__unload_epoch();
-        want.hash ^= (uint32_t)prof__hash(want.epoch); /* or one chain would hold them all */
-    }
     uint32_t ref = prof__chain_find(&stacks, want.hash, is_wanted, &want, &first);
     if (PROF_LIKELY(ref))
         return ref;
@@ -86,7 +63,6 @@ prof__stack_id prof__stack_table_add(const uintptr_t *pcs, size_t n)
     }
     struct prof__stack *s = prof__slab_at(&stacks.slab, ref);
     s->hash = want.hash;
-    s->epoch = want.epoch == ANY_EPOCH ? prof__unload_epoch() : (uint32_t)want.epoch;
     s->n = (uint32_t)n;
     memcpy(s->pcs, pcs, n * sizeof(*pcs));
     uint32_t kept = prof__chain_add(&stacks, want.hash, first, ref, is_wanted, &want);
@@ -103,24 +79,6 @@ const struct prof__stack *prof__stack_table_get(prof__stack_id id)
 void prof__stack_table_set_limit(size_t bytes)
 {
     atomic_store_explicit(&stacks.slab.limit, bytes, memory_order_relaxed);
-}
-
-uint32_t prof__unload_epoch(void)
-{
-    return atomic_load_explicit(&unload_epoch, memory_order_relaxed);
-}
-
-void prof__unload_epoch_next(uintptr_t low, uintptr_t high)
-{
-    uintptr_t was = atomic_load_explicit(&gone_low, memory_order_relaxed);
-
-    /* One thread at a time: under the lock of the list of modules. Relaxed: a sample taken at this
-     * moment may count as one of before. */
-    if (high > atomic_load_explicit(&gone_high, memory_order_relaxed))
-        atomic_store_explicit(&gone_high, high, memory_order_relaxed);
-    if (was == 0 || low < was)
-        atomic_store_explicit(&gone_low, low, memory_order_relaxed);
-    atomic_fetch_add_explicit(&unload_epoch, 1, memory_order_relaxed);
 }
 
 size_t prof__stack_table_count(void)

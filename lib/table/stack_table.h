@@ -12,25 +12,17 @@ typedef uint32_t prof__stack_id; /* 0 is none */
 struct prof__stack {
     uint32_t next; /* in its hash chain */
     uint32_t hash;
-    uint32_t epoch; /* prof__unload_epoch() when it was first seen */
     uint32_t n;
-    uintptr_t pcs[]; /* leaf first, addresses as stack.h gives them */
+    uintptr_t pcs[]; /* leaf first, addresses as stack.h gives them, marked (eras.h) */
 };
 
-/* Intern pcs[0..n), n >= 1. When memory is out or the cap is reached, the id of the one-frame
- * stack PROF__PC_LOST, so that no sample is dropped. Takes no lock. Context: signal. */
-prof__stack_id prof__stack_table_add(const uintptr_t *pcs, size_t n);
+/* Mark the addresses pcs[0..n), n >= 1, and keep them. When memory is out or the cap is reached,
+ * the id of the one-frame stack PROF__PC_LOST, so that no sample is dropped. Takes no lock.
+ * Context: signal. */
+prof__stack_id prof__stack_table_add(uintptr_t *pcs, size_t n);
 
 /* Any context. */
 const struct prof__stack *prof__stack_table_get(prof__stack_id id);
-
-/* How often the unloading of code has been noticed: an address means the object that was there
- * then. Counted up by modules.c. Context: signal. */
-uint32_t prof__unload_epoch(void);
-
-/* Something in [low, high) has been unloaded: another epoch begins, and a stack with an address in
- * there is from now on another than it was. */
-void prof__unload_epoch_next(uintptr_t low, uintptr_t high);
 
 /* Stacks held, and samples whose stack could not be kept. Context: signal. */
 size_t prof__stack_table_count(void);

@@ -44,7 +44,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .path = path,
         .file = path,
         .is_elf = true,
-        .last_epoch = UINT32_MAX,
     };
     for (uint64_t i = 0; i < LOOKUPS; i++)
         lookup[i] = (struct prof__lookup) { &module, start + 0x1000 + i * 23 };

@@ -15,7 +15,7 @@
 #include "symbol/elf_file.h"
 #include "symbol/module_history.h"
 #include "symbol/modules.h"
-#include "table/stack_table.h"
+#include "table/eras.h"
 #include "temp_dir.h"
 
 /* A child forked while another thread is inside AddressSanitizer's malloc may hang in it. */
@@ -39,7 +39,7 @@ static struct prof__modules load(struct prof__arena *a)
 
 static const struct prof__module *module_at(const struct prof__modules *m, uint64_t address)
 {
-    return prof__modules_find(m, address, prof__unload_epoch());
+    return prof__modules_find_loaded(m, address);
 }
 
 static void *open_library(const char *path)
@@ -94,7 +94,7 @@ static void test_build_ids_and_bias_agree_with_the_files(void)
         const struct prof__module *x = &m.module[i];
         struct prof__elf e;
 
-        if (x->path[0] != '/' || x->last_epoch != UINT32_MAX)
+        if (x->path[0] != '/' || x->gone)
             continue;
         CHECK(prof__elf_open(&e, &a, x->file) == 0, "%s", x->path);
         CHECK(e.build_id_size == x->build_id_size &&
@@ -231,11 +231,11 @@ static void test_relative_names_become_absolute(void)
     CHECK(copy_file(sample, "relative.so"), "copy");
     void *library = open_library("./relative.so");
     uint64_t address = address_of(library, "sample_walk");
-    uint32_t epoch = prof__unload_epoch();
+    uint64_t marked = prof__era_mark(address);
     close_library(library);
     CHECK(chdir(before) == 0, "chdir");
     struct prof__modules m = load(&a);
-    const struct prof__module *x = prof__modules_find(&m, address, epoch);
+    const struct prof__module *x = prof__modules_find(&m, marked);
     CHECK(x, "kept");
     if (x)
         CHECK_STR(x->path, temp_path("relative.so"), "path");
@@ -244,32 +244,38 @@ static void test_relative_names_become_absolute(void)
 
 /* --- what was loaded ------------------------------------------------------------------------- */
 
-static void test_epoch_tells_libraries_at_one_address_apart(void)
+static void test_eras_tell_libraries_at_one_address_apart(void)
 {
+    enum { ROUNDS = 6 };
     struct prof__arena a = { 0 };
-    uint64_t address[4];
-    uint32_t epoch[4];
+    uint64_t address[ROUNDS], marked[ROUNDS], after[ROUNDS];
+    size_t n = load(&a).n;
     void *library = NULL;
 
-    for (int i = 0; i < 4; i++) {
+    for (int i = 0; i < ROUNDS; i++) {
         library = open_library(i % 2 ? other : sample);
 
         address[i] = address_of(library, i % 2 ? "simple_walk" : "sample_walk");
-        epoch[i] = prof__unload_epoch();
+        marked[i] = prof__era_mark(address[i]); /* before anybody has told what came */
+        load(&a);
+        after[i] = prof__era_mark(address[i]);
         CHECK(address[i] == address[0], "the loader put them at different addresses");
-        if (i < 3)
+        if (i < ROUNDS - 1)
             close_library(library);
     }
     struct prof__modules m = load(&a);
-    for (int i = 0; i < 4; i++) {
-        const struct prof__module *x = prof__modules_find(&m, address[i], epoch[i]);
+    for (int i = 0; i < ROUNDS; i++) {
+        const struct prof__module *x = prof__modules_find(&m, marked[i]);
 
-        CHECK(i == 0 || epoch[i] > epoch[i - 1], "epochs rise");
-        CHECK(x, "step %d", i);
+        CHECK(marked[i] == after[i], "round %d: known by its build id, and then told", i);
+        CHECK(marked[i] == marked[i % 2], "round %d: what is back has the era that it had", i);
+        CHECK(x, "round %d", i);
         if (x)
             CHECK_STR(x->path, i % 2 ? other : sample, "library");
-        CHECK(!x || (x->last_epoch == UINT32_MAX) == (i == 3), "only the last is loaded");
+        CHECK(!x || x->gone == (i % 2 == 0), "only the last is loaded");
     }
+    CHECK(marked[0] != marked[1], "two objects");
+    CHECK(m.n <= n + 4, "%zu modules for two libraries, before %zu", m.n, n);
     close_library(library);
     prof__arena_free(&a);
 }
@@ -278,27 +284,30 @@ static void test_unloading_that_nobody_told_of_is_noticed(void)
 {
     struct prof__arena a = { 0 };
     void *library = open_library(sample);
-    uint64_t address = address_of(library, "sample_walk");
-    uint32_t epoch = prof__unload_epoch();
+    uint64_t marked = prof__era_mark(address_of(library, "sample_walk"));
 
     load(&a);
     dlclose(library); /* no hook */
     struct prof__modules m = load(&a);
-    const struct prof__module *x = prof__modules_find(&m, address, epoch);
-    CHECK(x && x->last_epoch == epoch && prof__unload_epoch() == epoch + 1, "noticed");
-    CHECK(!module_at(&m, address), "gone in the next epoch");
+    const struct prof__module *x = prof__modules_find(&m, marked);
+    CHECK(x && x->gone, "noticed");
+    CHECK(!module_at(&m, prof__era_address(marked)), "there is nothing now");
     prof__arena_free(&a);
 }
 
 static void test_closing_what_stays_changes_nothing(void)
 {
+    struct prof__arena a = { 0 };
     void *library = open_library(sample);
-    uint32_t epoch = prof__unload_epoch();
+    uint64_t address = address_of(library, "sample_walk");
 
     close_library(dlopen(sample, RTLD_NOW));
-    CHECK_INT(prof__unload_epoch(), epoch, "epoch");
+    struct prof__modules m = load(&a);
+    CHECK(module_at(&m, address), "still there");
     close_library(library);
-    CHECK_INT(prof__unload_epoch(), epoch + 1, "epoch");
+    m = load(&a);
+    CHECK(!module_at(&m, address), "not any more");
+    prof__arena_free(&a);
 }
 
 static void test_open_and_close_for_ever_takes_no_memory(void)
@@ -335,39 +344,42 @@ static void test_ever_new_names_are_bounded(void)
 
 /* --- looking up ------------------------------------------------------------------------------ */
 
-static void test_find_by_address_and_epoch(void)
+static void test_find_by_address_and_era(void)
 {
     static const struct prof__module module[] = {
-        { .start = 0x5000, .limit = 0x6000, .is_main = true, .last_epoch = UINT32_MAX },
-        { .start = 0x1000, .limit = 0x9000, .first_epoch = 0, .last_epoch = 1 },
-        { .start = 0x2000, .limit = 0x3000, .first_epoch = 2, .last_epoch = 2 },
-        { .start = 0x2000, .limit = 0x4000, .first_epoch = 3, .last_epoch = UINT32_MAX },
+        { .start = 0x5000, .limit = 0x6000, .is_main = true },
+        { .start = 0x1000, .limit = 0x9000, .gone = true },
+        { .start = 0x2000, .limit = 0x3000, .era = 2, .gone = true },
+        { .start = 0x2000, .limit = 0x4000, .era = 3 },
+        { .start = 0xa000, .limit = 0xb000, .era = PROF__ERA_LAST },
     };
     static const struct {
         const char *name;
         uint64_t address;
-        uint32_t epoch;
+        uint64_t era;
         int found; /* -1: none */
     } cases[] = {
         { "before all", 0xfff, 0, -1 },
         { "first byte", 0x1000, 0, 1 },
-        { "last byte", 0x8fff, 1, 1 },
-        { "past the end", 0x9000, 1, -1 },
-        { "the program, any epoch", 0x5800, 7, 0 },
-        { "below a later one", 0x2800, 1, 1 },
-        { "while it was there", 0x2800, 2, 2 },
-        { "what is there now", 0x2800, 9, 3 },
-        { "gone", 0x1800, 2, -1 },
+        { "last byte", 0x8fff, 0, 1 },
+        { "past the end", 0x9000, 0, -1 },
+        { "the program", 0x5800, 0, 0 },
+        { "below later ones", 0x2800, 0, 1 },
+        { "the second there", 0x2800, 2, 2 },
+        { "the third", 0x2800, 3, 3 },
+        { "of an era that is not known there", 0x1800, 2, -1 },
+        { "after the numbers were used up", 0xa800, PROF__ERA_LAST, -1 },
     };
     struct prof__modules m = { .module = module, .n = ARRAY_LEN(module) };
 
     for (int known = 0; known < 2; known++, m.longest = 0x8000)
         for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-            const struct prof__module *x = prof__modules_find(&m, cases[i].address, cases[i].epoch);
+            const struct prof__module *x =
+                prof__modules_find(&m, cases[i].era << PROF__ERA_SHIFT | cases[i].address);
 
             CHECK_INT(x ? x - module : -1, cases[i].found, cases[i].name);
         }
-    CHECK(!prof__modules_find(&(struct prof__modules) { 0 }, 1, 0), "none loaded");
+    CHECK(!prof__modules_find(&(struct prof__modules) { 0 }, 1), "none loaded");
 }
 
 /* --- where it is called from ----------------------------------------------------------------- */
@@ -532,7 +544,7 @@ static void test_child_loads_though_the_loader_was_locked(void)
 static void unload_in_child(void)
 {
     prof__history_fork_child();
-    test_epoch_tells_libraries_at_one_address_apart();
+    test_eras_tell_libraries_at_one_address_apart();
     test_unloading_that_nobody_told_of_is_noticed();
     test_closing_what_stays_changes_nothing();
     test_relative_names_become_absolute();
@@ -558,11 +570,11 @@ int main(int argc, char **argv)
     test_names_of_files();
     test_replaced_file_is_told();
     test_relative_names_become_absolute();
-    test_epoch_tells_libraries_at_one_address_apart();
+    test_eras_tell_libraries_at_one_address_apart();
     test_unloading_that_nobody_told_of_is_noticed();
     test_closing_what_stays_changes_nothing();
     test_open_and_close_for_ever_takes_no_memory();
-    test_find_by_address_and_epoch();
+    test_find_by_address_and_era();
     test_works_without_proc();
     test_child_of_a_busy_program_can_load();
     test_child_loads_though_the_loader_was_locked();

@@ -30,7 +30,6 @@ static struct prof__module module_of(const char *path)
     struct prof__elf e;
 
     m.limit = UINT64_MAX;
-    m.last_epoch = UINT32_MAX;
     m.bias = 1 << 20;
     CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
     m.inode = e.inode;

@@ -19,7 +19,7 @@
 #include "symbol/elf_file.h"
 #include "symbol/elf_symbols.h"
 #include "symbol/symbolize.h"
-#include "table/stack_table.h"
+#include "table/eras.h"
 #include "temp_dir.h"
 
 /* A child forked while another thread is inside AddressSanitizer's malloc may hang in it. */
@@ -102,7 +102,7 @@ static void test_own_function_has_name_file_and_lines(void)
     struct prof__modules modules;
 
     CHECK(prof__modules_load(&a, &modules) == 0, "modules");
-    const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)address_in, 0);
+    const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)address_in);
     struct prof__symbols s = look_up(m, (uint64_t)(uintptr_t)address_in);
     CHECK_INT(s.n, 1, "frames");
     if (s.n) {
@@ -127,7 +127,7 @@ static void test_vdso_is_read_from_memory(void)
     if (!f) {
         printf("skipped: no vDSO here\n");
     } else {
-        const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)f, 0);
+        const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)f);
 
         CHECK_STR(function_at(m, (uint64_t)(uintptr_t)f), "__vdso_clock_gettime", "function");
     }
@@ -269,7 +269,7 @@ static void test_loaded_library_whose_file_is_gone_keeps_exported_names(void)
     uint64_t walk = (uint64_t)(uintptr_t)dlsym(library, "sample_walk");
     CHECK(copy_file(other, path), "something else in its place");
     CHECK(prof__modules_load(&a, &modules) == 0, "modules");
-    const struct prof__module *m = prof__modules_find(&modules, walk, 0);
+    const struct prof__module *m = prof__modules_find(&modules, walk);
     CHECK(m && m->deleted, "deleted");
     CHECK_STR(function_at(m, walk + 3), "sample_walk", "function");
 
@@ -289,15 +289,14 @@ static void test_libraries_at_one_address_are_told_apart(void)
     static const char *const name[] = { "sample_walk", "simple_walk" };
     struct prof__arena a = { 0 };
     struct prof__modules modules;
-    uint64_t address[2];
-    uint32_t epoch[2];
+    uint64_t address[2], marked[2];
 
     CHECK(prof__modules_load(&a, &modules) == 0, "modules"); /* so that only what follows is news */
     for (int i = 0; i < 2; i++) {
         void *library = dlopen(i ? other : sample, RTLD_NOW);
 
         address[i] = (uint64_t)(uintptr_t)dlsym(library, name[i]);
-        epoch[i] = prof__unload_epoch();
+        marked[i] = prof__era_mark(address[i]);
         prof__modules_before_unload();
         dlclose(library);
         prof__modules_after_unload();
@@ -305,8 +304,8 @@ static void test_libraries_at_one_address_are_told_apart(void)
     CHECK(address[0] == address[1], "the loader put them at different addresses");
     CHECK(prof__modules_load(&a, &modules) == 0, "modules");
     for (int i = 0; i < 2; i++)
-        CHECK_STR(function_at(prof__modules_find(&modules, address[i], epoch[i]), address[i] + 2),
-                  name[i], "function");
+        CHECK_STR(function_at(prof__modules_find(&modules, marked[i]), address[i] + 2), name[i],
+                  "function");
     prof__arena_free(&a);
 }
 

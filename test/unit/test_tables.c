@@ -4,6 +4,7 @@
 #include <pthread.h>
 
 #include "check.h"
+#include "table/eras.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
 #include "table/tables.h"
@@ -128,21 +129,92 @@ static void test_a_value_that_passes_its_end(void)
     CHECK_INT(prof__rows_full(), before + 1, "counted once");
 }
 
+/* --- eras --------------------------------------------------------------------------------------
+ */
+
+static uint64_t id_of_first = 1, id_there = 2; /* in memory: whose 8 bytes are those */
+
+static void tell(bool first_loaded, bool second_loaded)
+{
+    uintptr_t at = (uintptr_t)&id_there;
+
+    CHECK_INT(prof__eras_begin(9), 0, "begun");
+    prof__eras_add(
+        &(struct prof__era_place) { 0x500000, 0x509000, at, id_of_first, 0, first_loaded });
+    prof__eras_add(&(struct prof__era_place) { 0x501000, 0x503000, at, 77, 4, second_loaded });
+    prof__eras_end();
+}
+
 static void test_code_that_took_anothers_place(void)
 {
-    uintptr_t inside[] = { 0x500010, 0x900000 }, outside[] = { 0x700010, 0x900000 };
-    prof__stack_id in = prof__stack_table_add(inside, 2), out = prof__stack_table_add(outside, 2);
-    uint32_t epoch = prof__unload_epoch();
+    uintptr_t inside[] = { 0x502000, 0x900000 }, outside[] = { 0x700010, 0x900000 };
+    prof__stack_id first = prof__stack_table_add(inside, 2),
+                   out = prof__stack_table_add(outside, 2);
+    static const struct {
+        const char *name;
+        bool first_loaded, second_loaded;
+        uint64_t there;
+        uint32_t era;
+    } cases[] = {
+        { "told: the first", true, false, 77, 0 },
+        { "told: the second", false, true, 1, 4 },
+        { "known: the first is back", false, false, 1, 0 },
+        { "known: the second is back", false, false, 77, 4 },
+        { "neither", false, false, 5, 9 },
+    };
 
-    prof__unload_epoch_next(0x500000, 0x501000);
-    prof__stack_id now = prof__stack_table_add(inside, 2);
-    CHECK(now != in, "the same addresses are another stack once their code was unloaded");
-    CHECK_INT(prof__stack_table_get(now)->epoch, epoch + 1, "of this epoch");
-    CHECK_INT(prof__stack_table_get(in)->epoch, epoch, "and the old one of its own");
-    CHECK_INT(prof__stack_table_add(inside, 2), now, "and only once");
+    for (int round = 0; round < 2; round++)
+        for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+            uintptr_t now[] = { 0x502000, 0x900000 };
+
+            id_there = cases[i].there;
+            tell(cases[i].first_loaded, cases[i].second_loaded);
+            prof__stack_id id = prof__stack_table_add(now, 2);
+            CHECK((id == first) == (cases[i].era == 0), "%s: its own stack", cases[i].name);
+            CHECK_INT(prof__era_of(now[0]), cases[i].era, cases[i].name);
+            CHECK_INT(prof__era_address(now[0]), 0x502000, cases[i].name);
+            CHECK_INT(prof__era_of(now[1]), 0, cases[i].name);
+            CHECK_INT(prof__stack_table_add(now, 2), id, cases[i].name);
+        }
+    CHECK_INT(prof__era_of(prof__era_mark(0x508fff)), 9, "where only one of them was, and is not");
+    CHECK_INT(prof__era_mark(0x509000), 0x509000, "beyond");
+    CHECK_INT(prof__era_mark(0xffffffffff600400), (int64_t)0xffffffffff600400, "in the kernel's");
+    CHECK_INT(prof__era_address(0xffffffffff600400), (int64_t)0xffffffffff600400, "and back");
     CHECK_INT(prof__stack_table_add(outside, 2), out, "stacks of other code stay");
-    prof__unload_epoch_next(0x600000, 0x601000);
-    CHECK(prof__stack_table_add(inside, 2) != now, "the next time again");
+}
+
+/* One place, of which the two editions say different things, each of which fits in itself. */
+static _Atomic bool told_enough;
+
+static void *tell_on_and_on(void *arg)
+{
+    for (uint32_t i = 0; !told_enough; i++) {
+        uintptr_t shift = i % 7 * 0x1000;
+
+        prof__eras_begin(9);
+        for (uintptr_t k = 0; k < 20 + i % 5; k++)
+            prof__eras_add(&(struct prof__era_place) { 0x10000000 + k * 0x100000 + shift,
+                                                       0x10080000 + k * 0x100000 + shift, 0, 0,
+                                                       100 + (uint32_t)k, true });
+        prof__eras_end();
+    }
+    return arg;
+}
+
+static void test_marks_while_places_change(void)
+{
+    pthread_t t;
+    size_t wrong = 0;
+
+    pthread_create(&t, NULL, tell_on_and_on, NULL);
+    for (uint32_t i = 0; i < 200000; i++) {
+        uint64_t marked = prof__era_mark(0x10010000 + i % 20 * 0x100000);
+
+        wrong += prof__era_of(marked) != 0 && prof__era_of(marked) != 100 + i % 20;
+    }
+    told_enough = true;
+    pthread_join(t, NULL);
+    CHECK_INT(wrong, 0, "marks of another place");
 }
 
 int main(void)
@@ -150,6 +222,7 @@ int main(void)
     test_size_classes();
     test_many_threads_agree();
     test_code_that_took_anothers_place();
+    test_marks_while_places_change();
     test_a_value_that_passes_its_end();
     test_full_tables_keep_totals();
     return check_report();
