@@ -124,6 +124,20 @@ static bool slab_chunk_ready(struct prof__slab *s, size_t index)
     return true;
 }
 
+void prof__slab_empty(struct prof__slab *s)
+{
+    int saved = errno;
+
+    for (size_t i = 0; i < PROF__SLAB_CHUNKS; i++) {
+        char *chunk = atomic_load_explicit(&s->chunk[i], memory_order_acquire);
+
+        if (chunk && madvise(chunk, PROF__SLAB_CHUNK, MADV_DONTNEED) < 0) /* locked in memory */
+            memset(chunk, 0, PROF__SLAB_CHUNK);
+    }
+    atomic_store_explicit(&s->used, 0, memory_order_relaxed);
+    errno = saved;
+}
+
 uint32_t prof__slab_alloc(struct prof__slab *s, size_t size)
 {
     size_t limit = atomic_load_explicit(&s->limit, memory_order_relaxed);

@@ -43,6 +43,10 @@ struct prof__slab {
  * the kernel has no memory. Takes no lock. Context: signal. */
 uint32_t prof__slab_alloc(struct prof__slab *s, size_t size);
 
+/* Take all of it back, for the next to fill. Nobody has a reference, or is in here. Addresses stay
+ * mapped, and read as zeros. Context: normal. */
+void prof__slab_empty(struct prof__slab *s);
+
 /* Context: signal. */
 static inline void *prof__slab_at(struct prof__slab *s, uint32_t ref)
 {

@@ -1,5 +1,6 @@
 /*
- * chain.h - hash tables of which nothing is ever taken out: chains of entries in a slab.
+ * chain.h - hash tables of which nothing is taken out, but for all at once: chains of entries in a
+ * slab.
  *
  *   head[hash mod heads] -> entry -> entry ...
  *
@@ -25,6 +26,14 @@ struct prof__chains {
 typedef bool prof__chain_is(const void *entry, const void *want);
 
 #define PROF__CHAIN_INLINE static inline __attribute__((always_inline))
+
+/* Take all of it back; as prof__slab_empty(). */
+static inline void prof__chains_empty(struct prof__chains *c)
+{
+    for (uint32_t i = 0; i < c->heads; i++)
+        atomic_store_explicit(&c->head[i], 0, memory_order_relaxed);
+    prof__slab_empty(&c->slab);
+}
 
 /* From `ref` down to `end`, which is what comes back when it is not found. */
 PROF__CHAIN_INLINE uint32_t prof__chain_search(struct prof__chains *c, uint32_t ref, uint32_t end,

@@ -271,7 +271,8 @@ int prof_profile_add(struct prof_profile *p, const void *key, int skip)
         n = 1;
         pcs[0] = PROF__PC_SKIPPED;
     }
-    uint32_t row = prof__rows_get(p->table, prof__stack_table_add(pcs + from, n - from), 0, 0);
+    uint32_t row = prof__rows_get(
+        p->table, prof__stack_table_add(PROF__STORE_KEPT, pcs + from, n - from), 0, 0);
 
     uint64_t mask = prof__lock_masked(&lock);
     int r = set_add(c, key, row);

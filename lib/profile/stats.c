@@ -38,6 +38,8 @@ static void sum_up(const struct prof_profile *p, uint64_t ret_value[PROF__VALUES
     struct prof__values raw = { 0 };
     int64_t value[PROF__VALUES_MAX];
 
+    for (unsigned i = 0; i < PROF__ROW_VALUES; i++)
+        raw.value[i] = prof__rows_emptied(p->table, i);
     prof__rows_each(p->table, add_row, &raw);
     prof__values_finish(p, &raw, value);
     for (size_t i = 0; i < PROF__VALUES_MAX; i++)

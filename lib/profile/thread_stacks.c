@@ -78,7 +78,7 @@ struct copier {
 
 static prof__stack_id pseudo(uintptr_t pc)
 {
-    return prof__stack_table_add(&pc, 1);
+    return prof__stack_table_add(PROF__STORE_THREADS, &pc, 1);
 }
 
 /* --- the list -------------------------------------------------------------------------------- */
@@ -193,7 +193,7 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
         pcs[n++] = at->pc;
         pcs[n++] = PROF__PC_UNREADABLE;
     }
-    return n ? prof__stack_table_add(pcs, n) : 0;
+    return n ? prof__stack_table_add(PROF__STORE_THREADS, pcs, n) : 0;
 }
 
 enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
@@ -285,7 +285,7 @@ static void take_own(struct prof__thread_stack *t)
     size_t depth =
         prof__stack_here(from ? from : __builtin_return_address(0), pcs, PROF__STACK_MAX);
 
-    t->stack = prof__stack_table_add(pcs, depth);
+    t->stack = prof__stack_table_add(PROF__STORE_THREADS, pcs, depth);
 }
 
 /* Fill in what can be had without a question; those to ask go to `running`. */

@@ -247,7 +247,7 @@ bool prof__ask_answered(int number, struct prof__answer *ret)
     /* Acquire: what the thread has written. */
     if (atomic_load_explicit(&s->state, memory_order_acquire) % PHASES != DONE)
         return false;
-    ret->stack = prof__stack_table_add(s->pcs, s->n);
+    ret->stack = prof__stack_table_add(PROF__STORE_THREADS, s->pcs, s->n);
     ret->labels = s->labels;
     struct prof__registers regs;
     prof__registers_from_context(&regs, s->word);

@@ -76,6 +76,15 @@ static _Atomic int rate_hz;        /* 0: not set yet */
 /* Odd while timers exist. The controller sleeps on it, and leaves when it changes. */
 static _Atomic uint32_t session;
 
+/*
+ * What a sample is added to is emptied before a session begins: no window is open, so nobody reads
+ * it. But a signal may come late, to a thread that held it off or was stopped. So those who add are
+ * counted; while there is one it is not emptied, and while it is being emptied none is added.
+ */
+static _Atomic uint32_t adding;
+#define EMPTYING ((uint32_t)1 << 31)
+static bool never_emptied; /* a parent's windows may be open in this child */
+
 /* Of the samples that have no stack, as nothing thread-local can be had to walk it with. */
 static _Atomic uint32_t foreign_row;
 
@@ -85,10 +94,16 @@ _Atomic uint32_t prof__cpu_watching;
 
 static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
 {
-    uint32_t ref = prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(pcs, n), labels, 0);
+    /* Acquire: what was emptied is seen empty. */
+    if (!(atomic_fetch_add_explicit(&adding, 1, memory_order_acquire) & EMPTYING)) {
+        prof__stack_id stack = prof__stack_table_add(PROF__STORE_CPU, pcs, n);
+        uint32_t ref = prof__rows_get(PROF__TABLE_CPU, stack, labels, 0);
 
-    if (ref)
-        prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
+        if (ref)
+            prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
+    }
+    /* Release: done with it, for who empties. */
+    atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
 }
 
 PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, int64_t samples)
@@ -127,10 +142,13 @@ static void sample(void *ucontext, int64_t samples)
 /* Without anything thread-local. */
 static void count_foreign(int64_t samples)
 {
-    uint32_t ref = atomic_load_explicit(&foreign_row, memory_order_relaxed);
+    if (!(atomic_fetch_add_explicit(&adding, 1, memory_order_acquire) & EMPTYING)) {
+        uint32_t ref = atomic_load_explicit(&foreign_row, memory_order_relaxed);
 
-    if (ref)
-        prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
+        if (ref)
+            prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
+    }
+    atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
 }
 
 /* Not inlined, or where errno is might be asked too early. */
@@ -377,6 +395,20 @@ __attribute__((constructor(101))) static void set_up(void)
 
 /* --- windows --------------------------------------------------------------------------------- */
 
+static void empty(void)
+{
+    uint32_t none = 0;
+
+    if (never_emptied || !atomic_compare_exchange_strong_explicit(
+                             &adding, &none, EMPTYING, memory_order_acquire, memory_order_relaxed))
+        return;
+    prof__rows_empty_cpu();
+    prof__stack_table_empty(PROF__STORE_CPU);
+    atomic_store_explicit(&foreign_row, 0, memory_order_relaxed);
+    /* Release: to who adds next. Some may have come meanwhile, and added nothing. */
+    atomic_fetch_sub_explicit(&adding, EMPTYING, memory_order_release);
+}
+
 static int start_session(uint64_t mask)
 {
     uintptr_t foreign = PROF__PC_FOREIGN;
@@ -389,10 +421,12 @@ static int start_session(uint64_t mask)
                                                 : "; a seccomp filter may forbid them");
     taken_over = no_controller = false;
     session_pid = getpid();
+    empty();
     atomic_store_explicit(&period_ns, period, memory_order_relaxed);
-    atomic_store_explicit(&foreign_row,
-                          prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(&foreign, 1), 0, 0),
-                          memory_order_relaxed);
+    atomic_store_explicit(
+        &foreign_row,
+        prof__rows_get(PROF__TABLE_CPU, prof__stack_table_add(PROF__STORE_CPU, &foreign, 1), 0, 0),
+        memory_order_relaxed);
     prof__cpu_timers_begin(period, charge);
     /* Before the scan: a thread that starts meanwhile is seen by one of the two. Sequentially
      * consistent, as its hook first starts it and then looks here. */
@@ -485,7 +519,9 @@ void prof__cpu_state(struct prof__cpu_state *ret)
 static void fork_child(void)
 {
     prof__lock_reset(&lock);
+    never_emptied |= readers > 0;
     readers = 0;
+    atomic_store_explicit(&adding, 0, memory_order_relaxed); /* theirs that are no more */
     taken_over = no_controller = controller_runs = false;
     atomic_store_explicit(&prof__cpu_watching, 0, memory_order_relaxed);
     if (atomic_load_explicit(&session, memory_order_relaxed) % 2)

@@ -236,7 +236,8 @@ PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_from(site, pcs, PROF__STACK_MAX);
     struct prof__live live = {
-        .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(pcs, n), t->labels, size),
+        .row = prof__rows_get(PROF__TABLE_HEAP, prof__stack_table_add(PROF__STORE_KEPT, pcs, n),
+                              t->labels, size),
         .birth_s = (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000),
     };
     struct prof__row *row = prof__rows_at(live.row);

@@ -198,7 +198,8 @@ PROF_APART static uint32_t row_here(struct prof__thread *t, unsigned table, cons
         n = 1;
         pcs[0] = PROF__PC_SKIPPED;
     }
-    return prof__rows_get(table, prof__stack_table_add(pcs + from, n - from), t->labels, 0);
+    return prof__rows_get(table, prof__stack_table_add(PROF__STORE_KEPT, pcs + from, n - from),
+                          t->labels, 0);
 }
 
 static uint64_t *generator(struct prof__thread *t)

@@ -18,8 +18,8 @@ PROF_APART static void record(const struct prof__thread *t, const void *return_a
 {
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_here(return_address, pcs, PROF__STACK_MAX);
-    uint32_t ref =
-        prof__rows_get(PROF__TABLE_THREADCREATE, prof__stack_table_add(pcs, n), t->labels, 0);
+    uint32_t ref = prof__rows_get(PROF__TABLE_THREADCREATE,
+                                  prof__stack_table_add(PROF__STORE_KEPT, pcs, n), t->labels, 0);
 
     if (ref)
         prof__row_add(prof__rows_at(ref), 0, 1);

@@ -1,7 +1,7 @@
 /*
  * rows.c - the table behind every profile.
  *
- *   head[hash mod 2^14] -> row -> row ...   in a slab that holds nothing but rows
+ *   head[hash mod 2^14] -> row -> row ...   in a slab that holds nothing but rows, for each store
  *
  * Chains as base/chain.h has them. Since every allocation in the slab has the same size, rows can
  * also be visited in memory order, which is the order of their references: a snapshot comes out
@@ -14,14 +14,36 @@
 #include "base/hash.h"
 #include "table/tables.h"
 
-enum { HEADS = 1 << 14 };
+enum { HEADS = 1 << 14, SMALL_HEADS = 1 << 12, STORE_SHIFT = 28 };
 
 /* References of the static rows; no slab is so large as to give one. */
 #define LOST_REF(table) (UINT32_MAX - (PROF__TABLES - 1) + (table))
 #define LOST_STACK      UINT32_MAX /* as in stack_table.c */
 
-static _Atomic uint32_t head[HEADS];
-static struct prof__chains rows = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 } };
+/* Of the memory for rows, in eighths. */
+enum { KEPT_PART = 6, CPU_PART = 1, THREADS_PART = 1, PARTS = 8 };
+#define PART_OF(bytes, part) ((bytes) / PARTS * (part))
+#define LIMIT(part)                                    \
+    {                                                  \
+        .limit = PART_OF(PROF__TABLES_LIMIT / 4, part) \
+    }
+
+static _Atomic uint32_t head[HEADS], cpu_head[SMALL_HEADS], threads_head[SMALL_HEADS];
+static struct prof__chains rows[PROF__STORES] = {
+    [PROF__STORE_KEPT] = { head, HEADS, LIMIT(KEPT_PART) },
+    [PROF__STORE_CPU] = { cpu_head, SMALL_HEADS, LIMIT(CPU_PART) },
+    [PROF__STORE_THREADS] = { threads_head, SMALL_HEADS, LIMIT(THREADS_PART) },
+};
+static_assert((uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS / 8 <= 1 << STORE_SHIFT, "refs fit");
+static _Atomic uint64_t emptied[PROF__ROW_VALUES]; /* what CPU profiles counted before */
+
+static enum prof__store store_of(unsigned table)
+{
+    return table == PROF__TABLE_CPU       ? PROF__STORE_CPU
+           : table == PROF__TABLE_THREADS ? PROF__STORE_THREADS
+                                          : PROF__STORE_KEPT;
+}
+
 static struct prof__row lost_row[PROF__TABLES];
 static _Atomic uint32_t count[PROF__TABLES];
 static _Atomic uint64_t lost, full;
@@ -30,7 +52,10 @@ static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size"
 
 struct prof__row *prof__rows_at(uint32_t ref)
 {
-    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)] : prof__slab_at(&rows.slab, ref);
+    uint32_t at = ref & (((uint32_t)1 << STORE_SHIFT) - 1);
+
+    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)]
+                              : prof__slab_at(&rows[ref >> STORE_SHIFT].slab, at);
 }
 
 struct wanted {
@@ -63,26 +88,29 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
     struct wanted want = { stack, labels, (uint16_t)prof__size_class(size), (uint8_t)table };
     uint32_t hash = (uint32_t)prof__hash_more(prof__hash((uint64_t)stack << 32 | labels),
                                               (uint64_t)want.size_class << 16 | table);
-    uint32_t first, ref = prof__chain_find(&rows, hash, is_wanted, &want, &first);
+    enum prof__store store = store_of(table);
+    struct prof__chains *c = &rows[store];
+    uint32_t id = (uint32_t)store << STORE_SHIFT;
+    uint32_t first, ref = prof__chain_find(c, hash, is_wanted, &want, &first);
 
     if (PROF_LIKELY(ref))
-        return ref;
-    ref = prof__slab_alloc(&rows.slab, sizeof(struct prof__row));
+        return id | ref;
+    ref = prof__slab_alloc(&c->slab, sizeof(struct prof__row));
     if (!ref)
         return lost_ref(table);
-    struct prof__row *row = prof__slab_at(&rows.slab, ref);
+    struct prof__row *row = prof__slab_at(&c->slab, ref);
     row->table = want.table;
     row->size_class = want.size_class;
     row->labels = labels;
     row->size = size;
     /* Release: a row with a stack has its whole key; pairs with prof__rows_each(). */
     atomic_store_explicit(&row->stack, stack, memory_order_release);
-    uint32_t kept = prof__chain_add(&rows, hash, first, ref, is_wanted, &want);
+    uint32_t kept = prof__chain_add(c, hash, first, ref, is_wanted, &want);
     if (kept == ref)
         atomic_fetch_add_explicit(&count[table], 1, memory_order_relaxed);
     else /* another thread was faster; our row is no more */
         atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
-    return kept;
+    return id | kept;
 }
 
 bool prof__rows_is_lost(uint32_t ref)
@@ -93,26 +121,57 @@ bool prof__rows_is_lost(uint32_t ref)
 int prof__rows_each(unsigned table,
                     int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg)
 {
-    uint64_t end = atomic_load_explicit(&rows.slab.used, memory_order_relaxed);
+    uint32_t id = (uint32_t)store_of(table) << STORE_SHIFT;
+    struct prof__slab *slab = &rows[store_of(table)].slab;
+    uint64_t end = atomic_load_explicit(&slab->used, memory_order_relaxed);
 
     for (uint64_t at = sizeof(struct prof__row); at < end; at += sizeof(struct prof__row)) {
         uint64_t in_chunk = at % PROF__SLAB_CHUNK;
         /* Acquire: the chunk's zeroed pages; pairs with its publication. */
         char *chunk =
-            atomic_load_explicit(&rows.slab.chunk[at / PROF__SLAB_CHUNK], memory_order_acquire);
+            atomic_load_explicit(&slab->chunk[at / PROF__SLAB_CHUNK], memory_order_acquire);
 
         if (!chunk || in_chunk + sizeof(struct prof__row) > PROF__SLAB_CHUNK)
             continue;
         const struct prof__row *row = (const struct prof__row *)(chunk + in_chunk);
         if (!atomic_load_explicit(&row->stack, memory_order_acquire) || row->table != table)
             continue;
-        int r = each((uint32_t)(at / 8), row, arg);
+        int r = each(id | (uint32_t)(at / 8), row, arg);
         if (r)
             return r;
     }
     if (atomic_load_explicit(&lost_row[table].stack, memory_order_relaxed))
         return each(LOST_REF(table), &lost_row[table], arg);
     return 0;
+}
+
+static int count_up(uint32_t ref, const struct prof__row *row, void *arg)
+{
+    (void)ref;
+    (void)arg;
+    for (size_t i = 0; i < PROF__ROW_VALUES; i++)
+        atomic_fetch_add_explicit(&emptied[i],
+                                  atomic_load_explicit(&row->value[i], memory_order_relaxed),
+                                  memory_order_relaxed);
+    return 0;
+}
+
+void prof__rows_empty_cpu(void)
+{
+    struct prof__row *lost_one = &lost_row[PROF__TABLE_CPU];
+
+    prof__rows_each(PROF__TABLE_CPU, count_up, NULL);
+    prof__chains_empty(&rows[PROF__STORE_CPU]);
+    atomic_store_explicit(&count[PROF__TABLE_CPU], 0, memory_order_relaxed);
+    atomic_store_explicit(&lost_one->stack, 0, memory_order_relaxed);
+    for (size_t i = 0; i < PROF__ROW_VALUES; i++)
+        atomic_store_explicit(&lost_one->value[i], 0, memory_order_relaxed);
+}
+
+uint64_t prof__rows_emptied(unsigned table, unsigned value)
+{
+    return table == PROF__TABLE_CPU ? atomic_load_explicit(&emptied[value], memory_order_relaxed)
+                                    : 0;
 }
 
 size_t prof__rows_count(unsigned table)
@@ -140,7 +199,10 @@ uint64_t prof__rows_full(void)
 
 void prof__rows_set_limit(size_t bytes)
 {
-    atomic_store_explicit(&rows.slab.limit, bytes, memory_order_relaxed);
+    static const unsigned part[] = { KEPT_PART, CPU_PART, THREADS_PART };
+
+    for (unsigned i = 0; i < PROF__STORES; i++)
+        atomic_store_explicit(&rows[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);
 }
 
 unsigned prof__size_class(uint64_t size)

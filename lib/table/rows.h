@@ -73,6 +73,11 @@ int prof__rows_each(unsigned table,
 
 size_t prof__rows_count(unsigned table);
 
+/* Forget the rows of CPU profiles. Nobody has a reference to one, or is adding. What a value of
+ * them came to in all such rows stays known. */
+void prof__rows_empty_cpu(void);
+uint64_t prof__rows_emptied(unsigned table, unsigned value);
+
 /* Samples whose row could not be kept, and values that have passed the end of their range.
  * Context: signal. */
 uint64_t prof__rows_lost(void);

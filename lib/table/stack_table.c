@@ -3,9 +3,13 @@
  *
  * A sample carries an id, not 128 addresses, so rows are small and compare as integers.
  *
- * Chains as base/chain.h has them: nothing is taken out, since a program has some thousands of
- * stacks, and a snapshot may name one long after its last sample. At the memory cap new ones become
- * PROF__PC_LOST, so totals stay right when detail runs out. Context: signal.
+ * Chains as base/chain.h has them, for each store (tables.h): nothing is taken out, since a program
+ * has some thousands of stacks, and a snapshot may name one long after its last sample. At the
+ * memory cap new ones become PROF__PC_LOST, so totals stay right when detail runs out.
+ *
+ *   id = store << 28 | reference in its slab
+ *
+ * Context: signal.
  */
 #include "table/stack_table.h"
 
@@ -17,11 +21,26 @@
 #include "table/tables.h"
 #include "unwind/stack.h"
 
-enum { HEADS = 1 << 15 };
+enum { HEADS = 1 << 15, CPU_HEADS = 1 << 13, THREADS_HEADS = 1 << 12, STORE_SHIFT = 28 };
 
-static _Atomic uint32_t head[HEADS];
-static struct prof__chains stacks = { head, HEADS, { .limit = PROF__TABLES_LIMIT / 4 * 3 } };
-static _Atomic uint64_t count, lost;
+/* Of the memory for stacks, in twelfths. */
+enum { KEPT_PART = 8, CPU_PART = 3, THREADS_PART = 1, PARTS = 12 };
+#define PART_OF(bytes, part) ((bytes) / PARTS * (part))
+#define LIMIT(part)                                        \
+    {                                                      \
+        .limit = PART_OF(PROF__TABLES_LIMIT / 4 * 3, part) \
+    }
+
+static _Atomic uint32_t head[HEADS], cpu_head[CPU_HEADS], threads_head[THREADS_HEADS];
+static struct prof__chains stacks[PROF__STORES] = {
+    [PROF__STORE_KEPT] = { head, HEADS, LIMIT(KEPT_PART) },
+    [PROF__STORE_CPU] = { cpu_head, CPU_HEADS, LIMIT(CPU_PART) },
+    [PROF__STORE_THREADS] = { threads_head, THREADS_HEADS, LIMIT(THREADS_PART) },
+};
+static_assert((uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS / 8 <= 1 << STORE_SHIFT, "ids fit");
+static_assert(PROF__STORES < 15, "no id is LOST_ID");
+
+static _Atomic uint64_t count[PROF__STORES], lost;
 
 /* The stack of those that could not be kept; no slab is so large as to give this id. */
 #define LOST_ID UINT32_MAX
@@ -48,42 +67,60 @@ static bool is_wanted(const void *entry, const void *arg)
            memcmp(s->pcs, w->pcs, w->n * sizeof(*w->pcs)) == 0;
 }
 
-prof__stack_id prof__stack_table_add(uintptr_t *pcs, size_t n)
+prof__stack_id prof__stack_table_add(enum prof__store store, uintptr_t *pcs, size_t n)
 {
+    struct prof__chains *c = &stacks[store];
+    uint32_t id = (uint32_t)store << STORE_SHIFT;
+
     prof__eras_mark(pcs, n);
     struct wanted want = { pcs, n, (uint32_t)prof__hash_words(pcs, n) };
     uint32_t first;
-    uint32_t ref = prof__chain_find(&stacks, want.hash, is_wanted, &want, &first);
+    uint32_t ref = prof__chain_find(c, want.hash, is_wanted, &want, &first);
     if (PROF_LIKELY(ref))
-        return ref;
-    ref = prof__slab_alloc(&stacks.slab, sizeof(struct prof__stack) + n * sizeof(*pcs));
+        return id | ref;
+    ref = prof__slab_alloc(&c->slab, sizeof(struct prof__stack) + n * sizeof(*pcs));
     if (!ref) {
         atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
         return LOST_ID;
     }
-    struct prof__stack *s = prof__slab_at(&stacks.slab, ref);
+    struct prof__stack *s = prof__slab_at(&c->slab, ref);
     s->hash = want.hash;
     s->n = (uint32_t)n;
     memcpy(s->pcs, pcs, n * sizeof(*pcs));
-    uint32_t kept = prof__chain_add(&stacks, want.hash, first, ref, is_wanted, &want);
+    uint32_t kept = prof__chain_add(c, want.hash, first, ref, is_wanted, &want);
     if (kept == ref)
-        atomic_fetch_add_explicit(&count, 1, memory_order_relaxed);
-    return kept;
+        atomic_fetch_add_explicit(&count[store], 1, memory_order_relaxed);
+    return id | kept;
 }
 
 const struct prof__stack *prof__stack_table_get(prof__stack_id id)
 {
-    return id == LOST_ID ? &lost_stack.stack : prof__slab_at(&stacks.slab, id);
+    uint32_t ref = id & (((uint32_t)1 << STORE_SHIFT) - 1);
+
+    return id == LOST_ID ? &lost_stack.stack : prof__slab_at(&stacks[id >> STORE_SHIFT].slab, ref);
 }
 
 void prof__stack_table_set_limit(size_t bytes)
 {
-    atomic_store_explicit(&stacks.slab.limit, bytes, memory_order_relaxed);
+    static const unsigned part[] = { KEPT_PART, CPU_PART, THREADS_PART };
+
+    for (unsigned i = 0; i < PROF__STORES; i++)
+        atomic_store_explicit(&stacks[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);
+}
+
+void prof__stack_table_empty(enum prof__store store)
+{
+    prof__chains_empty(&stacks[store]);
+    atomic_store_explicit(&count[store], 0, memory_order_relaxed);
 }
 
 size_t prof__stack_table_count(void)
 {
-    return atomic_load_explicit(&count, memory_order_relaxed);
+    size_t n = 0;
+
+    for (unsigned i = 0; i < PROF__STORES; i++)
+        n += atomic_load_explicit(&count[i], memory_order_relaxed);
+    return n;
 }
 
 uint64_t prof__stack_table_lost(void)

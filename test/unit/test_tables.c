@@ -34,7 +34,7 @@ static void *add_all(void *arg)
             unsigned k = (i * 7 + me * 251) % STACKS; /* each in another order */
             size_t n = make_stack(k, pcs);
 
-            id_of[me][k] = prof__stack_table_add(pcs, n);
+            id_of[me][k] = prof__stack_table_add(PROF__STORE_KEPT, pcs, n);
             row_of[me][k] = prof__rows_get(3, id_of[me][k], k % 3, 5);
             prof__row_add(prof__rows_at(row_of[me][k]), 1, 1);
         }
@@ -103,7 +103,7 @@ static void test_full_tables_keep_totals(void)
     prof__rows_set_limit(1 << 20);
     for (unsigned i = 0; i < 60000; i++) {
         size_t n = make_stack(i + 100000, pcs);
-        uint32_t row = prof__rows_get(9, prof__stack_table_add(pcs, n), 0, 0);
+        uint32_t row = prof__rows_get(9, prof__stack_table_add(PROF__STORE_KEPT, pcs, n), 0, 0);
 
         prof__row_add(prof__rows_at(row), 1, 1);
     }
@@ -129,6 +129,52 @@ static void test_a_value_that_passes_its_end(void)
     CHECK_INT(prof__rows_full(), before + 1, "counted once");
 }
 
+/* --- stores ------------------------------------------------------------------------------------
+ */
+
+static prof__stack_id passing_stack(uintptr_t i)
+{
+    uintptr_t pcs[20] = { 0x2000 + i };
+
+    for (size_t k = 1; k < ARRAY_LEN(pcs); k++)
+        pcs[k] = 0x3000 + k;
+    return prof__stack_table_add(PROF__STORE_CPU, pcs, ARRAY_LEN(pcs));
+}
+
+/* A program in which no two samples have the same stack is profiled for long, twice. */
+static void test_cpu_profiles_take_nothing_from_others(void)
+{
+    uintptr_t other[] = { 0x123456, 0x1234567 };
+    uint64_t counted = 0;
+
+    prof__stack_table_set_limit((size_t)8 << 20);
+    prof__rows_set_limit((size_t)8 << 20);
+    for (int session = 0; session < 2; session++) {
+        uintptr_t kept = 0;
+
+        CHECK_INT(prof__rows_count(PROF__TABLE_CPU), 0, "rows at the beginning");
+        for (uintptr_t i = 0; i < 100000; i++) {
+            prof__stack_id id = passing_stack(i);
+            uint32_t row = prof__rows_get(PROF__TABLE_CPU, id, 0, 0);
+
+            prof__row_add(prof__rows_at(row), 0, 1);
+            kept += prof__stack_table_get(id)->pcs[0] == 0x2000 + i;
+        }
+        counted += 100000;
+        CHECK_BETWEEN(kept, 5000, 99999, "stacks until there was no room");
+        uint64_t lost_before = prof__stack_table_lost() + prof__rows_lost();
+        other[0]++;
+        prof__stack_id id = prof__stack_table_add(PROF__STORE_KEPT, other, 2);
+        CHECK(prof__stack_table_get(id)->pcs[0] == other[0], "a kept stack has its room");
+        CHECK(!prof__rows_is_lost(prof__rows_get(3, id, 0, 0)), "and its row");
+        CHECK_INT(prof__stack_table_lost() + prof__rows_lost(), lost_before, "none of them lost");
+        prof__rows_empty_cpu();
+        prof__stack_table_empty(PROF__STORE_CPU);
+        CHECK_INT(prof__rows_emptied(PROF__TABLE_CPU, 0), counted, "samples of all sessions");
+        CHECK(prof__stack_table_get(id)->pcs[0] == other[0], "the kept stack is still there");
+    }
+}
+
 /* --- eras --------------------------------------------------------------------------------------
  */
 
@@ -148,8 +194,8 @@ static void tell(bool first_loaded, bool second_loaded)
 static void test_code_that_took_anothers_place(void)
 {
     uintptr_t inside[] = { 0x502000, 0x900000 }, outside[] = { 0x700010, 0x900000 };
-    prof__stack_id first = prof__stack_table_add(inside, 2),
-                   out = prof__stack_table_add(outside, 2);
+    prof__stack_id first = prof__stack_table_add(PROF__STORE_KEPT, inside, 2),
+                   out = prof__stack_table_add(PROF__STORE_KEPT, outside, 2);
     static const struct {
         const char *name;
         bool first_loaded, second_loaded;
@@ -169,18 +215,19 @@ static void test_code_that_took_anothers_place(void)
 
             id_there = cases[i].there;
             tell(cases[i].first_loaded, cases[i].second_loaded);
-            prof__stack_id id = prof__stack_table_add(now, 2);
+            prof__stack_id id = prof__stack_table_add(PROF__STORE_KEPT, now, 2);
             CHECK((id == first) == (cases[i].era == 0), "%s: its own stack", cases[i].name);
             CHECK_INT(prof__era_of(now[0]), cases[i].era, cases[i].name);
             CHECK_INT(prof__era_address(now[0]), 0x502000, cases[i].name);
             CHECK_INT(prof__era_of(now[1]), 0, cases[i].name);
-            CHECK_INT(prof__stack_table_add(now, 2), id, cases[i].name);
+            CHECK_INT(prof__stack_table_add(PROF__STORE_KEPT, now, 2), id, cases[i].name);
         }
     CHECK_INT(prof__era_of(prof__era_mark(0x508fff)), 9, "where only one of them was, and is not");
     CHECK_INT(prof__era_mark(0x509000), 0x509000, "beyond");
     CHECK_INT(prof__era_mark(0xffffffffff600400), (int64_t)0xffffffffff600400, "in the kernel's");
     CHECK_INT(prof__era_address(0xffffffffff600400), (int64_t)0xffffffffff600400, "and back");
-    CHECK_INT(prof__stack_table_add(outside, 2), out, "stacks of other code stay");
+    CHECK_INT(prof__stack_table_add(PROF__STORE_KEPT, outside, 2), out,
+              "stacks of other code stay");
 }
 
 /* One place, of which the two editions say different things, each of which fits in itself. */
@@ -221,6 +268,7 @@ int main(void)
 {
     test_size_classes();
     test_many_threads_agree();
+    test_cpu_profiles_take_nothing_from_others();
     test_code_that_took_anothers_place();
     test_marks_while_places_change();
     test_a_value_that_passes_its_end();
