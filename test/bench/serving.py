@@ -1,4 +1,4 @@
-"""serving.py - what costs besides the operations: requests, memory, start-up, the first samples."""
+"""serving.py - what costs besides the operations: requests, clients, memory, start-up, first samples."""
 
 import glob
 import http.client
@@ -130,6 +130,103 @@ def request(b):
             b.row("heap request, %s stacks, %s" % (format(n, ","), kind), "ms",
                   {name: [v[kind] for v in of] for name, of in got.items()}, None,
                   [Target("libprof", "median", limit)] if limit else [])
+
+
+# --- clients -------------------------------------------------------------------------------------
+
+CLIENTS = 60 # of 64 places
+
+
+def ask_small(s):
+    """The smallest answer there is, on a socket."""
+    s.sendall(b"GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost\r\n\r\n")
+    got = b""
+    while b"\r\n\r\n" not in got:
+        more = s.recv(65536)
+        if not more:
+            raise RuntimeError("no answer: %r" % got)
+        got += more
+    head, body = got.split(b"\r\n\r\n", 1)
+    size = int(re.search(rb"content-length: (\d+)", head, re.I)[1])
+    while len(body) < size:
+        body += s.recv(65536)
+
+
+def anonymous_kib(pid):
+    with open("/proc/%d/smaps_rollup" % pid, encoding="ascii") as f:
+        return int(re.search(r"^Anonymous:\s+(\d+)", f.read(), re.M)[1])
+
+
+def cpu_us(pid):
+    ns = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        with open(path, encoding="ascii") as f:
+            ns += int(f.read().split()[0])
+    return ns / 1000
+
+
+def clients_of(pid, dial, n):
+    """KiB of a silent client, and of one that has asked; microseconds of processor a request, where
+    the connection is kept, and where each has its own."""
+    def again():
+        with dial() as s:
+            ask_small(s)
+
+    for _ in range(100):
+        again() # what is done once is done
+    with dial() as kept:
+        ask_small(kept)
+        before = cpu_us(pid)
+        for _ in range(n):
+            ask_small(kept)
+        kept_us = (cpu_us(pid) - before) / n
+    before = cpu_us(pid)
+    for _ in range(n):
+        again()
+    new_us = (cpu_us(pid) - before) / n
+    before = anonymous_kib(pid)
+    crowd = [dial() for _ in range(CLIENTS)]
+    with dial() as s: # who is answered after them has seen them accepted
+        ask_small(s)
+    silent = (anonymous_kib(pid) - before) / CLIENTS
+    for s in crowd:
+        ask_small(s)
+    asked = (anonymous_kib(pid) - before) / CLIENTS
+    for s in crowd:
+        s.close()
+    return {"silent": silent, "asked": asked, "kept": kept_us, "new": new_us}
+
+
+def clients(b):
+    """A client that is connected, and the smallest request."""
+    ours, go, n = b.libprof("libprof", base=None), b.peer_go(), b.less(5000, 1000)
+
+    def of_ours():
+        with State(b, ours, "stacks", 1, serve=True) as s:
+            def dial():
+                c = socket.socket(socket.AF_UNIX)
+                c.connect(s.path)
+                return c
+            return clients_of(s.process.pid, dial, n)
+
+    def of_go():
+        with subprocess.Popen([go, "stacks", "1"], env=b.environment({}), stdin=subprocess.PIPE,
+                              stdout=subprocess.PIPE) as p:
+            port = int(p.stdout.readline())
+            try:
+                return clients_of(p.pid, lambda: socket.create_connection(("127.0.0.1", port)), n)
+            finally:
+                p.stdin.close()
+
+    got = b.interleave({"libprof": of_ours, **({"Go net/http/pprof": of_go} if go else {})},
+                       b.less(5, 2))
+    # What Go's collector has not yet given back would hide what a client takes.
+    for kind, what, unit, whose in (
+            ("silent", "a client that has asked nothing", "KiB", ("libprof",)),
+            ("asked", "a client that has asked, and may again", "KiB", ("libprof",)),
+            ("kept", "the smallest request, on a connection that is kept", "µs", got),
+            ("new", "the smallest request, with a connection of its own", "µs", got)):
+        b.row(what, unit, {name: [v[kind] for v in got[name]] for name in whose})
 
 
 # --- memory --------------------------------------------------------------------------------------

@@ -193,6 +193,33 @@ def test_a_reader_that_does_not_read(d):
     check(eventually(lambda: our_descriptors(d) <= OWN), "their descriptors come back")
 
 
+def test_a_scraper_among_the_slow(d):
+    """64 places are taken by clients that are slow in every way there is, and do go on in the end.
+    Whoever just asks is answered meanwhile, and so are those whose request had begun for good."""
+    silent, in_head, in_body, reading = (
+        [Connection(d.where, receive_buffer=2048 if i == 3 else 0) for _ in range(16)]
+        for i in range(4))
+    for c in in_head:
+        c.send("GET " + HEAP + " HTTP/1.1\r\nHost: local")
+    for c in in_body:
+        c.send("POST /debug/pprof/symbol HTTP/1.1\r\nHost: localhost\r\nContent-Length: 3\r\n\r\n0x")
+    for c in reading:
+        c.request("/debug/pprof/my.custom?debug=1")
+        equal(c.socket.recv(1), b"H", "a slow reader gets the beginning")
+    for i in range(20):
+        a = ask(d.where, "/metrics")
+        check(a is not None and a.status == 200 and a.complete, "scrape %d among slow clients" % i)
+    for c in in_body:
+        c.send("1")
+        a = c.answer()
+        check(a is not None and a.status == 200, "its body comes late: %r" % a)
+    for c in reading:
+        check(len(c.socket.recv(4096)) > 0, "it reads late, and there is more")
+    for c in silent + in_head + in_body + reading:
+        c.close()
+    check(eventually(lambda: our_descriptors(d) <= OWN), "their descriptors come back")
+
+
 def test_storm(d):
     """Many clients at once, each with its own seed, asking for everything and leaving at will.
     Whoever stays gets a whole answer of the right kind."""
@@ -247,6 +274,7 @@ def main(argv):
               % (memory, rss_kib(d)))
         test_storm(d)
         test_a_reader_that_does_not_read(d)
+        test_a_scraper_among_the_slow(d)
         equal(d.tell("stop"), "0", "stop")
         check(eventually(lambda: len(os.listdir("/proc/%d/task" % d.pid)) == 1), "no thread is left")
     return harness.report()
