@@ -6,6 +6,7 @@
 
 enum {
     WORD = sizeof(uintptr_t),
+    SELF_S32 = 0x1b,     /* DW_EH_PE_pcrel | DW_EH_PE_sdata4 */
     STATES = 4,          /* remembered in each other; compilers need one */
     ENTRY_MAX = 1 << 16, /* bytes; a long one has some thousand */
 };
@@ -117,24 +118,61 @@ static bool read_common(struct prof__reader *r, uintptr_t at, bool *ret_augmente
     return !b.bad;
 }
 
-bool prof__cfi_entry(struct prof__reader *r, uintptr_t pc, struct prof__cfi_entry *ret)
+/* The entry at `at`, if it is near, and of the usual kind. */
+PROF_NO_SANITIZE static bool read_usual(const struct prof__reader *r, uintptr_t at,
+                                        struct prof__cfi_entry *ret)
 {
-    uintptr_t at = prof__eh_entry(r, pc);
+    typedef uint32_t u32 __attribute__((may_alias, aligned(1)));
+    enum { HEAD = 17 }; /* length, distance, start, size, and how much is for exceptions only */
+    const uint8_t *p = (const uint8_t *)(at + r->shift);
+
+    if (at < r->near || at >= r->near_end || r->near_end - at < HEAD)
+        return false;
+    const u32 *head = (const u32 *)p;
+    uintptr_t common = at + 4 - head[1];
+    if (common < r->near || common >= r->near_end || r->near_end - common < PROF__COMMON_LONG ||
+        head[1] == 0 || !prof__common_is_usual((const void *)(common + r->shift)))
+        return false;
+    ret->start = at + 8 + (uintptr_t)(int32_t)head[2];
+    ret->end = ret->start + (uintptr_t)(int32_t)head[3];
+    ret->of_signal = false;
+    ret->usual = true;
+    ret->code_unit = 1;
+    ret->data_unit = -(int64_t)WORD;
+    ret->return_column = PROF__REG_PC;
+    ret->encoding = SELF_S32;
+    ret->own = at + HEAD + p[HEAD - 1];
+    ret->own_end = at + 4 + head[0];
+    return head[0] <= ENTRY_MAX && p[HEAD - 1] < 0x80 && ret->own <= ret->own_end &&
+           ret->own_end <= r->near_end;
+}
+
+static bool read_entry(struct prof__reader *r, uintptr_t at, struct prof__cfi_entry *ret)
+{
     uint64_t distance = 0; /* back to what it has in common */
     bool augmented;
 
-    if (at == 0 || !prof__read_number(r, at + 4, 4, &distance) || distance == 0 ||
+    if (!prof__read_number(r, at + 4, 4, &distance) || distance == 0 ||
         !read_common(r, at + 4 - distance, &augmented, ret))
         return false;
     struct prof__bytes b = enter(r, at);
     prof__skip(&b, 4);
+    ret->usual = false;
     ret->start = prof__take_pointer(&b, ret->encoding);
     ret->end = ret->start + prof__take_pointer(&b, ret->encoding & 0x0f);
     if (augmented)
         prof__skip(&b, prof__take_uleb(&b));
     ret->own = prof__bytes_at(&b);
     ret->own_end = b.end;
-    return !b.bad && pc >= ret->start && pc < ret->end;
+    return !b.bad;
+}
+
+bool prof__cfi_entry(struct prof__reader *r, uintptr_t pc, struct prof__cfi_entry *ret)
+{
+    uintptr_t at = prof__eh_entry(r, pc);
+
+    return at != 0 && (read_usual(r, at, ret) || read_entry(r, at, ret)) && pc >= ret->start &&
+           pc < ret->end;
 }
 
 /* --- rows ------------------------------------------------------------------------------------- */
@@ -372,42 +410,83 @@ static bool carry_out_one(struct work *w, uintptr_t *code, const struct prof__cf
     return carry_out_rare(w, operand);
 }
 
-/* Carry out what applies, in code that begins at `code`. Of what compilers write nine operations in
- * ten are one of three, which are done here. */
+/* Go on by so many bytes of code. True: the pc is before that. */
+static inline bool take_advance(uintptr_t *left, uintptr_t by)
+{
+    if (by > *left)
+        return true;
+    *left -= by;
+    return false;
+}
+
+/*
+ * What compilers write, in usual entries and while the CFA is a register and an offset, as far as
+ * words of four bytes are near: some ten instructions an operation. What a call site costs that is
+ * seen first is mostly this. True: the pc is reached; else w->b and *code are where it stopped.
+ */
 PROF_NO_SANITIZE
+PROF_APART static bool carry_out_usual(struct work *w, uintptr_t *code)
+{
+    typedef uint32_t u32 __attribute__((may_alias, aligned(1)));
+    struct prof__cfi_row *const row = w->row;
+    const uint8_t *p = w->b.p, *end = w->b.stop - p >= 4 ? w->b.stop - 3 : p;
+    uintptr_t left = w->until - *code;
+
+    while (PROF_LIKELY(p < end)) {
+        const uint32_t x = *(const u32 *)p; /* as little endian as the tables */
+
+        /* A register was pushed or popped: DW_CFA_advance_loc, DW_CFA_def_cfa_offset. */
+        if (PROF_LIKELY((x & 0x80ffc0) == 0x000e40)) {
+            if (take_advance(&left, x & 0x3f))
+                return true;
+            row->offset = (int32_t)(x >> 16 & 0x7f);
+            p += 3;
+        } else if ((x & 0xc0) == ADVANCE_LOC << 6) {
+            if (take_advance(&left, x & 0x3f))
+                return true;
+            p++;
+        } else if ((x & 0x80c0) == OFFSET << 6 && x & 0x7f00) {
+            set(w, x & 0x3f, x >> 8 & 0x7f);
+            p += 2;
+        } else if ((x & 0xff) == DEF_CFA_OFFSET && (x & 0x808000) != 0x808000) {
+            unsigned more = x >> 15 & 1; /* of one byte, or of two */
+
+            row->offset = (int32_t)((x >> 8 & 0x7f) | (x >> 9 & 0x3f80 & -more));
+            p += 2 + more;
+        } else if ((x & 0xff) == ADVANCE_LOC1) {
+            if (take_advance(&left, x >> 8 & 0xff))
+                return true;
+            p += 2;
+        } else if ((x & 0xff) == ADVANCE_LOC2) {
+            if (take_advance(&left, x >> 8 & 0xffff))
+                return true;
+            p += 3;
+        } else if ((x & 0xff) == REMEMBER_STATE && w->n_states < STATES) {
+            w->state[w->n_states++] = *row;
+            p++;
+        } else if ((x & 0xff) == RESTORE_STATE && w->n_states > 0 &&
+                   w->state[w->n_states - 1].cfa == PROF__CFA_SUM) {
+            *row = w->state[--w->n_states];
+            p++;
+        } else {
+            break;
+        }
+    }
+    w->b.p = p;
+    *code = w->until - left;
+    return false;
+}
+
+/* Carry out what applies, in code that begins at `code`. */
 static bool carry_out(struct work *w, uintptr_t code, const struct prof__cfi_row *initial)
 {
-    const uint64_t unit = w->entry->code_unit;
-    const int64_t data_unit = w->entry->data_unit;
-    const uint8_t *p = w->b.p, *stop = w->b.stop;
-
     while (code <= w->until) {
-        if (PROF_LIKELY(stop - p >= 3)) {
-            uint8_t byte = p[0], next = p[1];
-
-            if (byte >> 6 == ADVANCE_LOC) {
-                code += (byte & 0x3f) * unit;
-                p++;
-                continue;
-            }
-            if (byte == DEF_CFA_OFFSET && (next & p[2]) < 0x80 && w->row->cfa == PROF__CFA_SUM) {
-                w->row->offset = next < 0x80 ? next : (next & 0x7f) | p[2] << 7;
-                p += next < 0x80 ? 2 : 3;
-                continue;
-            }
-            if (byte >> 6 == OFFSET && next < 0x80) {
-                set_offset(w, byte & 0x3f, in_units(next, data_unit));
-                p += 2;
-                continue;
-            }
-        }
-        w->b.p = p;
+        if (w->entry->usual && w->row->cfa == PROF__CFA_SUM && carry_out_usual(w, &code))
+            return true;
         if (!prof__bytes_left(&w->b))
             return true;
         if (!carry_out_one(w, &code, initial) || w->b.bad)
             return false;
-        p = w->b.p;
-        stop = w->b.stop;
     }
     return true;
 }
@@ -416,13 +495,25 @@ bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_entry *e, uint
                    struct prof__cfi_row *ret)
 {
     struct prof__cfi_row initial = { .cfa = PROF__CFA_UNKNOWN };
-    struct work w = { .entry = e, .pc = pc, .row = &initial };
+    struct work w;
 
-    /* In the common operations the code begins at 0: whatever advances there is damage, and ends
-     * them. */
-    w.b = prof__bytes(r, e->common, e->common_end);
-    if (!carry_out(&w, 0, &initial))
-        return false;
+    w.entry = e;
+    w.pc = pc;
+    w.n_states = 0;
+    if (e->usual) {
+        initial.cfa = PROF__CFA_SUM;
+        initial.cfa_register = PROF__REG_SP;
+        initial.offset = PROF__COMMON_CFA;
+        initial.at[PROF__COLUMN_PC] = 1;
+    } else {
+        /* In the common operations the code begins at 0: whatever advances there is damage, and
+         * ends them. */
+        w.until = 0;
+        w.row = &initial;
+        w.b = prof__bytes(r, e->common, e->common_end);
+        if (!carry_out(&w, 0, &initial))
+            return false;
+    }
     *ret = initial;
     w.row = ret;
     w.until = pc;

@@ -45,11 +45,12 @@ struct prof__cfi_row {
 struct prof__cfi_entry {
     uintptr_t start, end;
     bool of_signal; /* the frame is one that the kernel made */
+    bool usual;     /* prof__common_is_usual(): it has no common operations to carry out */
     uint64_t code_unit;
     int64_t data_unit;
     uint64_t return_column;
-    uintptr_t common, common_end, own, own_end; /* the operations */
-    uint8_t encoding;                           /* of addresses among them */
+    uint8_t encoding; /* of addresses among the operations */
+    uintptr_t own, own_end, common, common_end;
 };
 
 /* The entry that covers `pc`, in the reader's object. False: none, or none that can be read. */

@@ -13,33 +13,42 @@ static uint64_t kind(enum prof__rule_kind k)
     return (uint64_t)k << 48 | (uint64_t)PROF__SAVE_NONE << 32;
 }
 
+static uint64_t save_at(int64_t words)
+{
+    return words > PROF__SAVE_NONE && words < PROF__SAVE_LOST ? (uint64_t)words : PROF__SAVE_LOST;
+}
+
+static uint64_t save_from_base(const struct prof__cfi_row *row, int64_t words, bool based)
+{
+    if (row->base != row->cfa_register)
+        return PROF__SAVE_LOST;
+    if (!based && row->cfa == PROF__CFA_SUM) /* both are so far from the same register */
+        words = row->offset / (int64_t)sizeof(uintptr_t) - (words - PROF__SAVE_BIAS);
+    else if (!based)
+        return PROF__SAVE_LOST;
+    return save_at(words);
+}
+
 /* Where a register is saved, as 12 bits. `based`: as in PROF__RULE_ALIGNED. */
-static uint64_t save_of(const struct prof__cfi_row *row, unsigned column, bool based)
+static inline uint64_t save_of(const struct prof__cfi_row *row, unsigned column, bool based)
 {
     int64_t words = row->at[column];
 
     if (words == PROF__AT_REGISTER)
         return PROF__SAVE_NONE;
-    if (words >= PROF__AT_BASE) {
-        words -= PROF__AT_BASE;
-        if (row->base != row->cfa_register)
-            return PROF__SAVE_LOST;
-        if (!based && row->cfa == PROF__CFA_SUM) /* both are so far from the same register */
-            words = row->offset / (int64_t)sizeof(uintptr_t) - (words - PROF__SAVE_BIAS);
-        else if (!based)
-            return PROF__SAVE_LOST;
-    } else if (based) {
-        return PROF__SAVE_LOST;
-    }
-    return words > PROF__SAVE_NONE && words < PROF__SAVE_LOST ? (uint64_t)words : PROF__SAVE_LOST;
+    if (PROF_UNLIKELY(words >= PROF__AT_BASE))
+        return save_from_base(row, words - PROF__AT_BASE, based);
+    return based ? PROF__SAVE_LOST : save_at(words);
 }
 
 /* Is what is saved found from the base register of a CFA that was loaded? */
 static bool is_aligned(const struct prof__cfi_row *row)
 {
+    if (row->cfa != PROF__CFA_LOADED)
+        return false;
     for (unsigned i = 0; i < PROF__COLUMN_SP; i++)
         if (row->at[i] >= PROF__AT_BASE)
-            return row->cfa == PROF__CFA_LOADED;
+            return true;
     return false;
 }
 
@@ -54,7 +63,7 @@ static enum prof__rule_kind kind_of(const struct prof__cfi_row *row, uint64_t fp
                                                : PROF__RULE_BASE;
 }
 
-static void rule_of(const struct prof__cfi_row *row, struct prof__rule *ret)
+static void rule_of(const struct prof__cfi_row *row, bool first, struct prof__rule *ret)
 {
     bool based = is_aligned(row);
     uint64_t fp = save_of(row, PROF__COLUMN_FP, based);
@@ -69,6 +78,8 @@ static void rule_of(const struct prof__cfi_row *row, struct prof__rule *ret)
         return;
     ret->step = (uint32_t)row->offset | fp << 32 | (uint64_t)row->cfa_register << 44 |
                 (uint64_t)kind_of(row, fp) << 48 | (uint64_t)more << 52;
+    if (first && prof__rule_is_ordinary(ret->step))
+        return;
     ret->saves = 0;
     for (unsigned i = 0; i < PROF__SAVED; i++)
         ret->saves |= save_of(row, PROF__COLUMN_SAVED + i, based) << 12 * i;
@@ -112,8 +123,8 @@ static void rule_without_info(struct prof__reader *r, uintptr_t pc, bool exact,
         ret->step = kind(PROF__RULE_NO_INFO);
 }
 
-void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o,
-                   enum prof__reader_how how, struct prof__rule *ret)
+static void compile(uintptr_t pc, bool exact, const struct prof__object *o,
+                    enum prof__reader_how how, bool first, struct prof__rule *ret)
 {
     static const uint64_t nothing_saved = 0x001001001001001u; /* PROF__SAVE_NONE five times */
     uintptr_t at = exact ? pc : pc - 1;                       /* inside the instruction */
@@ -129,7 +140,19 @@ void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o,
     else if ((entry.of_signal || pc >= entry.end) && is_sigreturn(&r, pc, exact))
         ret->step = kind(PROF__RULE_SIGNAL);
     else if (prof__cfi_row(&r, &entry, at, &row))
-        rule_of(&row, ret);
+        rule_of(&row, first, ret);
     else
         ret->step = kind(PROF__RULE_LOST);
+}
+
+void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o,
+                   enum prof__reader_how how, struct prof__rule *ret)
+{
+    compile(pc, exact, o, how, false, ret);
+}
+
+void prof__compile_first(uintptr_t pc, const struct prof__object *o, enum prof__reader_how how,
+                         struct prof__rule *ret)
+{
+    compile(pc, false, o, how, true, ret);
 }

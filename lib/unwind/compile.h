@@ -11,4 +11,8 @@
 void prof__compile(uintptr_t pc, bool exact, const struct prof__object *o,
                    enum prof__reader_how how, struct prof__rule *ret);
 
+/* Of an ordinary rule only the first half. */
+void prof__compile_first(uintptr_t pc, const struct prof__object *o, enum prof__reader_how how,
+                         struct prof__rule *ret);
+
 #endif

@@ -11,8 +11,8 @@ enum {
 };
 
 /* Pair number i; `near`: all are. */
-PROF_NO_SANITIZE static inline bool read_pair(struct prof__reader *r, uintptr_t pairs, bool near,
-                                              uint64_t i, uint64_t *ret)
+PROF_NO_SANITIZE static inline __attribute__((always_inline)) bool
+read_pair(struct prof__reader *r, uintptr_t pairs, bool near, uint64_t i, uint64_t *ret)
 {
     typedef uint64_t word __attribute__((may_alias, aligned(1)));
 
@@ -22,29 +22,40 @@ PROF_NO_SANITIZE static inline bool read_pair(struct prof__reader *r, uintptr_t 
     return true;
 }
 
+/* The last pair that is not behind `want`; the first one, if all are. */
+static inline __attribute__((always_inline)) bool search(struct prof__reader *r, uintptr_t pairs,
+                                                         bool near, uint64_t count, int64_t want,
+                                                         uint64_t *ret)
+{
+    uint64_t low = 0; /* it is in [low, low + count) */
+
+    while (count > 1) {
+        uint64_t half = count / 2;
+
+        if (!read_pair(r, pairs, near, low + half, ret))
+            return false;
+        low += (int32_t)*ret <= want ? half : 0;
+        count -= half;
+    }
+    return read_pair(r, pairs, near, low, ret);
+}
+
 uintptr_t prof__eh_entry(struct prof__reader *r, uintptr_t pc)
 {
     const uintptr_t hdr = r->object->eh_frame_hdr, pairs = hdr + PAIRS_AT;
     const int64_t want = (int64_t)(pc - hdr);
     uint64_t head, count, pair;
+    bool found;
 
     if (hdr == 0 || !prof__read_number(r, hdr, 4, &head) || head != HEAD ||
         !prof__read_number(r, hdr + 8, 4, &count) || count == 0)
         return 0;
 
-    bool near = pairs >= r->near && pairs < r->near_end && count <= (r->near_end - pairs) / PAIR;
-    uint64_t low = 0, high = count; /* the pair is in [low, high) */
-    while (high - low > 1) {
-        uint64_t middle = low + (high - low) / 2;
-
-        if (!read_pair(r, pairs, near, middle, &pair))
-            return 0;
-        if ((int32_t)pair <= want)
-            low = middle;
-        else
-            high = middle;
-    }
-    if (!read_pair(r, pairs, near, low, &pair) || (int32_t)pair > want)
+    if (pairs >= r->near && pairs < r->near_end && count <= (r->near_end - pairs) / PAIR)
+        found = search(r, pairs, true, count, want, &pair);
+    else
+        found = search(r, pairs, false, count, want, &pair);
+    if (!found || (int32_t)pair > want)
         return 0;
     return hdr + (uintptr_t)(int64_t)(int32_t)(pair >> 32);
 }

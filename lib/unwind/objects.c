@@ -79,7 +79,7 @@ static bool find_headers(struct prof__reader *r, struct headers *ret)
 /* Ends of what has been found. Part of a record and part of another do not match the check. */
 static struct {
     _Atomic uint64_t check, low, high;
-} ranges[64];
+} ranges[64]; /* 1 << 64 - 58 */
 
 /* The segments that follow each other without a gap, readable and not writable all of them, one of
  * which holds the table. */
@@ -121,7 +121,7 @@ static void find_range(const struct prof__object *o, uintptr_t *ret_low, uintptr
 
 static uint64_t check_of(uint64_t key, uint64_t a, uint64_t b)
 {
-    return key ^ prof__mix64(a + 0x9e3779b97f4a7c15u * b);
+    return key ^ (a + 0x9e3779b97f4a7c15u * b); /* no other a alone fits, and no other b */
 }
 
 void prof__object_held(const struct prof__object *o, uintptr_t *ret_low, uintptr_t *ret_high)
@@ -132,7 +132,7 @@ void prof__object_held(const struct prof__object *o, uintptr_t *ret_low, uintptr
         return;
     }
 #endif
-    size_t slot = prof__mix64(o->identity) % ARRAY_LEN(ranges);
+    size_t slot = o->identity * 0x9e3779b97f4a7c15u >> 58;
     uint64_t key = o->identity ^ o->eh_frame_hdr << 1;
     uint64_t check = atomic_load_explicit(&ranges[slot].check, memory_order_relaxed);
 

@@ -4,6 +4,8 @@
 
 #include "base/memory.h"
 
+#define PAGE ((uintptr_t)4096)
+
 void prof__reader_start(struct prof__reader *r, const struct prof__object *o,
                         enum prof__reader_how how)
 {
@@ -21,7 +23,12 @@ void prof__reader_start(struct prof__reader *r, const struct prof__object *o,
 /* No memcpy: sanitizers replace it, and would look at what is not ours. */
 PROF_NO_SANITIZE static void copy(uint8_t *to, const volatile uint8_t *from, size_t n)
 {
-    for (size_t i = 0; i < n; i++)
+    typedef uint64_t word __attribute__((may_alias, aligned(1)));
+    size_t i = 0;
+
+    for (; n - i >= sizeof(word); i += sizeof(word))
+        *(word *)(to + i) = *(const volatile word *)(from + i);
+    for (; i < n; i++)
         to[i] = from[i];
 }
 
@@ -46,12 +53,18 @@ static bool within_reach(const struct prof__object *o, uintptr_t at)
     const uintptr_t reach = (uintptr_t)1 << 31;
 
     /* A program's reach may go around: below its first page and above its last. */
-    return at >= 4096 && at >> 47 == 0 && at - (o->start - reach) < o->size + 2 * reach;
+    return at >= PAGE && at >> 47 == 0 && at - (o->start - reach) < o->size + 2 * reach;
+}
+
+/* That page, with the ELF header, stays as long as the object does. */
+static bool is_in_first_page(const struct prof__object *o, uintptr_t at, size_t n)
+{
+    return o->start % PAGE == 0 && o->size >= PAGE && at - o->start <= PAGE - n;
 }
 
 PROF_COLD bool prof__reader_move(struct prof__reader *r, uintptr_t at, size_t n)
 {
-    size_t size = PROF_MIN((size_t)PROF__READER_BYTES, 4096 - at % 4096);
+    size_t size = PROF_MIN((size_t)PROF__READER_BYTES, PAGE - at % PAGE);
 
     if (r->moves_left == 0)
         return false;
@@ -62,8 +75,16 @@ PROF_COLD bool prof__reader_move(struct prof__reader *r, uintptr_t at, size_t n)
         r->shift = 0;
         return true;
     }
-    size = PROF_MAX(size, n); /* it may be cut in two by the end of a page */
     r->near = r->near_end = 0;
+    if (r->how == PROF__READ_HELD && is_in_first_page(r->object, at, n)) {
+        if (!prof__page_readable(at))
+            return false;
+        r->near = r->object->start;
+        r->near_end = r->near + PAGE;
+        r->shift = 0;
+        return true;
+    }
+    size = PROF_MAX(size, n); /* it may be cut in two by the end of a page */
     if (!within_reach(r->object, at) || !get(r, at, size))
         return false;
     r->near = at;

@@ -5,6 +5,9 @@
  * most. A pc has four places next to each other, two lines of the processor's cache. When all are
  * taken, one of them goes, picked by a counter: rules are cheap to make again, and
  * programs with more active call sites than entries have other worries.
+ * Most rules are ordinary, and of those nobody asks for the second half, so it is not kept before
+ * somebody does: a program pays for half the pages.
+ *
  * Two threads that make the same rule write the same words; two that write different ones into one
  * place leave halves that no key fits.
  */
@@ -32,23 +35,23 @@ static void write_entry(struct prof__rule_entry *e, uint64_t key, uint64_t word)
     atomic_store_explicit(&e->check, key ^ prof__rule_mix(word), memory_order_relaxed);
 }
 
-/* Enter a rule: into a free place, or that of another. */
-static void keep(uintptr_t pc, uint64_t key, const struct prof__rule *r)
+/* Where a pc's rule goes: into its place, if its first half has one, a free one, or another's. */
+static size_t place(uintptr_t pc, uint64_t key)
 {
     static _Atomic unsigned next;
-    size_t home = prof__rule_home(pc), at;
-    unsigned turn = atomic_load_explicit(&next, memory_order_relaxed);
+    size_t home = prof__rule_home(pc);
+    uint64_t unused;
 
-    at = home ^ (turn % PROF__RULE_WAYS);
     for (unsigned way = 0; way < PROF__RULE_WAYS; way++) {
-        if (atomic_load_explicit(&prof__rule_steps[home ^ way].check, memory_order_relaxed) == 0) {
-            at = home ^ way;
-            break;
-        }
+        const struct prof__rule_entry *e = &prof__rule_steps[home ^ way];
+
+        if (atomic_load_explicit(&e->check, memory_order_relaxed) == 0 ||
+            prof__rule_read(e, key, &unused))
+            return home ^ way;
     }
+    unsigned turn = atomic_load_explicit(&next, memory_order_relaxed);
     atomic_store_explicit(&next, turn + 1, memory_order_relaxed);
-    write_entry(&prof__rule_saves[at], key, r->saves);
-    write_entry(&prof__rule_steps[at], key, r->step);
+    return home ^ (turn % PROF__RULE_WAYS);
 }
 
 /* Is the object still the one that was read? What was held is. */
@@ -68,6 +71,26 @@ PROF_COLD void prof__rule_find(uintptr_t pc, bool exact, const struct prof__obje
     if (in_cache(pc, key, ret))
         return;
     prof__compile(pc, exact, o, how, ret);
-    if (is_still_there(exact ? pc : pc - 1, o, how))
-        keep(pc, key, ret);
+    if (is_still_there(exact ? pc : pc - 1, o, how)) {
+        size_t at = place(pc, key);
+
+        write_entry(&prof__rule_saves[at], key, ret->saves);
+        write_entry(&prof__rule_steps[at], key, ret->step);
+    }
+}
+
+PROF_COLD bool prof__rule_make(uintptr_t pc, const struct prof__object *o,
+                               enum prof__reader_how how)
+{
+    uint64_t key = prof__rule_key(pc, false, o);
+    size_t at = place(pc, key);
+    struct prof__rule r;
+
+    if (prof__rule_read(&prof__rule_steps[at], key, &r.step))
+        return false;
+    prof__compile_first(pc, o, how, &r);
+    if (!prof__rule_is_ordinary(r.step) || !is_still_there(pc - 1, o, how))
+        return false;
+    write_entry(&prof__rule_steps[at], key, r.step);
+    return true;
 }

@@ -16,6 +16,8 @@
  * Where a register is saved is told in words below the CFA, or with PROF__RULE_ALIGNED, whose
  * frames have no fixed distance to their CFA, in words above the base register, plus 2048.
  *
+ * Of an ordinary rule the second word is made when it is first asked for.
+ *
  * The cache is global, of fixed size and takes no lock. Each of the two words has a check beside
  * it, the exclusive or of the key and a mix of the word, so one that is half of an older entry does
  * not match and is a miss. The key holds the identity of the object that the pc is in: what was
@@ -70,6 +72,12 @@ static inline enum prof__rule_kind prof__rule_kind(uint64_t step)
     return (enum prof__rule_kind)(step >> 48 & 15);
 }
 
+/* All that a walk needs for it is the first half. */
+static inline bool prof__rule_is_ordinary(uint64_t step)
+{
+    return prof__rule_kind(step) <= PROF__RULE_FP;
+}
+
 static inline int64_t prof__rule_more(uint64_t step)
 {
     return (int64_t)step >> 52;
@@ -119,6 +127,11 @@ static inline bool prof__rule_read(const struct prof__rule_entry *e, uint64_t ke
     *ret_word = atomic_load_explicit(&e->word, memory_order_relaxed);
     return (check ^ prof__rule_mix(*ret_word)) == key;
 }
+
+/* If a return address has no rule in the cache, compile it. True: it has one now, which is an
+ * ordinary one. The rest as below. */
+PROF_COLD bool prof__rule_make(uintptr_t pc, const struct prof__object *o,
+                               enum prof__reader_how how);
 
 /* The pc's rule, from the cache or by compiling it, for which `how` says how the object may be
  * read. Context: signal, unless `how` says normal. */

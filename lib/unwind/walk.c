@@ -110,6 +110,18 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
     return why;
 }
 
+/* Does the current frame, at which the loop above has stopped, have a rule now that it can take?
+ * Once for each frame: another thread may take the rule's place at once. */
+PROF_COLD static bool has_new_rule(const struct prof__walk *w, uintptr_t *asked)
+{
+    uintptr_t pc = w->regs.pc;
+
+    if (pc == *asked || pc - 1 - w->object.start >= w->object.size)
+        return false;
+    *asked = pc;
+    return prof__rule_make(pc, &w->object, prof__walk_how(w));
+}
+
 /*
  * Record frames from the current one on, `max` of them at most, and stop short of the one that
  * returns to `stop` (0: the word that ends some stacks). Returns why it ended.
@@ -118,7 +130,7 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
                      size_t *ret_n)
 {
     uintptr_t *at = pcs, *const end = pcs + max;
-    uintptr_t why = PROF__STEP_OK;
+    uintptr_t why = PROF__STEP_OK, asked = 0;
 
     while (why == PROF__STEP_OK) {
         const uintptr_t *before = at;
@@ -139,7 +151,7 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
             why = run_ordinary(w, &at, stop ? at + 1 : end);
             if (why == PROF__STEP_LIMIT) {
                 why = PROF__STEP_OK;
-            } else if (why == PROF__STEP_OK && at == before) {
+            } else if (why == PROF__STEP_OK && at == before && !has_new_rule(w, &asked)) {
                 *at++ = w->regs.pc - 1;
                 why = prof__step(w);
             }

@@ -175,13 +175,14 @@ class Bench:
 
     # --- instructions ------------------------------------------------------------------------
 
-    def callgrind(self, argv, env):
-        """All instructions of a run, and those of each function by itself."""
+    def callgrind(self, argv, env, parse=None):
+        """All instructions of a run, and those of each function by itself; or what `parse` makes of
+        callgrind's lines."""
         with tempfile.NamedTemporaryFile(dir=self.tmp, suffix=".callgrind") as out:
             self.output(["valgrind", "--tool=callgrind", "--callgrind-out-file=" + out.name] +
                         [str(a) for a in argv], env, timeout=900, cwd=self.empty)
             with open(out.name, encoding="utf-8", errors="replace") as f:
-                return parse_callgrind(f)
+                return (parse or parse_callgrind)(f)
 
     def instructions(self, candidates, command, few, many, run=None):
         """For one of `many` things more: the difference of two runs, so that all that happens
@@ -317,6 +318,27 @@ def parse_callgrind(lines):
                 total += cost
             is_call = False
     return total, own
+
+
+def parse_calls(lines):
+    """{function: (calls of it, instructions in it and in what it calls)}; of those that call
+    themselves too many."""
+    names, calls = {}, {}
+    called, n = None, 0
+    for line in lines:
+        if line.startswith(("fn=", "cfn=")):
+            key, name = NAME.match(line.rstrip().partition("=")[2]).groups()
+            if name is not None:
+                names[key] = name.split("'")[0]
+            if line.startswith("c"):
+                called = names[key]
+        elif line.startswith("calls="):
+            n = int(line[len("calls="):].split()[0])
+        elif n:
+            before = calls.get(called, (0, 0))
+            calls[called] = (before[0] + n, before[1] + int(line.split()[1]))
+            n = 0
+    return calls
 
 
 def go_functions(n):

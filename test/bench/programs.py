@@ -15,7 +15,7 @@ import socket
 import subprocess
 import time
 
-from bench import Candidate, Target, bases
+from bench import ROOT, Candidate, Target, bases, parse_calls
 
 START_LIMIT_S = 20
 
@@ -294,7 +294,52 @@ def python(b):
               {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}, 1.006)
 
 
+C = """
+int f%(i)d(int a, int b)
+{
+    int s = 0;
+    for (int i = 0; i < a; i++) {
+        s += (i * b) ^ %(i)d;
+        switch (s %% 5) { case 0: s += 3; break; case 1: s *= 2; break; case 3: s ^= a; }
+    }
+    return s;
+}
+"""
+
+
+def first_seen(b):
+    """What a return address costs that no walk has met before, and how often the kernel is asked
+    for it, in short runs of programs. Exact but for which blocks are sampled."""
+    if not b.can_count():
+        return
+    source = os.path.join(b.tmp, "first.c")
+    with open(source, "w", encoding="ascii") as f:
+        f.writelines(C % {"i": i} for i in range(b.less(60, 10)))
+    malloc = {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}
+    cost, asked = {}, {}
+    for name, argv, env in (
+            ("sqlite", ["sqlite3", "-batch", ":memory:", SQL % {"n": b.less(8_000, 2_000)}], {}),
+            ("python on malloc", ["/usr/bin/python3", "-S", "-c", PYTHON, b.less(60, 20)], malloc),
+            ("perl", ["perl", "-e", "$h{$_} = [$_, 'v' x ($_ % 50)] for 1 .. 30000"], {}),
+            ("git", ["git", "-C", ROOT, "log", "--stat", "-20"], {}),
+            ("cc1", ["gcc", "-O2", "-c", "-o", "/dev/null", source], {})):
+        if name == "cc1" and shutil.which("gcc"):
+            argv = [b.output(["gcc", "-print-prog-name=cc1"]).strip(), "-quiet", "-O2", source,
+                    "-o", "/dev/null"]
+        if not shutil.which(argv[0]):
+            continue
+        calls = b.callgrind(argv, {**b.libprof("libprof").env, **env}, parse_calls)
+        sites, instructions = calls.get("prof__rule_make", (0, 0))
+        if sites:
+            cost[name] = instructions / sites
+            asked[name] = sum(calls.get(f, (0, 0))[0] for f in
+                              ("prof__page_readable", "prof__memory_get")) / sites
+    b.row("a call site seen first", "instructions", cost, None,
+          [Target(name, "median", 800) for name in cost])
+    b.row("a call site seen first", "questions to the kernel", asked)
+
+
 def programs(b):
     """redis and nginx by processor time, sqlite and python by instructions."""
-    for program in (redis, nginx, sqlite, python):
+    for program in (redis, nginx, sqlite, python, first_seen):
         program(b)

@@ -63,6 +63,26 @@ void *calloc(size_t n, size_t size)
 }
 #endif
 
+static unsigned questions;
+
+/* The linker puts these in front of ours (--wrap). */
+bool __real_prof__page_readable(uintptr_t at);
+bool __wrap_prof__page_readable(uintptr_t at);
+int __real_prof__memory_get(uintptr_t from, void *to, size_t n);
+int __wrap_prof__memory_get(uintptr_t from, void *to, size_t n);
+
+bool __wrap_prof__page_readable(uintptr_t at)
+{
+    questions++;
+    return __real_prof__page_readable(at);
+}
+
+int __wrap_prof__memory_get(uintptr_t from, void *to, size_t n)
+{
+    questions++;
+    return __real_prof__memory_get(from, to, n);
+}
+
 static long resident_pages(void)
 {
     long size, resident = 0;
@@ -263,6 +283,61 @@ static void test_both_ways_to_read_agree(void)
     CHECK(rules > 1000, "%u rules", rules);
 }
 
+/* A walk makes first halves; who needs all registers finds, or makes, the second. */
+static void test_halves_of_rules_fit(void)
+{
+    uint64_t seed = 6;
+    struct prof__object o;
+    struct prof__rule whole, found;
+    unsigned different = 0, ordinary = 0, made = 0;
+
+    if (!find_libc(&o))
+        return;
+    for (int i = 0; i < 20000; i++) {
+        uintptr_t pc = o.start + prof__random(&seed) % o.size;
+
+        prof__compile(pc, false, &o, PROF__READ_HELD, &whole);
+        if (i % 2 == 0)
+            made += prof__rule_make(pc, &o, PROF__READ_HELD);
+        for (int again = 0; again < 2; again++) {
+            prof__rule_find(pc, false, &o, PROF__READ_HELD, &found);
+            different += found.step != whole.step || found.saves != whole.saves;
+        }
+        ordinary += prof__rule_is_ordinary(whole.step);
+    }
+    CHECK_INT(different, 0, "rules that differ");
+    CHECK(ordinary > 5000 && made > ordinary / 3, "%u ordinary rules, %u made", ordinary, made);
+}
+
+/* Where an object lies is asked of the kernel once, and for its functions no more. */
+static void test_the_kernel_is_hardly_asked(void)
+{
+    void *library = dlopen("libm.so.6", RTLD_NOW), *pc = library ? dlsym(library, "cbrt") : NULL;
+    uint64_t seed = 7;
+    struct prof__object o;
+    struct prof__rule r;
+    unsigned rules = 0, asked = 0;
+
+    CHECK(pc != NULL, "no libm");
+    if (!pc)
+        return;
+    questions = 0;
+    CHECK(prof__object_find((uintptr_t)pc, true, &o), "libm is not known");
+    compile((uintptr_t)pc, &o, &r);
+    CHECK(questions <= 2, "%u questions for one object", questions);
+    for (int i = 0; i < 2000; i++) {
+        questions = 0;
+        compile(o.start + prof__random(&seed) % o.size, &o, &r);
+        if (prof__rule_is_ordinary(r.step)) { /* else it may be outside all code */
+            rules++;
+            asked += questions;
+        }
+    }
+    CHECK_INT(asked, 0, "questions for its functions");
+    CHECK(rules > 500, "%u rules", rules);
+    dlclose(library);
+}
+
 /* --- damage ----------------------------------------------------------------------------------- */
 
 /* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
@@ -360,6 +435,8 @@ int main(void)
     test_nothing_is_read_far_away();
     test_all_that_tables_say();
     test_both_ways_to_read_agree();
+    test_halves_of_rules_fit();
+    test_the_kernel_is_hardly_asked();
     test_damaged_tables_are_survived();
     test_objects_without_a_table();
     return check_report();

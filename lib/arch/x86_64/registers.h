@@ -27,6 +27,27 @@ static const uint8_t prof__column[PROF__REGISTERS] = {
     [PROF__REG_R12 + 1] = 4, [PROF__REG_R12 + 2] = 5, [PROF__REG_R12 + 3] = 6,
 };
 
+enum {
+    PROF__COMMON_SHORT = 24, /* bytes, its length in front included: augmentation "zR" */
+    PROF__COMMON_LONG = 32,  /* "zPLR": with a routine for exceptions, and data for it */
+    PROF__COMMON_CFA = 8,
+};
+
+/* PROF__COMMON_LONG bytes must be readable. */
+PROF_NO_SANITIZE static inline bool prof__common_is_usual(const void *common)
+{
+    typedef uint64_t word __attribute__((may_alias, aligned(1)));
+    const word *w = common;
+    /* An encoding of four bytes, DW_CFA_def_cfa rsp 8, DW_CFA_offset rip 1, two DW_CFA_nop. */
+    const uint64_t tail = 0x0000019008070c1b;
+
+    if (w[0] == PROF__COMMON_SHORT - 4)
+        return w[1] == 0x0110780100527a01 && w[2] == tail;
+    /* Of the routine's encoding what matters is that it takes four bytes. */
+    return w[0] == PROF__COMMON_LONG - 4 && w[1] == 0x780100524c507a01 &&
+           (w[2] & 0x07ffff) == 0x030710 && w[3] == tail;
+}
+
 #define PROF__KEPT ((uint32_t)(1u << PROF__REG_RBX | PROF__KNOWN_FAST | 15u << PROF__REG_R12))
 
 #define PROF__CAPTURE(regs)                       \
