@@ -37,6 +37,9 @@ static inline int text_reply(struct prof__exchange *x)
 /* symbol.c: the names of addresses. */
 int prof__serve_symbol(struct prof__exchange *x);
 
+/* vars.c: numbers over time. */
+int prof__serve_vars(struct prof__exchange *x);
+
 /* scan.c: a profile that reads all memory, which takes its time; the reply has its headers. */
 bool prof__is_scan(const char *name);
 int prof__serve_scan(struct prof__exchange *x, struct prof_profile *p);

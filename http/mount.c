@@ -25,6 +25,7 @@
 #include <poll.h>
 #include <prof/http.h>
 #include <prof/prof.h>
+#include <prof/vars.h>
 #include <pthread.h>
 #include <stdbool.h>
 #include <stdint.h>
@@ -70,6 +71,7 @@ static struct {
     char *token, *hosts; /* the site's */
     bool started;
     bool ending; /* prof_http_handler_stop() is at work */
+    bool notes;  /* prof_vars_start() wants its stop */
     enum thread_state thread_state;
     pthread_t thread;
 } mounted = { .site.stopping = &stopping };
@@ -93,7 +95,7 @@ static void forked(void)
 {
     for (struct mounted_request *q = mounted.requests; q; q = q->next)
         q->phase = READY;
-    mounted.started = mounted.ending = false;
+    mounted.started = mounted.ending = mounted.notes = false;
     mounted.thread_state = NO_THREAD;
 }
 
@@ -532,6 +534,7 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     char *hosts = prof__hosts_list(NULL, known.hosts);
     if ((known.token && !token) || !hosts)
         r = -ENOMEM;
+    bool notes = r == 0 && prof_vars_start() == 0;
     prof__guard_lock();
     if (r == 0 && (mounted.started || mounted.ending))
         r = -EALREADY;
@@ -549,9 +552,13 @@ int prof_http_handler_start(const struct prof_http_options *opts)
         token = old_token;
         hosts = old_hosts;
         mounted.started = true;
+        mounted.notes = notes;
+        notes = false;
         atomic_store_explicit(&stopping, false, memory_order_relaxed);
     }
     prof__guard_unlock();
+    if (notes)
+        prof_vars_stop();
     forget_text(token);
     forget_text(hosts);
     prof__shield_lower(&shield);
@@ -575,7 +582,11 @@ int prof_http_handler_stop(void)
         prof__guard_wait(UINT64_MAX);
     bool has_thread = mounted.thread_state == RUNNING;
     pthread_t thread = mounted.thread;
+    bool notes = mounted.notes;
+    mounted.notes = false;
     prof__guard_unlock();
+    if (notes)
+        prof_vars_stop();
     if (has_thread)
         pthread_join(thread, NULL); /* it is done when nobody is suspended */
     prof__guard_lock();

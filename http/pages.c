@@ -20,6 +20,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "chart.h"
 #include "cmdline.h"
 #include "process.h"
 
@@ -65,10 +66,9 @@ static const char head[] =
     "  padding: .5rem .8rem; margin: 1rem 0; white-space: pre-wrap }\n"
     "@media (max-width: 40rem), (pointer: coarse) { td a, .links a, .view { min-height: 44px;\n"
     "  box-sizing: border-box; line-height: 28px; padding-top: 8px; padding-bottom: 8px }\n"
-    "  .links a { display: inline-block; min-width: 44px } }\n"
-    "</style>\n"
-    "</head>\n"
-    "<body>\n";
+    "  .links a { display: inline-block; min-width: 44px } }\n";
+
+static const char body[] = "</style>\n</head>\n<body>\n";
 
 int prof__html_escape(struct prof__buffer *out, const char *text)
 {
@@ -196,6 +196,8 @@ static void add_head(struct prof__buffer *out, const struct identity *id)
     char dead[4096];
 
     prof__buffer_puts(out, head);
+    prof__buffer_puts(out, prof__chart_style);
+    prof__buffer_puts(out, body);
     prof__buffer_puts(out, "<h1>/debug/pprof/</h1>\n<p>");
     if (*id->program) {
         prof__buffer_puts(out, "<code>");
@@ -217,6 +219,7 @@ static void add_head(struct prof__buffer *out, const struct identity *id)
         prof__html_escape(out, dead);
         prof__buffer_puts(out, "<a href='ui/#threads'>All threads</a></div>\n");
     }
+    prof__chart(out); /* without it the page is as good */
     prof__buffer_puts(out, "<p><a class='view' href='ui/'>Open the viewer</a></p>\n");
 }
 
@@ -297,7 +300,8 @@ static void add_usage(struct prof__buffer *out, const char *host)
         "<code>?format=folded</code> stacks for flame graphs; <code>?symbolize=0</code> leaves "
         "the names to the reader.</p>\n"
         "<h2>Also here</h2>\n"
-        "<p class='links'><a href='cmdline'>the command line</a> "
+        "<p class='links'><a href='vars'>numbers over time</a> "
+        "<a href='cmdline'>the command line</a> "
         "<a href='symbol'>symbol, which names addresses for pprof</a></p>\n"
         "</body>\n"
         "</html>\n");

@@ -58,6 +58,7 @@ static const struct prof__route routes[] = {
     { GET, UI, serve_ui, "ui" },
     { GET, ROOT "ui", redirect_to_ui, "ui" },
     { GET, ROOT "metrics", serve_metrics, "metrics" },
+    { GET, ROOT "vars", prof__serve_vars, "vars" },
     { GET, ROOT, serve_profile, NULL }, /* the index when nothing follows */
     { GET, "/debug/pprof", redirect_to_index, "index" },
     { GET, "/metrics", serve_metrics, "metrics" },

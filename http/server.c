@@ -30,6 +30,7 @@
 #include <fcntl.h>
 #include <prof/http.h>
 #include <prof/prof.h>
+#include <prof/vars.h>
 #include <pthread.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -74,7 +75,8 @@ static struct {
     enum move move;
     int move_error; /* of HAS_LOST_IT */
     pthread_t thread;
-    bool own; /* its descriptors are in a table of its own */
+    bool own;   /* its descriptors are in a table of its own */
+    bool notes; /* prof_vars_start() wants its stop; of who starts and who stops */
     struct prof__carrier carrier;
     pid_t pid;               /* the process it serves in */
     struct prof__loop *loop; /* the thread's; NULL when it has gone, or was left to itself */
@@ -101,6 +103,7 @@ static void forked(void)
     control.state = STOPPED;
     control.move = STAYS;
     control.file.path[0] = '\0';
+    control.notes = false;
     prof__metrics_forked();
     prof__carrier_close(&control.carrier.in);
     prof__carrier_close(&control.carrier.out);
@@ -346,6 +349,8 @@ static int start(struct order *order)
         r = start_thread(order);
     else
         snprintf(order->reason, sizeof(order->reason), "cannot serve: out of memory");
+    if (r == 0) /* who serves without is as good a server; its pages say why there is none */
+        control.notes = prof_vars_start() == 0;
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
     prof__guard_changed();
@@ -385,6 +390,9 @@ static int stop(void)
     else
         pthread_join(thread, NULL);
 
+    if (control.notes)
+        prof_vars_stop();
+    control.notes = false;
     prof__guard_lock();
     control.state = STOPPED;
     control.file.path[0] = '\0';

@@ -14,6 +14,7 @@
 enum prof__rank {
     PROF__RANK_FORK = 1,  /* one fork at a time */
     PROF__RANK_SERVER,    /* start and stop of what runs threads */
+    PROF__RANK_VARS,      /* start and stop of the record; taken with signals masked */
     PROF__RANK_REGISTRY,  /* name -> profile */
     PROF__RANK_THREADS,   /* one dump of all threads at a time */
     PROF__RANK_ASK,       /* the timers of its questions; taken with signals masked */

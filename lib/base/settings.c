@@ -46,6 +46,8 @@ static const struct {
       "a number n, for 1 event in n; 0 is off" },
     { "LIBPROF_CPU_RATE", hz_units, 250, offsetof(struct prof__settings, cpu_rate),
       "samples per second, 1 to 250" },
+    { "LIBPROF_VARS", no_units, 1, offsetof(struct prof__settings, vars),
+      "0, or 1 to note numbers over time where there is a server" },
     { "LIBPROF_MEMORY_LIMIT", size_units, (int64_t)1 << 28,
       offsetof(struct prof__settings, memory_limit), "bytes up to 256m" },
 };

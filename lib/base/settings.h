@@ -16,6 +16,7 @@ struct prof__settings {
     int64_t block_rate;
     int64_t mutex_fraction;
     int64_t cpu_rate;
+    int64_t vars;         /* LIBPROF_VARS: 0 or 1 */
     int64_t memory_limit; /* LIBPROF_MEMORY_LIMIT: bytes for stacks and rows */
 };
 

@@ -97,27 +97,63 @@ static uint64_t least_room(const char *root, const char *path, const char *limit
     }
 }
 
+/* --- the hierarchies ------------------------------------------------------------------------- */
+
+static const struct hierarchy {
+    const char *root, *limit, *used;
+} version_1 = { "/sys/fs/cgroup/memory", "memory.limit_in_bytes", "memory.usage_in_bytes" },
+  version_2 = { "/sys/fs/cgroup", "memory.max", "memory.current" };
+
+/* Is the line that begins there one of memory? *ret_path: of the group, up to the end of the line,
+ * at *ret_end. NULL: there are no more lines. */
+static const char *next_group(const char *line, const struct hierarchy **ret, const char **ret_path,
+                              const char **ret_end)
+{
+    const char *end = strchr(line, '\n');
+
+    *ret = NULL;
+    if (!end)
+        return NULL;
+    const char *names = memchr(line, ':', (size_t)(end - line));
+    const char *path = names ? memchr(names + 1, ':', (size_t)(end - names - 1)) : NULL;
+    if (path && path == names + 1)
+        *ret = &version_2;
+    else if (path && path - names == 7 && memcmp(names + 1, "memory", 6) == 0)
+        *ret = &version_1;
+    *ret_path = path ? path + 1 : end;
+    *ret_end = end;
+    return end + 1;
+}
+
 uint64_t prof__memory_headroom(void)
 {
-    char text[4096];
+    char text[4096], group[512];
+    const struct hierarchy *h;
+    const char *path, *end;
     uint64_t least = UINT64_MAX;
     int saved = errno;
 
     if (read_file("/proc/self/cgroup", text, sizeof(text)) > 0)
-        for (char *line = text, *end; (end = strchr(line, '\n')) != NULL; line = end + 1) {
-            *end = '\0';
-            char *names = strchr(line, ':'), *path = names ? strchr(names + 1, ':') : NULL;
-            if (!path)
-                continue;
-            *path++ = '\0';
-            if (names[1] == '\0')
-                least = PROF_MIN(
-                    least, least_room("/sys/fs/cgroup", path, "memory.max", "memory.current"));
-            else if (strcmp(names + 1, "memory") == 0)
-                least =
-                    PROF_MIN(least, least_room("/sys/fs/cgroup/memory", path,
-                                               "memory.limit_in_bytes", "memory.usage_in_bytes"));
-        }
+        for (const char *line = text; (line = next_group(line, &h, &path, &end)) != NULL;)
+            if (h && snprintf(group, sizeof(group), "%.*s", (int)(end - path), path) <
+                         (int)sizeof(group))
+                least = PROF_MIN(least, least_room(h->root, group, h->limit, h->used));
     errno = saved;
     return least;
+}
+
+bool prof__memory_usage_file(const char *cgroups, unsigned i, char *path, size_t size)
+{
+    const struct hierarchy *h;
+    const char *group, *end;
+
+    /* Each group's own file, and then the root's that is seen, as in a container. */
+    for (unsigned seen = 0, rooted = 0; rooted < 2; rooted++)
+        for (const char *line = cgroups; (line = next_group(line, &h, &group, &end)) != NULL;) {
+            if (!h || seen++ != i)
+                continue;
+            int n = rooted ? 0 : (int)(end - group);
+            return snprintf(path, size, "%s%.*s/%s", h->root, n, group, h->used) < (int)size;
+        }
+    return false;
 }

@@ -10,4 +10,9 @@
  * used lately count as free, as the kernel takes those first. */
 uint64_t prof__memory_headroom(void);
 
+/* The files that may say what the process's memory cgroup uses, in bytes, the likeliest first:
+ * number i = 0, 1, ... of `cgroups`, which is what /proc/self/cgroup says. False: there are no
+ * more. */
+bool prof__memory_usage_file(const char *cgroups, unsigned i, char *path, size_t size);
+
 #endif

@@ -387,7 +387,7 @@ def test_names_that_routes_take(s):
     """A profile that cannot be fetched cannot be made."""
     if not s.ours:
         return
-    for name in ["ui", "ui/", "ui/x", "ui/source", "metrics", "cmdline", "profile", "symbol", "heap"]:
+    for name in ["ui", "ui/", "ui/x", "ui/source", "metrics", "vars", "cmdline", "profile", "symbol", "heap"]:
         r = s.demo.tell("profile", name)
         check(r.startswith("-17 "), "%s is taken: %s" % (name, r))
     for name in [".", "..", "a/../b", "a/.", "./a"]:

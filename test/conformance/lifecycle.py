@@ -57,8 +57,9 @@ def test_what_the_program_sees(demo):
         before = d.descriptors()
         d.start()
         equal(d.descriptors(), before, "no descriptor in the program's table")
-        check("prof-http" in d.threads(), "one thread, prof-http")
-        equal(len(d.threads()), 2, "and no other")
+        check(eventually(lambda: "prof-vars" in d.threads()), "a thread that notes numbers")
+        check("prof-http" in d.threads(), "one that serves, prof-http")
+        equal(len(d.threads()), 3, "and no other")
         tid = d.threads()["prof-http"]
         blocked = int(d.status(tid)["SigBlk"].strip(), 16)
         # All but KILL and STOP, which cannot be, glibc's own 32 and 33, and what a fault raises.
