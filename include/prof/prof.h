@@ -232,7 +232,13 @@ PROF_API int prof_write_heap(const char *path);
 /** The state of one profile when the window was opened. Any number may be open at once. */
 struct prof_window;
 
-/** Open a window on the profile of that name. -ENOENT: no such profile. -ENOMEM. */
+/**
+ * Open a window on the profile of that name. It holds some 100 bytes for each row of the profile
+ * until it is closed; all that are open together at most four times LIBPROF_MEMORY_LIMIT, 64 MiB by
+ * default, unless it is the only one.
+ *
+ * Returns: 0, -ENOENT: no such profile, -EAGAIN: too much is held by others, or -ENOMEM.
+ */
 PROF_API int prof_window_open(const char *name, struct prof_window **ret_window);
 
 /**

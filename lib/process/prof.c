@@ -39,6 +39,12 @@
 
 enum { LEAST_RESERVE = 2 << 20 }; /* bytes, for one profile when there is no more memory */
 
+/* A window holds what each row was at its beginning: with full tables some 5 MiB. All that are open
+ * may hold so much together; one is always had. */
+enum { WINDOWS_FACTOR = 4 }; /* of the memory limit */
+static size_t windows_limit; /* bytes */
+static _Atomic size_t windows_held;
+
 /* --- lifecycle -------------------------------------------------------------------------------- */
 
 /* After the libraries that libprof needs, before everybody else's constructors where it can be. */
@@ -54,6 +60,7 @@ __attribute__((constructor(101))) static void start(void)
         prof__stack_table_set_limit(limit / 4 * 3);
         prof__rows_set_limit(limit / 4);
     }
+    windows_limit = limit * WINDOWS_FACTOR;
     prof__reserve_init(PROF_MAX(limit / 2, (size_t)LEAST_RESERVE));
     prof__stack_init();
     for (size_t i = 0; prof__builtin[i]; i++)
@@ -339,9 +346,24 @@ int prof_write_heap(const char *path)
 
 struct prof_window {
     const struct prof_profile *profile;
+    size_t held;                  /* bytes */
     struct prof__snapshot before; /* owns this struct too */
     unsigned fork_count;          /* of the process that opened it */
 };
+
+/* Relaxed: a number of its own. */
+static int hold(size_t bytes)
+{
+    size_t others = atomic_fetch_add_explicit(&windows_held, bytes, memory_order_relaxed);
+
+    if (others == 0 || others + bytes <= windows_limit)
+        return 0;
+    atomic_fetch_sub_explicit(&windows_held, bytes, memory_order_relaxed);
+    return prof_set_last_error(-EAGAIN,
+                               "the windows that are open hold %zu MiB, and may hold %zu MiB: "
+                               "try again when some have closed; LIBPROF_MEMORY_LIMIT raises it",
+                               others >> 20, windows_limit >> 20);
+}
 
 static int open_now(const struct prof_profile *p, struct prof_window **ret_window)
 {
@@ -354,6 +376,9 @@ static int open_now(const struct prof_profile *p, struct prof_window **ret_windo
     r = take_snapshot(p, NULL, &before);
     if (r == 0 && !(w = prof__arena_alloc(&before.arena, sizeof(*w))))
         r = prof__error_memory("a snapshot");
+    size_t bytes = (before.n + 1) * sizeof(*before.sample);
+    if (r == 0)
+        r = hold(bytes);
     if (r < 0) {
         prof__snapshot_free(&before);
         if (p->close)
@@ -361,6 +386,7 @@ static int open_now(const struct prof_profile *p, struct prof_window **ret_windo
         return r;
     }
     w->profile = p;
+    w->held = bytes;
     w->before = before;
     w->fork_count = prof__fork_count;
     *ret_window = w;
@@ -456,6 +482,7 @@ void prof_window_close(struct prof_window *w)
         return;
     if (w->profile->close && w->fork_count == prof__fork_count)
         w->profile->close();
+    atomic_fetch_sub_explicit(&windows_held, w->held, memory_order_relaxed);
     prof__snapshot_free(&w->before);
 }
 

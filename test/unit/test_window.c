@@ -127,11 +127,37 @@ static void test_the_lost_are_in_every_snapshot(void)
     pthread_join(t, NULL);
 }
 
+/* --- their memory ------------------------------------------------------------------------------
+ */
+
+static void test_windows_are_bounded(void)
+{
+    enum { MANY = 400 };
+    static struct prof_window *w[MANY];
+    struct prof_stats stats = PROF_STATS_INIT;
+    int n = 0, r = 0;
+
+    for (uint32_t labels = 1; labels <= 20000; labels++)
+        prof__rows_get(PROF__TABLE_HEAP, 1, labels, 0);
+    while (n < MANY && (r = prof_window_open("heap", &w[n])) == 0)
+        n++;
+    CHECK_BETWEEN(n, 5, MANY - 1, "windows");
+    CHECK_INT(r, -EAGAIN, "one more");
+    CHECK(strstr(prof_last_error(), "hold"), "why: %s", prof_last_error());
+    prof_stats(&stats);
+    CHECK_BETWEEN(stats.memory_bytes, 1 << 20, 160 << 20, "memory of libprof's, tables and all");
+    prof_window_close(w[--n]);
+    CHECK_INT(prof_window_open("heap", &w[n]), 0, "there is room again");
+    for (n++; n > 0;)
+        prof_window_close(w[--n]);
+}
+
 int main(void)
 {
     sem_init(&go, 0, 0);
     sem_init(&here, 0, 0);
     test_threads_that_end_are_below_zero();
     test_the_lost_are_in_every_snapshot();
+    test_windows_are_bounded();
     return check_report();
 }
