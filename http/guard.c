@@ -10,7 +10,7 @@ static struct {
     unsigned n_in_child;
 } guard = { .lock = PTHREAD_MUTEX_INITIALIZER };
 
-void prof__shield_raise(struct prof__shield *ret)
+static void shut_out(struct prof__shield *ret)
 {
     sigset_t all;
 
@@ -21,10 +21,22 @@ void prof__shield_raise(struct prof__shield *ret)
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &ret->cancel_state);
 }
 
-void prof__shield_lower(const struct prof__shield *was)
+static void let_in(const struct prof__shield *was)
 {
     pthread_setcancelstate(was->cancel_state, NULL);
     pthread_sigmask(SIG_SETMASK, &was->mask, NULL);
+}
+
+void prof__shield_raise(struct prof__shield *ret)
+{
+    shut_out(ret);
+    prof_hide_begin(&ret->hiding);
+}
+
+void prof__shield_lower(const struct prof__shield *was)
+{
+    prof_hide_end(&was->hiding);
+    let_in(was);
 }
 
 void prof__guard_lock(void)
@@ -80,11 +92,13 @@ static void init_condition(void)
     pthread_condattr_destroy(&attr);
 }
 
+/* Other handlers of the fork run between these, which are the program's: nothing is hidden. */
 static void before_fork(void)
 {
     struct prof__shield shield;
 
-    prof__guard_enter(&shield);
+    shut_out(&shield);
+    prof__guard_lock();
     guard.forker = shield;
 }
 
@@ -92,7 +106,8 @@ static void after_fork_in_parent(void)
 {
     struct prof__shield shield = guard.forker;
 
-    prof__guard_leave(&shield);
+    prof__guard_unlock();
+    let_in(&shield);
 }
 
 static void after_fork_in_child(void)
@@ -101,7 +116,7 @@ static void after_fork_in_child(void)
     init_condition();
     for (unsigned i = 0; i < guard.n_in_child; i++)
         guard.in_child[i]();
-    prof__shield_lower(&guard.forker);
+    let_in(&guard.forker);
 }
 
 void prof__guard_in_child(void (*forked)(void))

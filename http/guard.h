@@ -13,13 +13,16 @@
 #ifndef PROF_HTTP_GUARD_H
 #define PROF_HTTP_GUARD_H
 
+#include <prof/prof.h>
 #include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <stdint.h>
 
-/* How the thread was before. */
+/* How the thread was before; a local variable of who raises it, and what it does until it is
+ * lowered is in no profile. */
 struct prof__shield {
+    struct prof_hiding hiding;
     int cancel_state;
     sigset_t mask;
 };

@@ -35,6 +35,7 @@
 #include "clock.h"
 #include "guard.h"
 #include "hosts.h"
+#include "mhd.h"
 #include "mount_target.h"
 #include "options.h"
 #include "peer.h"
@@ -496,10 +497,15 @@ int prof_http_handler(struct MHD_Connection *connection, const char *prefix, con
                       const char *method, const char *upload, size_t *upload_size, void **request)
 {
     fenv_t program; /* its arithmetic may trap, and ours must not */
+    struct prof_hiding hiding;
 
+    if (prof__mhd_need() < 0)
+        return 0;
     fegetenv(&program);
     fesetenv(FE_DFL_ENV);
+    prof_hide_begin(&hiding);
     int r = handle(connection, prefix, url, method, upload, upload_size, request);
+    prof_hide_end(&hiding);
     fesetenv(&program);
     return r;
 }
@@ -527,6 +533,8 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     struct prof__shield shield;
     int r = prof__options_read(opts, &known);
 
+    if (r == 0)
+        r = prof__mhd_need();
     if (r < 0)
         return r;
     prof__shield_raise(&shield); /* also while this allocates: a handler may fork */

@@ -45,6 +45,7 @@
 #include "guard.h"
 #include "loop.h"
 #include "metrics.h"
+#include "mhd.h"
 #include "options.h"
 
 #define STACK_BYTES (1024 * 1024)         /* names are looked up in debug information here */
@@ -500,6 +501,9 @@ int prof_http_start_options(const char *addr, const struct prof_http_options *op
     struct prof_http_options known;
     struct prof__shield shield;
     int r = prof__address_parse(addr, &order.address);
+
+    if (r == 0)
+        r = prof__mhd_need();
 
     if (r == 0)
         r = prof__options_read(opts, &known);

@@ -522,6 +522,23 @@ PROF_API int prof_source_file(uint64_t address, unsigned depth, char *buf, size_
 /** Leave the calling thread out of every profile from now on: for a program's own monitors. */
 PROF_API void prof_thread_hide(void);
 
+/** Between prof_hide_begin() and prof_hide_end(): a local variable, and libprof's to write. */
+struct prof_hiding {
+    int began;
+    void *from;
+};
+
+/**
+ * Leave out of every profile what the calling thread does until prof_hide_end(): for calls into a
+ * program's own monitor by threads of the program's. To be ended by the same function, of which
+ * `hiding` is a local variable; if it is left by longjmp() or an exception instead, hiding ends
+ * with it. One within another counts for nothing.
+ *
+ * Signals: safe in a handler.
+ */
+PROF_API void prof_hide_begin(struct prof_hiding *hiding);
+PROF_API void prof_hide_end(const struct prof_hiding *hiding);
+
 /**
  * Hide the calling thread, and do not let it keep the process alive. When main() leaves by
  * pthread_exit(), a process ends with the last of its threads; this one then does not count, like

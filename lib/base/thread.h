@@ -41,15 +41,19 @@ extern PROF_SHARED _Thread_local struct prof__thread prof__self
  */
 PROF_SHARED PROF_COLD bool prof__entry_is_history(const struct prof__thread *t, uintptr_t sp);
 
-static inline __attribute__((always_inline)) bool prof__enter(struct prof__thread *t)
+static inline __attribute__((always_inline)) bool prof__enter_at(struct prof__thread *t,
+                                                                 uintptr_t here)
 {
-    uintptr_t here = (uintptr_t)__builtin_frame_address(0);
-
     if (t->busy && (here < t->busy || !prof__entry_is_history(t, here)))
         return false;
     t->busy = here;
     atomic_signal_fence(memory_order_seq_cst);
     return true;
+}
+
+static inline __attribute__((always_inline)) bool prof__enter(struct prof__thread *t)
+{
+    return prof__enter_at(t, (uintptr_t)__builtin_frame_address(0));
 }
 
 static inline void prof__leave(struct prof__thread *t)

@@ -91,4 +91,7 @@ int prof__encode_folded(const struct prof__report *r, const char *type, struct p
 int prof__encode_text(const struct prof__report *r, int debug, struct prof__arena *a,
                       prof_sink_fn *sink, void *arg);
 
+/* Is libprotobuf-c there? Without it prof__encode_pprof() says -ENOSYS. */
+bool prof__encode_can_pprof(void);
+
 #endif

@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/error.h"
 #include "base/hash.h"
 #include "encode/encode_parts.h"
 #include "encode/gzip.h"
@@ -376,6 +377,10 @@ int prof__encode_pprof(const struct prof__report *r, struct prof__arena *a, prof
 {
     struct encoder e = { .report = r, .arena = a };
     int error = prof__strtab_init(&e.strings, a);
+
+    if (!prof__encode_can_pprof())
+        return prof_set_last_error(-ENOSYS, "the format of pprof takes libprotobuf-c, which is "
+                                            "missing (Debian: libprotobuf-c1); debug=1 is text");
 
     e.chunk = prof__arena_alloc(a, CHUNK_SIZE);
     if (error < 0 || !e.chunk)

@@ -9,7 +9,9 @@
  */
 #include <prof/prof.h>
 
+#include <assert.h>
 #include <errno.h>
+#include <stddef.h>
 #include <stdio.h>
 #include <string.h>
 
@@ -86,6 +88,21 @@ void prof_thread_hide(void)
         atomic_store_explicit(&s->hidden, true, memory_order_relaxed);
     prof__self.busy = PROF__HIDDEN;
     prof__self.bytes_left = UINT64_MAX / 2; /* so that the slow path is not taken in vain */
+}
+
+/* `hiding` is read as a frame is, for where the profiler was entered from. */
+static_assert(offsetof(struct prof_hiding, from) == sizeof(void *), "as a frame record");
+
+void prof_hide_begin(struct prof_hiding *hiding)
+{
+    hiding->from = __builtin_return_address(0);
+    hiding->began = prof__enter_at(&prof__self, (uintptr_t)hiding);
+}
+
+void prof_hide_end(const struct prof_hiding *hiding)
+{
+    if (hiding->began)
+        prof__leave(&prof__self);
 }
 
 void prof_thread_helper(void)

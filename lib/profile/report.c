@@ -15,6 +15,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/optional.h"
 #include "encode/mycode.h"
 #include "symbol/modules.h"
 #include "table/eras.h"
@@ -700,13 +701,12 @@ static int label_samples(struct builder *b)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-/* A comment for each sentence. */
-static int add_comments(struct builder *b, const char *sentences)
+/* A comment for each sentence, up to `max` in all. */
+static int add_comments(struct builder *b, const char *sentences, unsigned max)
 {
     const char *end;
 
-    for (const char *line = sentences; *line && b->report->n_comments < COMMENTS_OF_STATUS;
-         line = end + 1) {
+    for (const char *line = sentences; *line && b->report->n_comments < max; line = end + 1) {
         end = strchr(line, '\n');
         if (!end)
             break;
@@ -730,8 +730,17 @@ static int make_comments(struct builder *b, const struct prof__snapshot *s)
         b->comment[b->report->n_comments++] =
             "memory has run out: this is made of a reserve, and names are not looked up";
     prof_profile_status(b->profile, status, sizeof(status));
-    int r = add_comments(b, status);
-    return r == 0 && s->notes ? add_comments(b, s->notes) : r;
+    int r = add_comments(b, status, COMMENTS_OF_STATUS);
+    return r == 0 && s->notes ? add_comments(b, s->notes, COMMENTS_OF_STATUS) : r;
+}
+
+/* Of the libraries that were needed for this. */
+static int add_missed(struct builder *b)
+{
+    char missed[1024];
+
+    return prof__optional_missed(missed, sizeof(missed)) > 0 ? add_comments(b, missed, COMMENTS_MAX)
+                                                             : 0;
 }
 
 int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
@@ -754,7 +763,7 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
     };
     if ((r = prof__modules_load(a, &b.modules)) < 0 || (r = make_comments(&b, s)) < 0 ||
         (r = collect_samples(&b, s)) < 0 || (r = make_mappings(&b)) < 0 ||
-        (r = make_locations(&b)) < 0)
+        (r = make_locations(&b)) < 0 || (r = add_missed(&b)) < 0)
         return r;
     resolve_samples(&b);
     if (!o->one_by_one && (r = merge_samples(&b)) < 0)

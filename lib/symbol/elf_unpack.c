@@ -160,7 +160,9 @@ static int unpack_zstd(const struct prof__elf *e, struct prof__arena *a, uint64_
     uint64_t done = 0;
     size_t left = 1; /* in the frame; an error */
 
-    if (!z || !chunk) {
+    if (!z)
+        return -ENOMEM;
+    if (!chunk) {
         ZSTD_freeDCtx(z);
         return -ENOMEM;
     }

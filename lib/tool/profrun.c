@@ -23,6 +23,7 @@
 #include <prof/prof.h>
 
 #include "base/pattern.h"
+#include "tool/loads.h"
 #include "tool/target.h"
 
 #define PRELOAD      "libprof-preload.so"
@@ -249,10 +250,11 @@ static char *find_preload(void)
     return found;
 }
 
-/* Ours first, so that it sees what other preloaded libraries forward. */
+/* Ours first, so that it sees what other preloaded libraries forward. Where something that it needs
+ * is missing, the program is not kept from running. */
 static void set_preload(void)
 {
-    char *library = find_preload(), *both = NULL;
+    char *library = find_preload(), *both = NULL, why[256];
     const char *others = getenv("LD_PRELOAD");
 
     if (strpbrk(library, " :\t\n"))
@@ -260,6 +262,13 @@ static void set_preload(void)
                "The path %s has a space or a colon in it, which the dynamic loader takes for the "
                "end of the name. Set LIBPROF_PRELOAD to a path without, such as that of a link.",
                library);
+    if (!loads_check(library, why, sizeof(why))) {
+        fprintf(stderr,
+                "profrun: the program runs without a profile, as a library is missing: %s%s\n", why,
+                strstr(why, "libz.") ? " (Debian: zlib1g)" : "");
+        free(library);
+        return;
+    }
     if (!others || !*others) {
         set("LD_PRELOAD", library);
     } else if (!strstr(others, library)) { /* it is there when profrun runs profrun */

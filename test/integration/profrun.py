@@ -454,6 +454,61 @@ def test_a_forked_child_does_not_serve(d):
         check(p.communicate(timeout=TIME_LIMIT_S)[1] == b"", "nothing more on stderr")
 
 
+MISSING = {
+    # soname: what becomes of the profile, and the package that the words name
+    "liblzma.so.5": (None, None),
+    "libzstd.so.1": (None, None),
+    "libprotobuf-c.so.1": ("text only", "libprotobuf-c1"),
+    "libmicrohttpd.so.12": ("not served", "libmicrohttpd12"),
+    "libz.so.1": ("none", "zlib1g"),
+}
+
+
+def test_a_missing_library_keeps_no_program_from_running(d):
+    """Guards: what only reading needs, or only serving, is nothing that a program starts or ends
+    by. A file of the library's name that is none stands for one that is not there."""
+    program = d + "/program"
+    with open(program + ".c", "w") as f:
+        f.write("#include <stdlib.h>\n#include <unistd.h>\n"
+                "int main(void) { for (int i = 0; i < 100; i++) if (!malloc(10000)) return 1;\n"
+                "char c; return read(0, &c, 1) < 0 ? 1 : 7; }\n")
+    subprocess.run(["gcc", "-g", "-o", program, program + ".c"], check=True)
+    for soname, (becomes, package) in MISSING.items():
+        os.mkdir(d + "/" + soname)
+        with open("%s/%s/%s" % (d, soname, soname), "w") as f:
+            f.write("no library\n")
+        env = clean_env(LD_LIBRARY_PATH=d + "/" + soname, LIBPROF_LOG=d + "/log")
+        text, served = "", becomes not in ("not served", "none")
+        for preloaded in ("profrun", "preload"):
+            if preloaded == "preload" and becomes == "none":
+                continue # what recording needs is needed
+            open(d + "/log", "w").close()
+            if preloaded == "profrun":
+                start = [profrun, "--heap-rate", "1", "--http", "127.0.0.1:0", "-o", d + "/dump",
+                         program]
+            else:
+                start = [program]
+                env.update(LD_PRELOAD=preload, LIBPROF_HTTP="127.0.0.1:0", LIBPROF_HEAP_RATE="1",
+                           LIBPROF_DUMP=d + "/dump")
+            p = subprocess.Popen(start, env=env, stdin=subprocess.PIPE, stderr=subprocess.PIPE)
+            if served:
+                wait_for(lambda: "serving on" in open(d + "/log").read(), soname + ": serves")
+                port = re.search(r"serving on 127.0.0.1:(\d+)", open(d + "/log").read()).group(1)
+                text = get(int(port), "/debug/pprof/heap?debug=1").decode()
+                check("main" in text and "malloc" not in text.split("\n")[0],
+                      soname + ": functions have names")
+            err = p.communicate(b"x", timeout=TIME_LIMIT_S)[1].decode()
+            said = text + err + open(d + "/log").read()
+            check(p.returncode == 7, "%s, %s: the program ends as it does: %d %s" %
+                  (soname, preloaded, p.returncode, err))
+            check(os.path.exists(d + "/dump") == (becomes not in ("text only", "none")),
+                  "%s, %s: a dump, or none" % (soname, preloaded))
+            if package:
+                check(package in said, "%s, %s: %s is named: %r" % (soname, preloaded, package, said))
+            if os.path.exists(d + "/dump"):
+                os.unlink(d + "/dump")
+
+
 def main():
     with tempfile.TemporaryDirectory() as directory:
         os.chmod(directory, 0o755)
@@ -475,6 +530,7 @@ def main():
         test_dump(fresh())
         test_cpu(fresh())
         if with_http:
+            test_a_missing_library_keeps_no_program_from_running(fresh())
             test_announcement()
             test_the_server_is_not_in_the_profile(fresh())
             test_programs_that_confine_themselves(fresh())
