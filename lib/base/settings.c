@@ -54,9 +54,19 @@ static const struct {
 
 /* Those read elsewhere. */
 static const char *const others[] = {
-    "LIBPROF_HTTP",    "LIBPROF_HTTP_TOKEN", "LIBPROF_HTTP_HOSTS",      "LIBPROF_UI_SOURCE",
-    "LIBPROF_DUMP",    "LIBPROF_LOG",        "LIBPROF_PRELOAD",         "LIBPROF_ANNOUNCE",
-    "LIBPROF_PROFRUN", "LIBPROF_CPU_DUMP",   "LIBPROF_PRELOAD_READERS", NULL,
+    "LIBPROF_HTTP",
+    "LIBPROF_HTTP_TOKEN",
+    "LIBPROF_HTTP_HOSTS",
+    "LIBPROF_UI_SOURCE",
+    "LIBPROF_DUMP",
+    "LIBPROF_LOG",
+    "LIBPROF_PRELOAD",
+    "LIBPROF_ANNOUNCE",
+    "LIBPROF_PROFRUN",
+    "LIBPROF_CHILDREN",
+    "LIBPROF_CPU_DUMP",
+    "LIBPROF_PRELOAD_READERS",
+    NULL,
 };
 
 static char lower(char c)

@@ -4,6 +4,7 @@
  *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries
  *   LIBPROF_DUMP   write a heap profile there at exit
  *   LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
+ *   LIBPROF_CHILDREN  under profrun: children that exec write files of their own, too
  *
  * profrun sets these, and LIBPROF_PROFRUN to the process id that the program will have. Only that
  * process may use stderr, for one line: where it serves, or why it cannot. Every other process,
@@ -31,12 +32,14 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "preload/cpu_dump.h"
+#include "preload/leave.h"
 
 static const char *address; /* LIBPROF_HTTP, or NULL */
 static const char *dump;    /* LIBPROF_DUMP, or NULL */
 static const char *dump_at; /* the directory that a relative one starts from, and a slash; or "" */
 static bool dump_cpu;       /* it is a CPU profile */
-static pid_t dump_owner;    /* the process that writes it where it has no %p; 0: none here */
+static bool dump_each;      /* each process writes its own: it has %p */
+static pid_t dump_owner;    /* else the process that writes it; 0: none here */
 
 static int (*http_start)(const char *addr, const struct prof_http_options *opts);
 static int (*http_address)(char *buf, size_t size);
@@ -134,6 +137,8 @@ int prof__preload_serve(bool last_try)
     if (http_address(at, sizeof(at)) < 0)
         snprintf(at, sizeof(at), "%s", address);
     prof__log("serving on %s", at);
+    if (strncmp(at, "unix:/", 6) == 0 && prof__pattern_has_pid(address))
+        prof__leave_remove(at + 5);
     if (strncmp(at, "unix:", 5) == 0)
         announce("http://localhost/debug/pprof/ on %s pid %d", at, (int)getpid());
     else
@@ -144,17 +149,19 @@ int prof__preload_serve(bool last_try)
 /* --- dumping ---------------------------------------------------------------------------------- */
 
 /*
- * At exit(), when atexit() functions and the program's own destructors are done, so that what they
- * free does not look like a leak. Not at _exit(), as with stdio.
+ * At exit(), after everything else, so that what atexit() functions and the destructors of the
+ * program and its libraries free does not look like a leak. Not at _exit(), see leave.c.
  *
  * Without %p in the path there is one file, and it belongs to one process: under profrun the one
- * that was asked for, else the one that exits last of those that were started by exec().
+ * that was asked for, else the one that exits last of those that were started by exec(). With %p
+ * each process has one; under profrun only if told so, as a script starts dozens.
  */
-__attribute__((destructor)) static void finish(void)
+static void finish(void *unused)
 {
     char path[4096];
 
-    if (!dump || (dump_owner != getpid() && !prof__pattern_has_pid(dump)))
+    (void)unused;
+    if (dump_owner != getpid() && !dump_each)
         return;
     if (dump_cpu)
         prof__cpu_dump_finish();
@@ -188,11 +195,21 @@ void prof__preload_take_over(void)
 /* A child with a file of its own has a CPU profile of its own. */
 static void fork_child(void)
 {
-    if (dump_cpu && prof__pattern_has_pid(dump))
+    if (dump_cpu && dump_each)
         prof__cpu_dump_restart();
 }
 
 /* --- start ------------------------------------------------------------------------------------ */
+
+/* Who ran profrun, if this process leaves in such a way. */
+static void tell_if_unwritten(void)
+{
+    char path[4096];
+
+    if (is_profruns() && setting("LIBPROF_ANNOUNCE") &&
+        prof__preload_dump_path(path, sizeof(path)) == 0)
+        prof__leave_tell(path);
+}
 
 /* The environment and the working directory are the program's to change: keep copies. */
 static void remember_dump(const char *pattern)
@@ -203,6 +220,11 @@ static void remember_dump(const char *pattern)
     free(cwd);
     dump = strdup(pattern);
     dump_owner = setting("LIBPROF_PROFRUN") && !is_profruns() ? 0 : getpid();
+    dump_each =
+        prof__pattern_has_pid(dump) && (!setting("LIBPROF_PROFRUN") || setting("LIBPROF_CHILDREN"));
+    if (prof__leave_at_exit(finish) != 0)
+        prof__log("no memory for a profile at exit");
+    tell_if_unwritten();
 }
 
 __attribute__((constructor)) static void start(void)
@@ -219,7 +241,7 @@ __attribute__((constructor)) static void start(void)
     if (serves || dump)
         prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
     dump_cpu = dump && setting("LIBPROF_CPU_DUMP");
-    if (dump_cpu && (dump_owner || prof__pattern_has_pid(dump))) {
+    if (dump_cpu && (dump_owner || dump_each)) {
         prof__cpu_dump_start(setting("LIBPROF_CPU_DUMP"));
         pthread_atfork(NULL, NULL, fork_child);
     }

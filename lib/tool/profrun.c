@@ -44,6 +44,8 @@ static const char help[] =
     "\n"
     "  -o FILE          write a heap profile to FILE when the program exits; %p in it is the\n"
     "                   process id, %n the program's name, %% a percent sign\n"
+    "                   Not written if the program ends by _exit(), as dash does, or by a signal\n"
+    "  --children       with %p in FILE: its children write profiles, too\n"
     "  --cpu SECONDS    with -o: write a CPU profile instead, of the first SECONDS of the run or\n"
     "                   of all of it if it ends before; 0 for all of it however long\n"
     "  --heap-rate N    mean bytes between two samples, with k, m or g; default 512k, 1 records\n"
@@ -293,10 +295,11 @@ static void check_program(const char *name)
 
 int main(int argc, char **argv)
 {
-    enum { HTTP = 256, CPU, RATE, LOG, VERSION, HELP };
+    enum { HTTP = 256, CPU, CHILDREN, RATE, LOG, VERSION, HELP };
     static const struct option options[] = {
         { "http", required_argument, NULL, HTTP },
         { "cpu", required_argument, NULL, CPU },
+        { "children", no_argument, NULL, CHILDREN },
         { "heap-rate", required_argument, NULL, RATE },
         { "log", required_argument, NULL, LOG },
         { "output", required_argument, NULL, 'o' },
@@ -320,6 +323,9 @@ int main(int argc, char **argv)
             check_seconds(optarg);
             set("LIBPROF_CPU_DUMP", optarg);
             cpu = true;
+            break;
+        case CHILDREN:
+            set("LIBPROF_CHILDREN", "1");
             break;
         case RATE:
             check_rate(optarg);

@@ -216,8 +216,13 @@ def test_dump(d):
     check(stat.S_IMODE(os.stat(d + "/relative.pb.gz").st_mode) == 0o600, "for the user's eyes")
 
     os.mkdir(d + "/per 100%")
-    status, _, err = run("-o", "%n.%p.%%.pb", "bash", "-c", "echo $$; ls / >/dev/null; exit 0",
-                         cwd=d + "/per 100%")
+    script_text = "echo $$; ls / >/dev/null; exit 0"
+    run("-o", "%n.%p.%%.pb", "bash", "-c", script_text, cwd=d + "/per 100%")
+    names = os.listdir(d + "/per 100%")
+    check(len(names) == 1 and re.fullmatch(r"bash\.\d+\.%\.pb", names[0]),
+          "the program that was asked for, and no child of its: %s" % names)
+    os.unlink(d + "/per 100%/" + names[0])
+    run("--children", "-o", "%n.%p.%%.pb", "bash", "-c", script_text, cwd=d + "/per 100%")
     names = sorted(os.listdir(d + "/per 100%"))
     check(len(names) == 2 and all(re.fullmatch(r"(ls|bash)\.\d+\.%\.pb", n) for n in names),
           "one for each process: %s" % names)
@@ -235,8 +240,58 @@ def test_dump(d):
     log = open(d + "/dump.log").read()
     check(log.count("\n") == 3, "but a line in the log for each: %r" % log)
 
-    status, _, _ = run("-o", d + "/exit.pb.gz", sys.executable, "-c", "import os; os._exit(3)")
-    check(status == 3 and not os.path.exists(d + "/exit.pb.gz"), "not at _exit()")
+    for program, leaves in (("os._exit(3)", 1),
+                            ("os._exit(3) if os.fork() == 0 else (os.wait(), sys.exit(3))", 0)):
+        status, _, err = run("-o", d + "/exit.pb.gz", sys.executable, "-c",
+                             "import os, sys; " + program)
+        check(status == 3 and os.path.exists(d + "/exit.pb.gz") != leaves, "not at _exit()")
+        said = re.fullmatch(r"profrun: process \d+ has left by _exit\(\), so there is no profile in "
+                            + re.escape(d) + r"/exit\.pb\.gz\n", err)
+        check(bool(said) == leaves and (leaves or not err), "and it says so: %r" % err)
+
+
+def compiled(d, name, text, *arguments):
+    with open("%s/%s.c" % (d, name), "w") as f:
+        f.write(text)
+    subprocess.run(["gcc", "-g", "-O1", "%s/%s.c" % (d, name), *arguments], check=True)
+
+
+def test_what_destructors_free_is_no_leak(d):
+    """Guards: the profile at exit is taken after everything else that exit() calls."""
+    compiled(d, "cached", "#include <stdlib.h>\nstatic void *cache[100];\n"
+             "void fill_cache(void) { for (int i = 0; i < 100; i++) cache[i] = malloc(1000); }\n"
+             "__attribute__((destructor)) static void drop_cache(void)\n"
+             "{ for (int i = 0; i < 100; i++) free(cache[i]); }\n",
+             "-shared", "-fPIC", "-o", d + "/libcached.so")
+    compiled(d, "user", "#include <stdlib.h>\nvoid fill_cache(void);\nstatic void *own[10];\n"
+             "static void drop(void) { for (int i = 0; i < 10; i++) free(own[i]); }\n"
+             "__attribute__((noinline)) static void leak(void)\n"
+             "{ static void *volatile lost; lost = malloc(500); }\n"
+             "int main(void) { atexit(drop); fill_cache(); leak();\n"
+             "for (int i = 0; i < 10; i++) own[i] = malloc(100); exit(0); }\n",
+             d + "/libcached.so", "-Wl,-rpath," + d, "-o", d + "/user")
+    status, _, err = run("--heap-rate", "1", "-o", d + "/end.pb.gz", d + "/user")
+    check((status, err) == (0, ""), "silent: %d %r" % (status, err))
+    data = open(d + "/end.pb.gz", "rb").read()
+    profile = pprof.parse(data)
+    in_use = profile.totals()
+    check(in_use["inuse_space"] == 500 and in_use["alloc_objects"] >= 111,
+          "only what is lost is left: %s" % in_use)
+
+
+def test_sockets_of_children_that_leave(d):
+    """Guards: a child that leaves by _exit() leaves no socket file of its own behind."""
+    program = "import os, time\n" \
+        "if os.fork() == 0:\n" \
+        "    end = time.monotonic() + 20\n" \
+        "    while not os.path.exists('%s/%%d.sock' %% os.getpid()) and time.monotonic() < end:\n" \
+        "        time.sleep(0.01)\n" \
+        "    print(os.path.exists('%s/%%d.sock' %% os.getpid()), flush=True)\n" \
+        "    os._exit(0)\n" \
+        "os.wait()\n" % (d, d)
+    status, out, _ = run("--http", "unix:%s/%%p.sock" % d, sys.executable, "-c", program)
+    check((status, out) == (0, "True\n"), "a child served: %d %r" % (status, out))
+    check(os.listdir(d) == [], "no file is left: %s" % os.listdir(d))
 
 
 def cpu_seconds(path):
@@ -290,7 +345,7 @@ def test_cpu(d):
     check(abs(cpu_seconds(d + "/one.pb") - 1.2) < 0.35, "the parent's: %.2f" %
           cpu_seconds(d + "/one.pb"))
     os.mkdir(d + "/each")
-    status, _, err = run("--cpu", "0", "-o", d + "/each/%p", sys.executable, "-c", fork)
+    status, _, err = run("--children", "--cpu", "0", "-o", d + "/each/%p", sys.executable, "-c", fork)
     check((status, err) == (0, ""), "two files: %d %r" % (status, err))
     each = sorted(cpu_seconds(d + "/each/" + n) for n in os.listdir(d + "/each"))
     check(len(each) == 2 and 0.2 < each[0] < 0.6 < each[1], "parent and child: %s" % each)
@@ -528,6 +583,7 @@ def main():
         os.chdir(fresh())
         test_environment(fresh())
         test_dump(fresh())
+        test_what_destructors_free_is_no_leak(fresh())
         test_cpu(fresh())
         if with_http:
             test_a_missing_library_keeps_no_program_from_running(fresh())
@@ -537,6 +593,7 @@ def main():
             test_a_taken_address(fresh())
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
+            test_sockets_of_children_that_leave(fresh())
         os.chdir("/")
     return report()
 
