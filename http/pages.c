@@ -70,11 +70,28 @@ static const char head[] =
 
 static const char body[] = "</style>\n</head>\n<body>\n";
 
+/* Bytes of the character at `text`; 0: it is none in UTF-8, as the name of a program may be. */
+static size_t character(const char *text)
+{
+    const unsigned char *c = (const unsigned char *)text;
+    size_t n = c[0] < 0x80 ? 1 : c[0] < 0xc2 ? 0 : c[0] < 0xe0 ? 2 : c[0] < 0xf0 ? 3 : 4;
+
+    if (c[0] > 0xf4 || (c[0] == 0xe0 && c[1] < 0xa0) || (c[0] == 0xed && c[1] > 0x9f) ||
+        (c[0] == 0xf0 && c[1] < 0x90) || (c[0] == 0xf4 && c[1] > 0x8f))
+        return 0;
+    for (size_t i = 1; i < n; i++)
+        if ((c[i] & 0xc0) != 0x80)
+            return 0;
+    return n;
+}
+
 int prof__html_escape(struct prof__buffer *out, const char *text)
 {
+    size_t n;
     int r = 0;
 
-    for (; *text && r == 0; text++) {
+    for (; *text && r == 0; text += n ? n : 1) {
+        n = character(text);
         switch (*text) {
         case '<':
             r = prof__buffer_puts(out, "&lt;");
@@ -92,7 +109,7 @@ int prof__html_escape(struct prof__buffer *out, const char *text)
             r = prof__buffer_puts(out, "&#34;");
             break;
         default:
-            r = prof__buffer_add(out, text, 1);
+            r = n ? prof__buffer_add(out, text, n) : prof__buffer_puts(out, "\xef\xbf\xbd");
         }
     }
     return r;

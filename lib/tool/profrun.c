@@ -266,8 +266,8 @@ static void set_preload(void)
                library);
     if (!loads_check(library, why, sizeof(why))) {
         fprintf(stderr,
-                "profrun: the program runs without a profile, as a library is missing: %s%s\n", why,
-                strstr(why, "libz.") ? " (Debian: zlib1g)" : "");
+                "profrun: the program runs without a profile, as libprof cannot be loaded: %s%s\n",
+                why, strstr(why, "libz.") ? " (Debian: zlib1g)" : "");
         free(library);
         return;
     }

@@ -8,6 +8,7 @@ Ends with "N passed, N failed".
 """
 import os
 import re
+import resource
 import shutil
 import signal
 import socket
@@ -250,6 +251,15 @@ def test_dump(d):
         check(bool(said) == leaves and (leaves or not err), "and it says so: %r" % err)
 
 
+def test_little_room_for_data():
+    """Guards: what keeps libprof from being loaded does not keep the program from running."""
+    status, out, err = run("-o", "/dev/null", "echo", "ran", preexec_fn=lambda: resource.setrlimit(
+        resource.RLIMIT_DATA, (2 << 20, 2 << 20)))
+    check((status, out) == (0, "ran\n"), "the program runs: %d %r" % (status, err))
+    check(re.fullmatch(r"profrun: the program runs without a profile, .*\n", err),
+          "and it is said why: %r" % err)
+
+
 def compiled(d, name, text, *arguments):
     with open("%s/%s.c" % (d, name), "w") as f:
         f.write(text)
@@ -431,6 +441,20 @@ def test_programs_that_confine_themselves(d):
                   (options[0], " ".join(command), status, out, *want, err))
 
 
+def test_the_index_of_a_program_with_any_name(d):
+    """Guards: what is not UTF-8 is shown as such, and the page is valid."""
+    program = os.fsencode(d) + b"/\xff<b>\xc3(\xed\xa0\x80\xf5\xe2\x82\xac"
+    os.symlink("/bin/sleep", program)
+    p = subprocess.Popen([profrun, "--http", "127.0.0.1:0", program, "60"], env=clean_env(),
+                         stderr=subprocess.PIPE)
+    line = p.stderr.readline().decode(errors="replace")
+    page = get(int(ANNOUNCED.fullmatch(line).group(1)), "/debug/pprof/").decode()
+    check("\ufffd&lt;b&gt;\ufffd(\ufffd\ufffd\ufffd\ufffd\u20ac" in page, "the index: %s" %
+          re.findall("[^ >]*&lt;b[^ <]*", page)[:2])
+    p.terminate()
+    p.communicate(timeout=TIME_LIMIT_S)
+
+
 def test_a_taken_address(d):
     with socket.socket() as s:
         s.bind(("127.0.0.1", 0))
@@ -583,6 +607,7 @@ def main():
         os.chdir(fresh())
         test_environment(fresh())
         test_dump(fresh())
+        test_little_room_for_data()
         test_what_destructors_free_is_no_leak(fresh())
         test_cpu(fresh())
         if with_http:
@@ -590,6 +615,7 @@ def main():
             test_announcement()
             test_the_server_is_not_in_the_profile(fresh())
             test_programs_that_confine_themselves(fresh())
+            test_the_index_of_a_program_with_any_name(fresh())
             test_a_taken_address(fresh())
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
