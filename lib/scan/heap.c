@@ -289,17 +289,28 @@ static bool is_heap_memory(const struct prof__image_map *m)
     return m->anonymous && m->readable && m->writable && !m->shared && !m->untouchable;
 }
 
+static bool is_main(const struct prof__image_map *m)
+{
+    return is_heap_memory(m) && strcmp(m->name, "[heap]") == 0;
+}
+
+/* What a forked child adds to its parent's heap is a mapping of its own. */
 static int find_main(struct finder *f, const struct prof__image_map *m)
 {
     const struct prof__image *image = f->plan->image;
-    uint64_t next = m + 1 < image->map + image->n_maps ? m[1].start : UINT64_MAX;
-    uint64_t first = first_chunk(f->r, m->start, m->end, false);
+    const struct prof__image_map *last = m, *end = image->map + image->n_maps;
 
-    return first
-               ? add_region(f, (struct prof__heap_region) { .start = first,
-                                                            .end = PROF_MIN(m->end + GROWTH, next),
-                                                            .walk_end = m->end })
-               : 0;
+    while (last + 1 < end && last[1].start == last->end && is_main(&last[1]))
+        last++;
+    if (m > image->map && m[-1].end == m->start && is_main(&m[-1]))
+        return 0; /* had with that */
+    uint64_t next = last + 1 < end ? last[1].start : UINT64_MAX;
+    uint64_t first = first_chunk(f->r, m->start, last->end, false);
+    return first ? add_region(
+                       f, (struct prof__heap_region) { .start = first,
+                                                       .end = PROF_MIN(last->end + GROWTH, next),
+                                                       .walk_end = last->end })
+                 : 0;
 }
 
 /* A heap of another arena at `at`. Its end, or 0. */
@@ -536,7 +547,7 @@ int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__
 
         if (!is_heap_memory(m))
             continue;
-        e = strcmp(m->name, "[heap]") == 0 ? find_main(&f, m) : find_others(&f, m);
+        e = is_main(m) ? find_main(&f, m) : find_others(&f, m);
     }
     sort_regions(h);
     drop_overlaps(h);
