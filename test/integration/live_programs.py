@@ -154,8 +154,23 @@ def check_live(live, name, hot, waits):
         check_has(live, waits, profile, *TOP)
     check_has(live, waits, "threads", "-traces")
     check_has(live, STARTS_THREADS.get(name, "Type: threadcreate"), "threadcreate", *TOP)
+    check_leaks(live, name)
     if name in INLINED:
         check_has(live, INLINED[name], "allocs", *TOP)
+
+
+def check_leaks(live, name):
+    """At work nothing of theirs is told; of the demo what it is made for."""
+    leaks = live.pprof("leaks?age=1", "-sample_index=inuse_space", "-top", "-nodecount=30")
+    check("Type: inuse_space" in leaks, "the type of leaks: %.300r" % leaks)
+    if name != "demo":
+        check(not re.search(r"%  \S", leaks), "nothing leaks: %.2000s" % leaks)
+        return
+    check_has(live, "session_open", "leaks?age=1", "-top", "-nodecount=30")
+    held = "holders?site=audit_remember"
+    check_has(live, r"global audit_log", held, *TOP)
+    check_has(live, r"block \d+ B of audit_remember", held, "-peek=audit_remember")
+    check_has(live, r"(?s)audit_remember.*global audit_log", held, "-traces")
 
 
 def main():

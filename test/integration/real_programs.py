@@ -24,6 +24,7 @@ import tempfile
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import pprof as profiles  # noqa: E402
 from checks import check, report  # noqa: E402
 
 START_LIMIT_S = 20
@@ -93,6 +94,7 @@ class Run:
             argv = [profrun, "--http", "unix:" + self.socket, "--heap-rate", str(HEAP_RATE),
                     "--"] + argv
         self.heaps = []
+        self.leaks = []
         self.err = open(os.path.join(tmp, "stderr"), "w+b")
         self.out = open(os.path.join(tmp, "stdout"), "w+b")
         self.proc = subprocess.Popen(argv, stdin=subprocess.PIPE, stdout=self.out,
@@ -111,15 +113,20 @@ class Run:
         if not self.profiled:
             return
         wait_for(lambda: os.path.exists(self.socket), "the socket of the profiles", self.proc)
-        c = UnixConnection(self.socket)
-        c.request("GET", "/debug/pprof/heap")
-        r = c.getresponse()
-        body = r.read()
-        check(r.status == 200, "GET heap: status %d, %.200r" % (r.status, body))
         self.heaps.append(os.path.join(self.tmp, "heap%d.pb.gz" % len(self.heaps)))
         with open(self.heaps[-1], "wb") as f:
-            f.write(body)
+            f.write(self.fetch("heap"))
+        leaks = profiles.assert_valid(self.fetch("leaks?age=1&cpu=100"), "leaks")
+        self.leaks += [(values, labels, frames) for frames, values, labels in leaks.stacks()]
+
+    def fetch(self, page):
+        c = UnixConnection(self.socket)
+        c.request("GET", "/debug/pprof/" + page)
+        r = c.getresponse()
+        body = r.read()
+        check(r.status == 200, "GET %s: status %d, %.200r" % (page, r.status, body))
         c.close()
+        return body
 
     def end(self, sig=None):
         """Its exit status. `sig` None: it ends by itself."""
@@ -433,7 +440,7 @@ def life(function, service, profrun, tmp):
         run, seen = function(run_in, service)
         seen["standard output"] = run.printed()
         seen["standard error"] = run.complained()
-        return run.heaps, seen
+        return run, seen
     finally:
         for r in runs:
             r.kill()
@@ -449,10 +456,13 @@ def main():
     tmp = tempfile.mkdtemp()
     try:
         _, plain = life(function, service, None, os.path.join(tmp, "plain"))
-        heaps, profiled = life(function, service, profrun, os.path.join(tmp, "profiled"))
+        run, profiled = life(function, service, profrun, os.path.join(tmp, "profiled"))
         for what in plain:
             same(plain[what], profiled.get(what), "%s: %s" % (name, what))
-        check_profiles(name, heaps, hot, shown)
+        check_profiles(name, run.heaps, hot, shown)
+        leaked = [frames for _, _, frames in run.leaks if "session_open" not in frames] # the demo's
+        check(not leaked, "%s: nothing leaks: %.2000s" % (name, run.leaks))
+        check(bool(run.leaks) == (name == "demo"), "the demo leaks: %.200s" % run.leaks)
     finally:
         shutil.rmtree(tmp)
     return report()
