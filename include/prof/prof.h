@@ -327,13 +327,12 @@ PROF_API int prof_labels_pop(void);
  * disturbed; memory is read through the kernel, present pages only. As it moves, several passes
  * are made and only what all agree on is told.
  *
- * Memory:  a fortieth of the heap with glibc's malloc, 140 bytes for each sampled block, 1 MiB; for
- *          holders 64 MiB more at most. Given back before prof_profile_write() returns.
- *          -ENOBUFS where that is more than half of what its cgroup leaves the process.
- * Threads: one scan at a time; a second waits for the first.
- * Blocks:  a second, and for each GiB of memory half a second of processor time a pass, at half of
- *          one processor.
- * Returns: as prof_profile_write(), and -ECANCELED when `cancelled` said so.
+ * Memory:  a thirtieth of the heap with glibc's malloc, 140 bytes for each sampled block, 1 MiB;
+ * for holders 64 MiB more at most. Given back before prof_profile_write() returns. -ENOBUFS where
+ * that is more than half of what its cgroup leaves the process. Threads: one scan at a time; a
+ * second waits for the first. Blocks:  a second, and for each GiB of memory half a second of
+ * processor time a pass, at half of one processor. Returns: as prof_profile_write(), and -ECANCELED
+ * when `cancelled` said so.
  */
 struct prof_scan_options {
     size_t size;      /* sizeof(struct prof_scan_options) */

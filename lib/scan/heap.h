@@ -57,7 +57,7 @@ struct prof__heap {
 /*
  * Find and walk all heaps. Targets that a chunk begins for get PROF__TARGET_WALKED. Regions are
  * excluded from `plan`, whose second half comes after this. heap->why tells if the walk has failed,
- * and then nothing is excluded and the engine must not be used. Memory from `a`: a fortieth of the
+ * and then nothing is excluded and the engine must not be used. Memory from `a`: a thirtieth of the
  * heap, with what the flood takes. 0, -ECANCELED or -ENOMEM.
  */
 int prof__heap_walk(struct prof__heap *h, struct prof__plan *plan, struct prof__targets *t,

@@ -19,7 +19,7 @@ enum {
     CPU_PERCENT = 50,
     DEPTH = 16,
     TARGET_BYTES = 160,
-    HEAP_SHARE = 40,
+    HEAP_SHARE = 30,
     PATHS_BYTES = 32 << 20,
     TURN_NS = 20 * 1000 * 1000,
     PASSES_MAX = 100,

@@ -15,7 +15,7 @@ static int drop(void *arg, const void *data, size_t n)
     return 0;
 }
 
-static long rss_kib(void)
+static long field_kib(const char *name)
 {
     char text[4096];
     FILE *f = fopen("/proc/self/status", "r");
@@ -24,8 +24,19 @@ static long rss_kib(void)
     if (f)
         fclose(f);
     text[n] = '\0';
-    const char *s = strstr(text, "VmRSS:");
-    return s ? atol(s + 6) : -1;
+    const char *s = strstr(text, name);
+    return s ? atol(s + strlen(name)) : -1;
+}
+
+/* From now on the peak is of what comes. */
+static void forget_peak(void)
+{
+    FILE *f = fopen("/proc/self/clear_refs", "w");
+
+    if (f) {
+        fputs("5", f);
+        fclose(f);
+    }
 }
 
 static void look(const char *name)
@@ -52,9 +63,11 @@ int main(int argc, char **argv)
             return 1;
         else
             memset(all[i], 1, BLOCK);
-    long before = rss_kib();
+    long before = field_kib("VmRSS:");
+    forget_peak();
     look("leaks");
+    long peak = field_kib("VmHWM:");
     look("holders");
-    printf("rss: %ld %ld\n", before, rss_kib());
+    printf("rss: %ld %ld %ld %ld\n", before, peak, field_kib("VmHWM:"), field_kib("VmRSS:"));
     return all[0] == NULL;
 }

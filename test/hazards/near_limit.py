@@ -66,7 +66,12 @@ def main():
                 words = answers.get(name, "missing").split(" ", 2)
                 check(words[0] == "0" or share == 95 and words[0] == "-105" and "cgroup" in words[2],
                       "%d %%: %s: %s" % (share, name, words))
-            before, after = map(int, answers["rss"].split())
+            before, leaks, holders, after = map(int, answers["rss"].split())
+            # As prof.h has it, and what names and the profile itself take.
+            bound = before // 30 + 1024 + 6 * 1024
+            check(leaks < before + bound, "%d %%: leaks: %d KiB at %d" % (share, leaks, before))
+            check(holders < before + bound + 64 * 1024,
+                  "%d %%: holders: %d KiB at %d" % (share, holders, before))
             check(after < before + 6 * 1024, "%d %%: %d KiB before, %d after" % (share, before, after))
     finally:
         os.rmdir(group)

@@ -63,6 +63,19 @@ def check_holders(path):
     check(status == 200 and b"global cache" in text, text[:500])
 
 
+def check_exact(path):
+    before = pprof.assert_valid(fetch(path, "heap")[1], "heap").period
+    status, body = fetch(path, "leaks?exact=3")
+    check(status == 200, "exact: %s %r" % (status, body[:200]))
+    stacks = pprof.assert_valid(body, "leaks").stacks()
+    lost = [(values, labels) for f, values, labels in stacks if f[0] == "session_open"]
+    check(lost, "what was lost meanwhile: %s" % stacks[:3])
+    for values, labels in lost:
+        check(values[1] == values[0] * labels["bytes"], "each is counted: %s %s" % (values, labels))
+    after = pprof.assert_valid(fetch(path, "heap")[1], "heap").period
+    check(before == after == 65536, "the rate was %d and is %d" % (before, after))
+
+
 def check_ages(path):
     young = pprof.assert_valid(fetch(path, "heap?max_age=1000s")[1], "heap")
     old = pprof.assert_valid(fetch(path, "heap?min_age=1d")[1], "heap")
@@ -105,6 +118,7 @@ def main():
             check_leaks(path)
             check_holders(path)
             check_ages(path)
+            check_exact(path)
             check_refusals(path)
             check_serving_goes_on(path)
         finally:
