@@ -48,7 +48,7 @@ ALL = DIRECT | {"list", "cycle", "tree", "shared_ptr_cycle", "map"}
 # What holds those that are held, outermost. Where the heap cannot be walked, also what is not sampled.
 HOLDERS = {
     "global": r"global global_list \(leak_shapes\)",
-    "static_local": r"global make_static_local\(\)::kept ",
+    "static_local": r"global make_static_local(\(\))?::kept ",
     "interior": "global interior ",
     "last_word": "global last_words ",
     "last_word_holder": "global last_words ",
@@ -65,7 +65,7 @@ HOLDERS = {
     "plugin": r"global items \(leak_plugin.so\)",
     "thread_local": "tls of leak_shapes",
     "pthread_key": "tls of leak_shapes",
-    "waiting_stack": r"thread leak_shapes in waiting_stack_thread\(\)",
+    "waiting_stack": r"thread leak_shapes in waiting_stack_thread",
     "running_stack": "(stack of )?thread leak_shapes",
     "register": "(register of |stack of )?thread leak_shapes",
     "ended_arena": "global from_ended_arena ",
