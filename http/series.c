@@ -11,8 +11,8 @@
 #include <time.h>
 
 enum {
-    MINUTES_WORTH = 10, /* with fewer, seconds tell more */
-    LEAST_MS = 30 * 1000,
+    MINUTES_WORTH = 10,   /* with fewer, seconds tell more */
+    LEAST_MS = 60 * 1000, /* thirty columns of two seconds: none is empty by a late second */
     HOUR_MS = 3600 * 1000,
 };
 

@@ -67,7 +67,7 @@ def test_text(d):
            "mutex wait", "lost samples"], "a line for each number")
     check(all(len(x) <= 80 for x in lines), "it fits 80 columns: %d" % max(map(len, lines)))
     heap = lines[2][50:]
-    check(re.fullmatch(r" *[▁-█]+", heap) and "█" in heap and "▁" in heap,
+    check(re.fullmatch(r"[ ▁-█]+", heap) and "█" in heap and "▁" in heap,
           "a picture of what has grown: %r" % heap)
     equal(ask(d.where, VARS + "?format=xml").status, 400, "a format that there is not")
     equal(ask(d.where, VARS + "?format=" + "x" * 100).status, 400, "nor this one")
