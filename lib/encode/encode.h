@@ -39,6 +39,7 @@ struct prof__location {
     uint64_t address;              /* non-zero, unique in the report, inside its mapping */
     uint32_t mapping;              /* index */
     uint32_t n_lines;              /* 0: unsymbolized */
+    bool is_nameless;              /* its line says no more than the address */
     uint32_t own_line;             /* the innermost that is the program's own (mycode.h); n_lines:
                                       none. Only when the report was asked to tell */
     const struct prof__line *line; /* innermost first; function and name are never NULL */

@@ -395,6 +395,7 @@ static int name_unknown(struct builder *b, const struct place *p,
                             : prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
                         ret);
     }
+    ret->is_nameless = true;
     if (m->is_elf && !m->gone)
         start = prof__stack_function_start(p->pc);
     if (start < m->start || start > p->pc)
@@ -444,6 +445,8 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
         return -ENOMEM;
     memcpy(line, symbols->line, symbols->n * sizeof(*line));
     ret->own_line = (uint32_t)symbols->n;
+    if (!mapping->is_elf)
+        mapping->file = "[jit]"; /* only code made at run time has names without a file's */
     for (uint32_t i = 0; i < symbols->n; i++) {
         if (!line[i].function)
             line[i].function = line[i].name = "??";
@@ -483,8 +486,8 @@ static int comment_on_names(struct builder *b, const struct prof__symbol_notes *
         if (!text && note->wanted && !m->has_functions)
             text = prof__arena_printf(
                 b->arena,
-                "functions of %s have no names: it is stripped; they come with %s, or with go tool "
-                "pprof and the unstripped file in PPROF_BINARY_PATH",
+                "functions of %s have no names: it is stripped; they come with %s, or by "
+                "go tool pprof UNSTRIPPED-FILE and this profile",
                 base_name(m->file), note->wanted);
         if (!text)
             continue;
@@ -572,6 +575,30 @@ static bool is_own(const struct builder *b, const struct prof__location *l)
     return strncmp(file, "libprof-hooks.so", 16) == 0 || strcmp(file, "libprof-preload.so") == 0;
 }
 
+/* libc's own functions call others of its, which a stripped libc has no name for: a waiting
+ * thread's innermost may be one of a few instructions around the system call. Who called it has a
+ * name that people know, so that stands for both. */
+static bool is_inside_libc(const struct prof__location *leaf, const struct prof__location *caller,
+                           const struct prof__report_mapping *mapping)
+{
+    const char *file = base_name(mapping[leaf->mapping].file);
+
+    return leaf->is_nameless && caller->mapping == leaf->mapping &&
+           (strncmp(file, "libc.so.", 8) == 0 || strncmp(file, "libc-2.", 7) == 0);
+}
+
+/* How many of a stack's innermost frames are to be left out for that. */
+static uint32_t count_inside_libc(const struct builder *b, const struct prof__report_sample *s)
+{
+    const struct prof__location *known = b->report->location;
+    uint32_t n = 0;
+
+    while (n + 1 < s->n_locations &&
+           is_inside_libc(&known[s->location[n]], &known[s->location[n + 1]], b->mapping))
+        n++;
+    return n == 0 || known[s->location[n]].is_nameless ? 0 : n;
+}
+
 /* Place indexes become locations, less the frames that are nobody's business. */
 static void resolve_samples(struct builder *b)
 {
@@ -593,6 +620,9 @@ static void resolve_samples(struct builder *b)
             s->location++;
             s->n_locations--;
         }
+        uint32_t inside = count_inside_libc(b, s);
+        s->location += inside;
+        s->n_locations -= inside;
     }
 }
 

@@ -1,7 +1,7 @@
 /*
  * threads_text.c - a block for each thread, as Go's tracebacks look:
  *
- *   goroutine 4711 [sleeping in system call 202, futex_wait_queue]:
+ *   goroutine 4711 [sleeping in futex(), futex_wait_queue]:
  *   # name: worker 3
  *   # processor time: 0.520 s
  *   # labels: {"queue":"mail"}
@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <string.h>
 
+#include "arch/call_names.h"
 #include "base/clock.h"
 #include "base/task.h"
 #include "encode/textout.h"
@@ -78,6 +79,16 @@ static void look(pid_t tid, struct place *ret)
         ret->channel[0] = '\0';
 }
 
+static void put_call(struct prof__textout *out, int number)
+{
+    const char *name = prof__call_name(number);
+
+    if (name)
+        prof__textout_printf(out, " in %s()", name);
+    else
+        prof__textout_printf(out, " in system call %d", number);
+}
+
 static void put_head(struct prof__textout *out, const char *word,
                      const struct prof__thread_stack *t, const struct place *p)
 {
@@ -87,7 +98,7 @@ static void put_head(struct prof__textout *out, const char *word,
     prof__textout_printf(out, "%s %d [%s", word, (int)t->tid,
                          p->gone ? "ended since" : state_name(p->state.state));
     if (p->position.system_call >= 0)
-        prof__textout_printf(out, " in system call %d", p->position.system_call);
+        put_call(out, p->position.system_call);
     if (p->channel[0]) {
         prof__textout_printf(out, ", ");
         prof__textout_string(out, p->channel, sizeof(p->channel));

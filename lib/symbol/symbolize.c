@@ -5,6 +5,7 @@
  *                                        | the missing ones, sorted
  *                                        v
  *                 symbol_files -> elf_symbols, dwarf_lookup -> names -> into the cache
+ *             code made at run time -> jit_names -> lines
  *
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
  * file is opened. Results are all that is kept; files and what was read of them go at the end
@@ -33,6 +34,7 @@
 #include "base/utf8.h"
 #include "symbol/deadline.h"
 #include "symbol/elf_symbols.h"
+#include "symbol/jit_names.h"
 #include "symbol/names.h"
 #include "symbol/symbol_files.h"
 
@@ -553,6 +555,10 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *look
     if (prof__lock_until(&lock, rq.until_ns)) {
         rq.number = ++requests;
         r = answer_all(&rq, n);
+        prof__deadline_set(rq.until_ns);
+        if (r == 0)
+            r = prof__jit_names_answer(a, lookup, n, ret_symbols);
+        rq.is_late |= prof__late_now();
         if (r == 0 && rq.notes)
             r = note_all(&rq, n);
         objects_trim();

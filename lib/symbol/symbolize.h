@@ -2,7 +2,8 @@
  * symbolize.h - address -> function, file, line, with inlined frames.
  *
  * From DWARF where there is any (also in separate debug files), else the symbol table, else
- * nothing. Runs when a profile is read, never when a sample is taken.
+ * nothing. Of code made at run time, what its maker tells perf (jit_names.h). Runs when a profile
+ * is read, never when a sample is taken.
  */
 #ifndef PROF_SYMBOL_SYMBOLIZE_H
 #define PROF_SYMBOL_SYMBOLIZE_H
