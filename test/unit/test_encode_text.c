@@ -271,6 +271,65 @@ static void test_the_top_is_what_pprof_would_say(void)
     prof__arena_free(&a);
 }
 
+/* What an allocator took is its caller's, be that a line of the same location or another's; what
+ * has no such caller stays, and so does what no function took. */
+static void test_the_top_charges_the_programs_own_functions(void)
+{
+    static const struct prof__line grow[] = {
+        fixture_line("_Znwm", "operator new", NULL, 0, 0),
+        fixture_line("_ZN3Log3addEv", "Log::add", "/src/log.cc", 7, 5),
+    };
+    static const struct prof__line vector[] = { fixture_line("v", "std::vector<...>::push_back",
+                                                             NULL, 0, 0) };
+    static const struct prof__line handle[] = { fixture_line("handle", "handle", NULL, 0, 0) };
+    static const struct prof__line lost[] = { fixture_line("[lost]", "[lost]", NULL, 0, 0) };
+    static struct prof__location location[] = {
+        fixture_location(0x555555556135, 0, 2, grow),
+        fixture_location(0x555555556198, 0, 1, vector),
+        fixture_location(0x555555557200, 0, 1, handle),
+        fixture_location(0x555555557300, 0, 1, lost),
+    };
+    static const uint32_t stack[][3] = { { 1, 0, 2 }, { 1, 2 }, { 1 }, { 3, 2 } };
+    static const struct prof__report_sample sample[] = {
+        { stack[0], 3, 0, NULL, { 1 } },
+        { stack[1], 2, 0, NULL, { 20 } },
+        { stack[2], 1, 0, NULL, { 300 } },
+        { stack[3], 2, 0, NULL, { 4000 } },
+    };
+    static const struct {
+        bool has_own_lines;
+        const char *top;
+    } cases[] = {
+        { true, "#\n#        flat  flat%         cum   cum%  function, by threads\n"
+                "# with what allocators, containers and system libraries took for it; ?mycode=0 "
+                "shows them\n"
+                "#        4000  92.6%        4000  92.6%  [lost]\n"
+                "#         300   6.9%         300   6.9%  std::vector<...>::push_back\n"
+                "#          20   0.5%        4021  93.1%  handle\n"
+                "#           1   0.0%           1   0.0%  Log::add\n\n" },
+        { false, "#        4000  92.6%        4000  92.6%  [lost]\n"
+                 "#         321   7.4%         321   7.4%  std::vector<...>::push_back\n" },
+    };
+    struct prof__arena a = { 0 };
+    struct prof__report r = fixture_named(&a, "threads");
+
+    location[0].own_line = 1;
+    location[1].own_line = location[3].own_line = 1; /* none */
+    location[2].own_line = 0;
+    location[3].own_line = 0; /* whose name is in brackets */
+    r.sample = sample;
+    r.n_samples = ARRAY_LEN(sample);
+    r.location = location;
+    r.n_locations = ARRAY_LEN(location);
+    for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
+        r.has_own_lines = cases[i].has_own_lines;
+        char *s = encode(&r, &a);
+        CHECK(strstr(s, cases[i].top), "%s", s);
+        free(s);
+    }
+    prof__arena_free(&a);
+}
+
 static void test_recursion_counts_once_in_cum(void)
 {
     static const uint32_t stack[] = { 1, 1, 1 };
@@ -617,6 +676,7 @@ int main(void)
     test_the_first_lines_are_gos();
     test_a_row_has_return_addresses_and_its_frames_below();
     test_the_top_is_what_pprof_would_say();
+    test_the_top_charges_the_programs_own_functions();
     test_recursion_counts_once_in_cum();
     test_the_parser_sees_four_columns();
     test_the_reader_gets_back_what_was_sampled();
