@@ -44,6 +44,8 @@ console.log(total > 0);
 """
 
 
+# What has no stack to be walked: more of it, the busier the machine is.
+NO_STACK = {"[thread ended before its sample]", "[libprof at work]"}
 ENDS = {"bytes": ["_start"], "processor time": ["_start", "clone3", "__clone3"]}
 
 
@@ -60,7 +62,8 @@ def roots(path, kind):
         p = pprof.assert_valid(f.read())
     at, shares = p.value_index(kind), {}
     for frames, values, _ in p.stacks():
-        shares[frames[-1]] = shares.get(frames[-1], 0) + values[at]
+        if frames[-1] not in NO_STACK:
+            shares[frames[-1]] = shares.get(frames[-1], 0) + values[at]
     total = sum(shares.values())
     return {name: n / total for name, n in shares.items()}, total, generated(p)
 
