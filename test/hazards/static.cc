@@ -60,10 +60,10 @@ static void test_operators()
     Aligned *aligned = shop::make<Aligned>();
     std::vector<int> numbers = shop::make_vector();
 
-    CHECK_INT(rows_of("heap", "Large* shop::make<Large>()"), 1, "new");
-    CHECK_INT(rows_of("heap", "Aligned* shop::make<Aligned>()"), 1, "aligned new");
-    CHECK_INT(rows_of("heap", "shop::make_array()"), 1, "new[]");
-    CHECK_INT(rows_of("heap", "shop::make_vector()"), 1, "vector");
+    CHECK_INT(rows_of("heap", "shop::make<Large>"), 1, "new");
+    CHECK_INT(rows_of("heap", "shop::make<Aligned>"), 1, "aligned new");
+    CHECK_INT(rows_of("heap", "shop::make_array"), 1, "new[]");
+    CHECK_INT(rows_of("heap", "shop::make_vector"), 1, "vector");
     delete one;
     delete[] three;
     delete aligned;
@@ -129,7 +129,7 @@ __attribute__((noinline)) static void wait_to_be_told()
 
 static void test_waiting()
 {
-    while (!rows_of("block", "wait_for_lock()") || !rows_of("block", "wait_to_be_told()")) {
+    while (!rows_of("block", "wait_for_lock") || !rows_of("block", "wait_to_be_told")) {
         std::thread waiter, listener;
 
         told = false;
@@ -150,7 +150,7 @@ static void test_waiting()
         waiter.join();
         listener.join();
     }
-    CHECK(rows_of("mutex", "test_waiting()") > 0, "who let them wait");
+    CHECK(rows_of("mutex", "test_waiting") > 0, "who let them wait");
 }
 
 int main(int argc, char **argv)
