@@ -35,6 +35,8 @@ struct prof__demangler *prof__demangler_new(struct prof__arena *a)
 
 void prof__dm_put_n(struct prof__demangler *d, const char *s, size_t n)
 {
+    if (n == 0) /* then there may be no text */
+        return;
     if (n >= PROF__DM_TEXT_MAX - d->size) {
         d->failed = true;
         return;

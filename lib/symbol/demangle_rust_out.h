@@ -17,7 +17,7 @@ struct prof__rust_out {
 
 static inline void prof__rust_put_n(struct prof__rust_out *o, const char *s, size_t n)
 {
-    if (o->is_quiet)
+    if (o->is_quiet || n == 0) /* then there may be no text */
         return;
     if (n >= o->room - o->size) {
         o->failed = true;
