@@ -299,8 +299,12 @@ int main(int argc, char **argv)
     temp_dir_make();
     test_decompressing_ends_in_time();
     temp_dir_remove();
-    test_what_time_allows(realpath(argv[1], NULL));
-    test_what_time_allows(realpath(argv[2], NULL));
+    for (int i = 1; i <= 2; i++) {
+        char path[PATH_MAX];
+
+        CHECK(realpath(argv[i], path), "%s", argv[i]);
+        test_what_time_allows(path);
+    }
     test_another_thread_takes_all_the_time();
     test_a_line_program_that_goes_to_and_fro();
     return check_report();
