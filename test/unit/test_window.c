@@ -114,7 +114,7 @@ static void test_the_lost_are_in_every_snapshot(void)
     for (uint32_t i = 0; i < 1000; i++)
         prof__row_add(prof__rows_at(prof__rows_get(TABLE, 2, i, 0)), 0, 1);
     CHECK(prof__rows_lost() > 0, "rows are lost");
-    prof__rows_set_limit((size_t)64 << 20);
+    prof__rows_set_limit((size_t)4 << 20); /* few, for slow sanitizers */
     pthread_create(&t, NULL, make_rows, NULL);
     for (int i = 0; i < 50; i++) {
         struct prof__snapshot s = { 0 };
@@ -137,6 +137,7 @@ static void test_windows_are_bounded(void)
     struct prof_stats stats = PROF_STATS_INIT;
     int n = 0, r = 0;
 
+    prof__rows_set_limit((size_t)8 << 20);
     for (uint32_t labels = 1; labels <= 20000; labels++)
         prof__rows_get(PROF__TABLE_HEAP, 1, labels, 0);
     while (n < MANY && (r = prof_window_open("heap", &w[n])) == 0)
