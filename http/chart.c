@@ -113,7 +113,7 @@ static int add_chart(struct prof__buffer *out, const struct prof__series *s)
         add_line(out, s, &lines[i], scale);
     prof__buffer_puts(out, "</svg>\n");
     return prof__buffer_printf(out,
-                               "<p class='quiet'><span>%s ago</span> <span><a "
+                               "<p class='quiet links'><span>%s ago</span> <span><a "
                                "href='vars'>numbers over time</a></span> <span>now</span></p>\n"
                                "</div>\n",
                                span);

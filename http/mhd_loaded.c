@@ -11,9 +11,12 @@
 #include <microhttpd.h>
 #include <prof/prof.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdbool.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 /* clang-format off */
 #define CALL(result, name, parameters, arguments)                   \
@@ -130,8 +133,36 @@ __attribute__((constructor(101))) static void open_it(void)
     prof_hide_end(&hiding);
 }
 
+/*
+ * GnuTLS has a destructor with a thread-local variable, whose memory ld.so takes when it is first
+ * used, in the thread that ends the program; and ld.so ends the program with status 127 where there
+ * is none (RLIMIT_AS). So room for it is kept from the first start on: addresses only.
+ */
+enum { ROOM = 2 * 1024 * 1024 }; /* malloc asks for 1 MiB where the heap's end cannot grow */
+
+static void *room;
+
+static void give_room(void)
+{
+    munmap(room, ROOM);
+}
+
+static void keep_room(void)
+{
+    static atomic_flag kept = ATOMIC_FLAG_INIT;
+
+    if (atomic_flag_test_and_set(&kept))
+        return;
+    void *p = mmap(NULL, ROOM, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    room = p;
+    if (p != MAP_FAILED && atexit(give_room) != 0)
+        give_room();
+}
+
 int prof__mhd_need(void)
 {
+    if (!*missing)
+        keep_room();
     return *missing ? prof_set_last_error(-ENOSYS,
                                           "serving takes libmicrohttpd (Debian: libmicrohttpd12), "
                                           "which cannot be loaded: %s",

@@ -290,7 +290,8 @@ def main():
     tmp = tempfile.mkdtemp()
     try:
         _, plain = real.life(function, path, None, os.path.join(tmp, "plain"))
-        profiles, profiled = real.life(function, path, profrun, os.path.join(tmp, "profiled"))
+        run, profiled = real.life(function, path, profrun, os.path.join(tmp, "profiled"))
+        profiles = run.heaps
         for what in plain:
             real.same(plain[what], profiled.get(what), "%s: %s" % (name, what))
         check([k for k, _ in profiles] == ["block", "mutex"], "both profiles were read")
