@@ -57,6 +57,7 @@ static struct door doors[] = {
 /* clang-format on */
 
 static bool active;
+static pid_t home;                          /* the process that looks */
 static bool own_doors;                      /* the allocator has some */
 static bool own_first[PROF__OWN_DOORS_MAX]; /* it is what the program finds under the name */
 
@@ -286,11 +287,18 @@ static void look_round(bool all, bool deep)
     atomic_store(&at_work, 0);
 }
 
+/* Not in a forked child: the lock of the list of objects, which libc does not make new there, may
+ * be one that a thread of the parent's had. */
+static bool may_look(void)
+{
+    return active && getpid() == home;
+}
+
 void prof__redirect_after_load(bool deep)
 {
     int saved = errno;
 
-    if (active)
+    if (may_look())
         look_round(false, deep);
     errno = saved;
 }
@@ -305,7 +313,7 @@ void prof__redirect_after_unload(void)
 {
     int saved = errno;
 
-    if (active && (bypassing || again))
+    if (may_look() && (bypassing || again))
         look_round(true, false);
     errno = saved;
 }
@@ -342,7 +350,7 @@ bool prof__redirect_may_call(const char *file, const void *caller)
 {
     struct caller c = { .address = (uintptr_t)caller };
 
-    if (!active || !strchr(file, '/') || strchr(file, '$'))
+    if (!may_look() || !strchr(file, '/') || strchr(file, '$'))
         return false;
     dl_iterate_phdr(look_for_caller, &c);
     return c.is_known && (c.is_program || !c.others_have_rpath);
@@ -415,6 +423,7 @@ void prof__redirect_start(void)
         }
     dl_iterate_phdr(count_object, &l);
     looked_at = l.adds;
+    home = getpid();
     active = true;
     if (own_doors)
         look_round(true, false);
