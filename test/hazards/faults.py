@@ -116,9 +116,12 @@ def kept_objects(raw):
 def judge(run, base):
     fault = run.fault
     kinds = set(fault.split(":")[0].split(","))
-    check(run.status == 0, "%s: status %s\n%s" % (fault, run.status, run.judged[-2000:]))
+    # What cannot be opened at the start is missing for good; what is then said, profrun.py looks at.
+    missing = "dlopen" in kinds
+    check(run.status == 0 or (missing and run.status == 3),
+          "%s: status %s\n%s" % (fault, run.status, run.judged[-2000:]))
     check(run.output == base.output, "%s: output:\n%s" % (fault, run.output))
-    if run.status not in (0, 3):
+    if missing or run.status not in (0, 3):
         return
     check(run.judged.count("not true") == 0, "%s: %s" % (fault, run.judged))
     for name, raw in run.answers.items():
