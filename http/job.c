@@ -23,7 +23,7 @@ struct prof__job {
     struct prof_profile *profile;
     struct prof_write_options options;
     struct prof_scan_options scan;
-    char site[300], folded[64];
+    char site[300], folded[64], names[16];
     /* The thread's until it is done. */
     struct prof__buffer body;
     int result;
@@ -135,6 +135,10 @@ int prof__job_start(struct prof__job **ret_job, struct prof_profile *p,
     if (scan->site) {
         snprintf(job->site, sizeof(job->site), "%s", scan->site);
         job->scan.site = job->site;
+    }
+    if (options->names) {
+        snprintf(job->names, sizeof(job->names), "%s", options->names);
+        job->options.names = job->names;
     }
     if (options->folded) {
         snprintf(job->folded, sizeof(job->folded), "%s", options->folded);

@@ -11,6 +11,7 @@
  */
 #include "process/last_thread.h"
 
+#include <errno.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <signal.h>
@@ -34,8 +35,11 @@ static sigset_t main_mask;   /* what it blocked when it left; before main_left *
 static bool is_alive(pid_t tid)
 {
     struct prof__task_state state;
+    int r = prof__task_state(tid, &state);
 
-    return prof__task_state(tid, &state) == 0 && state.state != 'Z' && state.state != 'X';
+    if (r < 0) /* else it could not be looked at: no descriptor is free, say */
+        return r != -ENOENT && r != -ESRCH;
+    return state.state != 'Z' && state.state != 'X';
 }
 
 static int find_program(pid_t tid, void *arg)
@@ -58,12 +62,18 @@ static void wait_for_end(pid_t tid)
 
 static void *watch(void *arg)
 {
+    const struct timespec pause = { 0, LOOK_MOST_NS };
     pid_t tid;
-    int r = 0;
+    int r = 1;
 
-    while (!atomic_load(&leaving) && (r = prof__tasks_each(find_program, &tid)) > 0)
-        wait_for_end(tid);
-    if (atomic_load(&leaving) || r < 0) /* there is no telling */
+    while (!atomic_load(&leaving) && r != 0 && r != -ENOENT) {
+        r = prof__tasks_each(find_program, &tid);
+        if (r > 0)
+            wait_for_end(tid);
+        else if (r < 0) /* for now: no descriptor is free, say */
+            nanosleep(&pause, NULL);
+    }
+    if (atomic_load(&leaving) || r < 0) /* without /proc there is no telling */
         return NULL;
     pthread_sigmask(SIG_SETMASK, &main_mask, NULL); /* for what atexit() functions do */
     exit(0);

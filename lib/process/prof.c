@@ -368,6 +368,14 @@ struct prof_window {
     unsigned fork_count;          /* of the process that opened it */
 };
 
+/* Whoever has the parent's windows open is not here. */
+static void forget_windows(void)
+{
+    atomic_store_explicit(&windows_held, 0, memory_order_relaxed);
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, forget_windows)
+
 /* Relaxed: a number of its own. */
 static int hold(size_t bytes)
 {
@@ -497,9 +505,11 @@ void prof_window_close(struct prof_window *w)
 {
     if (!w)
         return;
-    if (w->profile->close && w->fork_count == prof__fork_count)
-        w->profile->close();
-    atomic_fetch_sub_explicit(&windows_held, w->held, memory_order_relaxed);
+    if (w->fork_count == prof__fork_count) {
+        if (w->profile->close)
+            w->profile->close();
+        atomic_fetch_sub_explicit(&windows_held, w->held, memory_order_relaxed);
+    }
     prof__snapshot_free(&w->before);
 }
 

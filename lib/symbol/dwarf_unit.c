@@ -21,7 +21,8 @@ enum {
     UNIT_HEADER_MAX = 64,
     ENTRY_BYTES = 4096, /* that hold any one entry */
     CODES_MAX = 1 << 20,
-    FORMS_MAX = 256, /* of an entry that is read in passing */
+    ALL_FORMS_MAX = 1 << 20, /* of all kinds of entries of a unit */
+    FORMS_MAX = 256,         /* of an entry that is read in passing */
 };
 
 static const uint8_t *bytes_of(const struct prof__dwarf_image *im, enum prof__dwarf_section section)
@@ -314,6 +315,8 @@ int prof__dwarf_unit_load(struct prof__dwarf_unit *u, struct prof__arena *a)
     for (; read_abbrev(&r, u, &b, NULL, 0); n++) {
         n_forms += b.n_forms;
         codes = PROF_MAX(codes, b.code);
+        if (n > CODES_MAX || n_forms > ALL_FORMS_MAX)
+            return -EINVAL;
     }
     if (start.bad || r.bad || codes > CODES_MAX)
         return -EINVAL; /* compilers number them from 1 on, without gaps */

@@ -23,6 +23,7 @@ enum {
     SEGMENTS_MAX = 4096,
     NAMES_MAX = 1 << 24,
     NOTES_MAX = 1 << 16,
+    NOTE_TABLES_MAX = 64, /* that are looked at for a build id */
 };
 
 _Atomic uint64_t prof__elf_troubles;
@@ -128,16 +129,20 @@ static bool note_at(struct prof__elf *e, struct prof__arena *a, uint64_t offset,
  * from, with offsets that mean nothing. */
 static void read_build_id(struct prof__elf *e, struct prof__arena *a)
 {
+    size_t looked_at = 0;
+
     for (size_t i = 0; i < e->n_sections; i++) {
         const Elf64_Shdr *s = &e->section[i];
 
-        if (s->sh_type == SHT_NOTE && note_at(e, a, s->sh_offset, s->sh_size, s->sh_addralign))
+        if (s->sh_type == SHT_NOTE && looked_at++ < NOTE_TABLES_MAX &&
+            note_at(e, a, s->sh_offset, s->sh_size, s->sh_addralign))
             return;
     }
     for (size_t i = 0; i < e->n_segments; i++) {
         const Elf64_Phdr *p = &e->segment[i];
 
-        if (p->p_type == PT_NOTE && note_at(e, a, p->p_offset, p->p_filesz, p->p_align))
+        if (p->p_type == PT_NOTE && looked_at++ < NOTE_TABLES_MAX &&
+            note_at(e, a, p->p_offset, p->p_filesz, p->p_align))
             return;
     }
 }

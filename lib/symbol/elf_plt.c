@@ -7,6 +7,7 @@
  *
  *   address -> stub -> jmp *slot(%rip) -> relocation of that slot -> symbol
  */
+#include "symbol/deadline.h"
 #include "symbol/elf_symbols.h"
 
 #include <errno.h>
@@ -107,8 +108,12 @@ static int search(const struct prof__elf *e, struct prof__arena *a, const Elf64_
             break;
         for (size_t i = 0; i < count; i++)
             for (size_t k = 0; k < n; k++)
-                if (stub[k].slot == chunk[i].r_offset && !stub[k].query->symbol)
+                if (stub[k].slot && stub[k].slot == chunk[i].r_offset) {
                     stub[k].query->symbol = name_at(e, a, s, chunk[i].r_info);
+                    stub[k].slot = 0; /* the first is the one, named or not */
+                }
+        if (prof__late_after(count))
+            return 0;
         at += count;
     }
     return 0;

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "check.h"
 #include "profile/snapshot.h"
@@ -130,6 +132,20 @@ static void test_the_lost_are_in_every_snapshot(void)
 /* --- their memory ------------------------------------------------------------------------------
  */
 
+static int in_a_child_of_all_these(void)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        struct prof_window *w;
+
+        _exit(prof_window_open("heap", &w) == 0 ? 0 : 1);
+    }
+    waitpid(pid, &status, 0);
+    return status;
+}
+
 static void test_windows_are_bounded(void)
 {
     enum { MANY = 400 };
@@ -145,6 +161,7 @@ static void test_windows_are_bounded(void)
     CHECK_BETWEEN(n, 5, MANY - 1, "windows");
     CHECK_INT(r, -EAGAIN, "one more");
     CHECK(strstr(prof_last_error(), "hold"), "why: %s", prof_last_error());
+    CHECK_INT(in_a_child_of_all_these(), 0, "a forked child has none of them open");
     prof_stats(&stats);
     CHECK_BETWEEN(stats.memory_bytes, 1 << 20, 160 << 20, "memory of libprof's, tables and all");
     prof_window_close(w[--n]);
