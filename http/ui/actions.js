@@ -11,12 +11,19 @@ export function exactly(name) {
   return "^" + name.replace(/[.*+?^${}()|[\]\\]/g, "\\$&") + "$";
 }
 
+/** The same as the scan for holders takes it: short, without "\" and "{"; the name may have its
+ *  parameters behind it there. */
+function site(name) {
+  const text = name.replace(/[\\^{}]/g, ".").replace(/[*+?$()|[\]]/g, "[$&]");
+  return text.length < 200 ? `^${text}([(]|$)` : `^${text.slice(0, 200).replace(/\[[^\]]*$/, "")}`;
+}
+
 export const actions = [
   {
     text: "Who holds it?",
     applies: (page) => MEMORY.includes(page.state.name) && page.isHere() &&
       page.info.profiles.some((p) => p.name === "holders"),
-    run: (page, name) => page.take("holders", 0, `site=${encodeURIComponent(exactly(name))}`),
+    run: (page, name) => page.take("holders", 0, `site=${encodeURIComponent(site(name))}`),
   },
   { text: "Focus", run: (page, name) => page.go({ focus: exactly(name) }) },
   { text: "Ignore", run: (page, name) => page.go({ ignore: exactly(name) }) },

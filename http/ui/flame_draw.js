@@ -49,8 +49,9 @@ function colour(flame, box, dark) {
   const shade = hash(name) % 9;
   if (flame.selection.foreign[key])
     return `hsl(215 ${dark ? 14 : 28}% ${(dark ? 25 : 82) + shade * 0.6}%)`;
-  const hue = frame.main ? 24 + hash(name) % 26 : 75 + hash(frame.module) % 100;
-  return `hsl(${hue} ${dark ? 52 : 88}% ${(dark ? 27 : 71) + shade}%)`;
+  if (!frame.main)
+    return `hsl(${90 + hash(frame.module) % 85} ${dark ? 28 : 45}% ${(dark ? 26 : 73) + shade}%)`;
+  return `hsl(${24 + hash(name) % 26} ${dark ? 52 : 88}% ${(dark ? 27 : 71) + shade}%)`;
 }
 
 function hatch(c, x, y, width, height, dark) {

@@ -333,18 +333,20 @@ def test_leaks_and_holders(b, root):
     settled(b)
     check("No leaks were found" in text(b, "#empty"), "none: " + text(b, "#empty"))
 
-    answer(b, "holders", small_profile([(("global g (program)", "block 8 B", "lose"), [5, 500])], types))
-    b.run("await app.page.take('heap'); const s = app.page.selection;"
-          "app.page.info.profiles.push({ name: 'holders', count: 0, about: '' });"
+    open_page(b, root, "#heap")
+    b.run("const s = app.page.selection;"
           "await app.page.go({ key: s.ids[s.keys.indexOf('shop::Audit::remember')] });")
     press(b, "#detail", "Who holds it?")
     b.wait("app.state.name === 'holders' && !app.page.busy", "the holders")
     settled(b)
-    equal(b.run("return new URLSearchParams(window.asked.split('?')[1]).get('site');"),
-          "^shop::Audit::remember$", "the program is asked for that function")
-    check("site=^shop::Audit::remember$" in b.run(
-        "return document.querySelector('#shown').selectedOptions[0].text;"), "the capture says it")
+    check("site=^shop::Audit::remember" in b.run(
+        "return document.querySelector('#shown').selectedOptions[0].text;"), "the capture says of what")
     check("with=site" in b.run("return location.hash;"), "and the URL")
+    stacks = b.run("return app.page.tree('calls', null).children(0).map((n) => app.page.selection.keys["
+                   "app.page.tree('calls', null).key[n]]);")
+    check(stacks and not any("shop::" in name for name in stacks), "from a root: %r" % stacks)
+    leaves = [name for name, (flat, _) in top_rows(b).items() if flat]
+    equal([name.split("(")[0] for name in leaves], ["shop::Audit::remember"], "to that function")
     picture(b, "holders")
 
 
