@@ -28,7 +28,7 @@ static int never[2], written[2];
 static atomic_int waiting;
 static struct text_profile text;
 
-__attribute__((noipa)) static char waits_at_the_edge(void)
+__attribute__((noinline)) static char waits_at_the_edge(void)
 {
     char c = 0;
 

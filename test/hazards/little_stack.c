@@ -53,7 +53,7 @@ struct attempt {
     bool on_main;
 };
 
-__attribute__((noipa)) static void at_the_edge(const struct attempt *a)
+__attribute__((noinline)) static void at_the_edge(const struct attempt *a)
 {
     char here;
     volatile char *p = alloca((size_t)(&here - low) - a->room);
