@@ -350,7 +350,9 @@ static int start(struct order *order)
         r = start_thread(order);
     else
         snprintf(order->reason, sizeof(order->reason), "cannot serve: out of memory");
-    if (r == 0) /* who serves without is as good a server; its pages say why there is none */
+    /* Who serves without is as good a server; its pages say why there is none. A server that could
+     * not come back has left its start to this one. */
+    if (r == 0 && !control.notes)
         control.notes = prof_vars_start() == 0;
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;

@@ -286,9 +286,12 @@ static const char *lambda_name(struct prof__dwarf_naming *n, const struct prof__
         ;
     if (!self)
         return NULL;
-    for (l = in->lambda; l; l = l->next)
+    for (l = in->lambda; l; l = l->next) {
+        if (prof__late())
+            return NULL;
         number += l->place < self->place &&
                   (n->counts_all || strcmp(l->parameters, self->parameters) == 0);
+    }
     return prof__arena_printf(n->work, "{lambda(%s)#%u}", self->parameters, number);
 }
 
