@@ -193,117 +193,63 @@ static void *first_pvalloc(size_t size)
     return boot_aligned(page, total & ~(page - 1));
 }
 
-static int first_dlclose(void *handle)
-{
-    look_up();
-    return prof__real.dlclose != first.dlclose ? prof__real.dlclose(handle) : -1;
-}
-
-static void *first_dlopen(const char *file, int mode)
-{
-    look_up();
-    return prof__real.dlopen != first.dlopen ? prof__real.dlopen(file, mode) : NULL;
-}
-
-static int first_pthread_create(pthread_t *thread, const pthread_attr_t *attr,
-                                void *(*start)(void *arg), void *arg)
-{
-    look_up();
-    return prof__real.pthread_create != first.pthread_create
-               ? prof__real.pthread_create(thread, attr, start, arg)
-               : ENOSYS;
-}
-
-static int first_thrd_create(thrd_t *thread, thrd_start_t start, void *arg)
-{
-    look_up();
-    return prof__real.thrd_create != first.thrd_create ? prof__real.thrd_create(thread, start, arg)
-                                                       : thrd_error;
-}
-
-static int first_sigaction(int signal, const struct sigaction *action, struct sigaction *old)
-{
-    look_up();
-    if (prof__real.sigaction != first.sigaction)
-        return prof__real.sigaction(signal, action, old);
-    errno = ENOSYS;
-    return -1;
-}
-
 /* clang-format off */
-#define FIRST_SIGNAL(door)                                                \
-    static void (*first_##door(int number, void (*handler)(int)))(int)    \
-    {                                                                     \
-        look_up();                                                        \
-        if (prof__real.door != first.door)                                \
-            return prof__real.door(number, handler);                      \
-        errno = ENOSYS;                                                   \
-        return SIG_ERR;                                                   \
+#define FIRST_CALL(result, door, parameters, arguments, failed)                        \
+    static result first_##door parameters                                              \
+    {                                                                                  \
+        look_up();                                                                     \
+        return prof__real.door != first.door ? prof__real.door arguments : (failed);   \
     }
+#define REFUSED (errno = ENOSYS, -1)
 /* clang-format on */
-FIRST_SIGNAL(signal)
-FIRST_SIGNAL(__sysv_signal)
-FIRST_SIGNAL(sigset)
 
-static int first_sigignore(int number)
-{
-    look_up();
-    if (prof__real.sigignore != first.sigignore)
-        return prof__real.sigignore(number);
-    errno = ENOSYS;
-    return -1;
-}
+typedef void handler_fn(int signal);
 
-static int first_sigwait(const sigset_t *set, int *ret_number)
-{
-    look_up();
-    return prof__real.sigwait != first.sigwait ? prof__real.sigwait(set, ret_number) : ENOSYS;
-}
-
-static int first_sigtimedwait(const sigset_t *set, siginfo_t *info, const struct timespec *timeout)
-{
-    look_up();
-    if (prof__real.sigtimedwait != first.sigtimedwait)
-        return prof__real.sigtimedwait(set, info, timeout);
-    errno = ENOSYS;
-    return -1;
-}
+FIRST_CALL(int, dlclose, (void *handle), (handle), -1)
+FIRST_CALL(void *, dlopen, (const char *file, int mode), (file, mode), NULL)
+FIRST_CALL(int, pthread_create,
+           (pthread_t * thread, const pthread_attr_t *attr, void *(*start)(void *arg), void *arg),
+           (thread, attr, start, arg), ENOSYS)
+FIRST_CALL(int, thrd_create, (thrd_t * thread, thrd_start_t start, void *arg), (thread, start, arg),
+           thrd_error)
+FIRST_CALL(int, sigaction, (int signal, const struct sigaction *action, struct sigaction *old),
+           (signal, action, old), REFUSED)
+FIRST_CALL(handler_fn *, signal, (int number, handler_fn *handler), (number, handler),
+           (errno = ENOSYS, SIG_ERR))
+FIRST_CALL(handler_fn *, __sysv_signal, (int number, handler_fn *handler), (number, handler),
+           (errno = ENOSYS, SIG_ERR))
+FIRST_CALL(handler_fn *, sigset, (int number, handler_fn *handler), (number, handler),
+           (errno = ENOSYS, SIG_ERR))
+FIRST_CALL(int, sigignore, (int number), (number), REFUSED)
+FIRST_CALL(int, sigwait, (const sigset_t *set, int *ret_number), (set, ret_number), ENOSYS)
+FIRST_CALL(int, sigtimedwait,
+           (const sigset_t *set, siginfo_t *info, const struct timespec *timeout),
+           (set, info, timeout), REFUSED)
 
 static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
 {
     return first_sigtimedwait(set, info, NULL);
 }
 
-/* clang-format off */
-#define FIRST_WAIT(door, parameters, arguments) \
-    static int first_##door parameters          \
-    {                                           \
-        look_up();                              \
-        if (prof__real.door != first.door)      \
-            return prof__real.door arguments;   \
-        errno = ENOSYS;                         \
-        return -1;                              \
-    }
-FIRST_WAIT(sigsuspend, (const sigset_t *mask), (mask))
-FIRST_WAIT(ppoll,
-           (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
-           (fds, n, timeout, mask))
-FIRST_WAIT(__ppoll_chk,
-           (struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
+FIRST_CALL(int, sigsuspend, (const sigset_t *mask), (mask), REFUSED)
+FIRST_CALL(int, ppoll,
+           (struct pollfd * fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
+           (fds, n, timeout, mask), REFUSED)
+FIRST_CALL(int, __ppoll_chk,
+           (struct pollfd * fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
             size_t size),
-           (fds, n, timeout, mask, size))
-FIRST_WAIT(pselect,
+           (fds, n, timeout, mask, size), REFUSED)
+FIRST_CALL(int, pselect,
            (int n, fd_set *readable, fd_set *writable, fd_set *exceptional,
             const struct timespec *timeout, const sigset_t *mask),
-           (n, readable, writable, exceptional, timeout, mask))
-FIRST_WAIT(epoll_pwait,
+           (n, readable, writable, exceptional, timeout, mask), REFUSED)
+FIRST_CALL(int, epoll_pwait,
            (int fd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask),
-           (fd, events, n, timeout_ms, mask))
-FIRST_WAIT(epoll_pwait2,
+           (fd, events, n, timeout_ms, mask), REFUSED)
+FIRST_CALL(int, epoll_pwait2,
            (int fd, struct epoll_event *events, int n, const struct timespec *timeout,
             const sigset_t *mask),
-           (fd, events, n, timeout, mask))
-/* clang-format on */
+           (fd, events, n, timeout, mask), REFUSED)
 
 #define FIRST                                                                                     \
     {                                                                                             \
