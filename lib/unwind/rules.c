@@ -89,8 +89,11 @@ PROF_COLD bool prof__rule_make(uintptr_t pc, const struct prof__object *o,
     if (prof__rule_read(&prof__rule_steps[at], key, &r.step))
         return false;
     prof__compile_first(pc, o, how, &r);
-    if (!prof__rule_is_ordinary(r.step) || !is_still_there(pc - 1, o, how))
+    if (!is_still_there(pc - 1, o, how))
         return false;
+    bool ordinary = prof__rule_is_ordinary(r.step);
+    if (!ordinary) /* then it is whole, and the step that follows asks for it */
+        write_entry(&prof__rule_saves[at], key, r.saves);
     write_entry(&prof__rule_steps[at], key, r.step);
-    return true;
+    return ordinary;
 }

@@ -129,7 +129,7 @@ static inline bool prof__rule_read(const struct prof__rule_entry *e, uint64_t ke
 }
 
 /* If a return address has no rule in the cache, compile it. True: it has one now, which is an
- * ordinary one. The rest as below. */
+ * ordinary one; another kind is kept whole, for prof__rule_find(). The rest as below. */
 PROF_COLD bool prof__rule_make(uintptr_t pc, const struct prof__object *o,
                                enum prof__reader_how how);
 
