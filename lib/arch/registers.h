@@ -10,9 +10,10 @@
  *   prof__common_is_usual()  do these bytes begin an entry of .eh_frame that many functions have in
  *                            common, as compilers write it? Then its length is PROF__COMMON_SHORT
  *                            or _LONG, and it says: code in bytes, data in words, downward;
- * addresses by 32-bit distances; the return address in PROF__REG_PC; and where a function begins
- * the CFA is PROF__COMMON_CFA bytes above the stack pointer, with the return address in the word
- * below PROF__CONTEXT_WORDS      of the ucontext of a signal, how many words hold registers
+ *                            addresses by 32-bit distances; the return address in PROF__REG_PC;
+ *                            and where a function begins the CFA is PROF__COMMON_CFA bytes above
+ *                            the stack pointer, with the return address in the word below
+ *   PROF__CONTEXT_WORDS      of the ucontext of a signal, how many words hold registers
  *   PROF__CAPTURE(regs)      the kept ones and the pc as they are at one point of this function,
  *                            which is the end of an instruction, as a return address is
  */

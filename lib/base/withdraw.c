@@ -80,8 +80,7 @@ int prof_helper_can_leave(int (*leave)(int timeout_ms), int (*come_back)(void))
                  : 0;
 }
 
-/* --- who there is ------------------------------------------------------------------------------
- */
+/* --- who there is ----------------------------------------------------------------------------- */
 
 void prof__helper_expected(void)
 {
@@ -134,8 +133,7 @@ bool prof__helpers_only(void)
     return prof__tasks_each(count, &n) < 0 || n - atomic_load(&n_living) <= 1;
 }
 
-/* --- credentials -------------------------------------------------------------------------------
- */
+/* --- credentials ------------------------------------------------------------------------------ */
 
 /* The line of /proc/PID/status that begins so, and its length. */
 static size_t line_of(const char *status, const char *name, const char **ret)
@@ -198,8 +196,7 @@ bool prof__helpers_differ(void)
     return differ;
 }
 
-/* --- away and back -----------------------------------------------------------------------------
- */
+/* --- away and back ---------------------------------------------------------------------------- */
 
 /* Does the kernel still know one of these, who were ours and have ended? */
 static bool is_known(const int *who, int n)

@@ -41,11 +41,12 @@ static inline word times(word n, word size)
 }
 
 /*
- * MAKE(name, size)         returns a block
- * MAKE_OUT(name, out, size)  stores its address at `out`, and returns 0
- * RESIZE(name, old, size, end)  returns a block in place of `old`; after NULL `old` lives, as `end`
- *                          says: but for a size of 0 (NOTHING), in no case (FAILURE), always
- * (NEVER) DROP(name, p)
+ *   MAKE(name, size)              returns a block
+ *   MAKE_OUT(name, out, size)     stores its address at `out`, and returns 0
+ *   RESIZE(name, old, size, end)  returns a block in place of `old`; after NULL `old` lives, as
+ *                                 `end` says: but for a size of 0 (NOTHING), in no case (FAILURE),
+ *                                 always (NEVER)
+ *   DROP(name, p)                 takes a block back
  */
 enum end { NOTHING, FAILURE, NEVER };
 

@@ -3,9 +3,10 @@
  *
  *   exit(), return from main()   atexit() functions, the libraries' destructors, and then ours
  *   _exit(), _Exit()             nothing of the program's, and nothing that could wait: a handler
- * may call it in the middle of malloc, and a child of vfork() in its parent's memory. So no
- * profile; who ran profrun is told, and a socket of this process's own is removed a signal that
- * ends it        the kernel tells nobody
+ *                                may call it in the middle of malloc, and a child of vfork() in
+ *                                its parent's memory. So no profile; who ran profrun is told, and
+ *                                a socket of this process's own is removed
+ *   a signal that ends it        the kernel tells nobody
  */
 #include "preload/leave.h"
 

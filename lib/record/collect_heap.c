@@ -86,8 +86,7 @@ uint64_t prof__heap_rate_set(uint64_t interval)
 
 static void end_stale(const struct prof__live *live);
 
-/* --- frees that no hook sees --------------------------------------------------------------------
- */
+/* --- frees that no hook sees ------------------------------------------------------------------ */
 
 /* One copy of the hooks, or several, of which those aside see nothing. */
 enum { COPIES = 3 };

@@ -424,8 +424,7 @@ int prof__history_refresh(void)
     return r;
 }
 
-/* --- for others --------------------------------------------------------------------------------
- */
+/* --- for others ------------------------------------------------------------------------------- */
 
 static int copy_records(const struct records *list, struct prof__arena *a,
                         struct prof__module **ret_module)

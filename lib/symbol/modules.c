@@ -43,8 +43,7 @@ void prof__modules_after_unload(void)
     refresh_quietly();
 }
 
-/* --- loading -----------------------------------------------------------------------------------
- */
+/* --- loading ---------------------------------------------------------------------------------- */
 
 static bool overlaps(const struct prof__module *a, const struct prof__module *b)
 {

@@ -39,8 +39,7 @@ static _Atomic uint64_t version;
 #define GET(member)      atomic_load_explicit(&(member), memory_order_relaxed)
 #define PUT(member, new) atomic_store_explicit(&(member), new, memory_order_relaxed)
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* The places that start at or below pc, of which the last ones may hold it. */
 static size_t not_above(const struct edition *e, uintptr_t pc)
@@ -114,8 +113,7 @@ void prof__eras_mark(uintptr_t *pcs, size_t n)
             mark(&pcs[i]);
 }
 
-/* --- writing -----------------------------------------------------------------------------------
- */
+/* --- writing ---------------------------------------------------------------------------------- */
 
 static struct edition *next(void)
 {

@@ -45,8 +45,7 @@ static inline uint64_t prof__era_mark(uint64_t address)
     return pc;
 }
 
-/* --- telling what is where ---------------------------------------------------------------------
- */
+/* --- telling what is where -------------------------------------------------------------------- */
 
 /*
  * A range in which objects have been before, and one of these: it is there now, or it is gone. Of

@@ -229,8 +229,7 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
     return false;
 }
 
-/* --- memory that is handed out anew ------------------------------------------------------------
- */
+/* --- memory that is handed out anew ----------------------------------------------------------- */
 
 static size_t end_one(uintptr_t key, void (*ended)(const struct prof__live *live))
 {
@@ -282,8 +281,7 @@ size_t prof__live_sweep(uintptr_t start, size_t size, void (*ended)(const struct
     return n;
 }
 
-/* --- reading -----------------------------------------------------------------------------------
- */
+/* --- reading ---------------------------------------------------------------------------------- */
 
 /* A copy of a slot, if it holds a block. */
 static bool read_slot(const struct segment *s, size_t i, uintptr_t *ret_key,

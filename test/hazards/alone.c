@@ -92,8 +92,7 @@ static int ask(const char *page)
     return status;
 }
 
-/* --- what is seen of a thread ------------------------------------------------------------------
- */
+/* --- what is seen of a thread ----------------------------------------------------------------- */
 
 /* The server's thread, or 0. */
 static pid_t server_thread(void)
@@ -164,8 +163,7 @@ static int count_descriptors(void)
     return n;
 }
 
-/* --- the calls ----------------------------------------------------------------------------------
- */
+/* --- the calls -------------------------------------------------------------------------------- */
 
 static int set_capabilities(uint32_t effective, uint32_t permitted)
 {
@@ -255,8 +253,7 @@ static const struct {
     { "capset(nothing)", no_capabilities },
 };
 
-/* --- each of them, with clients ------------------------------------------------------------------
- */
+/* --- each of them, with clients --------------------------------------------------------------- */
 
 static void serve(void)
 {

@@ -236,8 +236,7 @@ static void test_no_signal_of_ours_is_ever_waited_for(void)
     CHECK_INT(atomic_load(&foreign_signals), 0, "signals that the program did not send");
 }
 
-/* --- a thread whose work is to wait for all signals --------------------------------------------
- */
+/* --- a thread whose work is to wait for all signals ------------------------------------------- */
 
 enum { ROUNDS = 200 };
 
@@ -322,8 +321,7 @@ static void test_sigwait_gets_the_programs_signals_and_no_other(void)
     prof_set_block_rate(0);
 }
 
-/* --- a handler of faults that allocates --------------------------------------------------------
- */
+/* --- a handler of faults that allocates ------------------------------------------------------- */
 
 /* A sanitizer has a malloc of its own, and a handler for faults. */
 #if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)

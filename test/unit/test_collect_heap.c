@@ -64,8 +64,7 @@ static void test_long_gaps_are_fair(void)
     }
 }
 
-/* --- a change of rate --------------------------------------------------------------------------
- */
+/* --- a change of rate ------------------------------------------------------------------------- */
 
 static pthread_barrier_t changed;
 
@@ -99,8 +98,7 @@ static void test_a_finer_rate_is_seen_by_others(void)
     }
 }
 
-/* --- fork --------------------------------------------------------------------------------------
- */
+/* --- fork ------------------------------------------------------------------------------------- */
 
 enum { CHILDREN = 8 };
 
@@ -142,8 +140,7 @@ static void test_children_sample_each_for_itself(void)
         ;
 }
 
-/* --- numbers beyond all measure ----------------------------------------------------------------
- */
+/* --- numbers beyond all measure --------------------------------------------------------------- */
 
 static int to_file(void *f, const void *data, size_t n)
 {

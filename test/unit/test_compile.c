@@ -18,8 +18,7 @@
 #include "unwind/cfi.h"
 #include "unwind/stack.h"
 
-/* --- calls that must not happen ----------------------------------------------------------------
- */
+/* --- calls that must not happen --------------------------------------------------------------- */
 
 static volatile bool watching;
 static volatile unsigned iterations, allocations;
@@ -159,8 +158,7 @@ static void test_nothing_is_read_far_away(void)
     }
 }
 
-/* --- all that tables can say -------------------------------------------------------------------
- */
+/* --- all that tables can say ------------------------------------------------------------------ */
 
 /* Never run. Each nop has a row of its own; the numbers are DWARF's (6.4.2, 2.5). */
 __asm__(".pushsection .text\n"

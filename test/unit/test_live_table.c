@@ -106,8 +106,7 @@ static void test_no_block_is_missed_on_shared_pages(void)
         CHECK(!prof__live_maybe(page << 12), "filter of page %lu is clear", page);
 }
 
-/* --- memory that is handed out anew ------------------------------------------------------------
- */
+/* --- memory that is handed out anew ----------------------------------------------------------- */
 
 static int64_t ended_bytes;
 
@@ -161,8 +160,7 @@ static void test_sweep_ends_what_lies_inside(void)
         CHECK(prof__live_remove(cases[i].key, &live) == !cases[i].inside, "block %zu after", i);
 }
 
-/* --- the filters -------------------------------------------------------------------------------
- */
+/* --- the filters ------------------------------------------------------------------------------ */
 
 /* More blocks on a page than its count can tell: the places still can. */
 static void test_a_crowded_page_is_forgotten(void)
@@ -191,8 +189,7 @@ static void test_a_neighbour_is_told_apart(void)
     CHECK(prof__live_remove(0x7d0000001230, &live), "removed");
 }
 
-/* --- reading while others write ----------------------------------------------------------------
- */
+/* --- reading while others write --------------------------------------------------------------- */
 
 static _Atomic bool stop;
 

@@ -103,8 +103,7 @@ static void test_a_pause_is_no_minute(void)
     free(r);
 }
 
-/* --- a reader beside the writer ----------------------------------------------------------------
- */
+/* --- a reader beside the writer --------------------------------------------------------------- */
 
 enum { WRITES = 400000 };
 

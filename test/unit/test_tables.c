@@ -129,8 +129,7 @@ static void test_a_value_that_passes_its_end(void)
     CHECK_INT(prof__rows_full(), before + 1, "counted once");
 }
 
-/* --- stores ------------------------------------------------------------------------------------
- */
+/* --- stores ----------------------------------------------------------------------------------- */
 
 static prof__stack_id passing_stack(uintptr_t i)
 {
@@ -175,8 +174,7 @@ static void test_cpu_profiles_take_nothing_from_others(void)
     }
 }
 
-/* --- eras --------------------------------------------------------------------------------------
- */
+/* --- eras ------------------------------------------------------------------------------------- */
 
 static uint64_t id_of_first = 1, id_there = 2; /* in memory: whose 8 bytes are those */
 

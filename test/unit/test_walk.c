@@ -282,8 +282,7 @@ static void test_frames_of_every_kind(void)
     in_twalk();
 }
 
-/* --- stacks of other threads and none ----------------------------------------------------------
- */
+/* --- stacks of other threads and none --------------------------------------------------------- */
 
 static void *thread_main(void *arg)
 {

@@ -13,8 +13,7 @@
 #include "profile/snapshot.h"
 #include "table/tables.h"
 
-/* --- what went away ----------------------------------------------------------------------------
- */
+/* --- what went away --------------------------------------------------------------------------- */
 
 static sem_t go, here;
 
@@ -85,8 +84,7 @@ static void test_threads_that_end_are_below_zero(void)
     pthread_join(t[2], NULL);
 }
 
-/* --- the row of the lost -----------------------------------------------------------------------
- */
+/* --- the row of the lost ---------------------------------------------------------------------- */
 
 enum { TABLE = PROF__TABLE_CUSTOM + 7 };
 
@@ -129,8 +127,7 @@ static void test_the_lost_are_in_every_snapshot(void)
     pthread_join(t, NULL);
 }
 
-/* --- their memory ------------------------------------------------------------------------------
- */
+/* --- their memory ----------------------------------------------------------------------------- */
 
 static int in_a_child_of_all_these(void)
 {
