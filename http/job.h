@@ -3,7 +3,8 @@
  *
  * The server's thread, or the program's, goes on serving: an exchange starts a job and then waits
  * for short times until it is done. A job whose exchange has closed, since the client has left or
- * the server stops, is told so and ends by itself.
+ * the server stops, is told so and ends by itself; and so do all, with -EAGAIN, when the threads
+ * have to leave (prof_helper_can_leave()).
  */
 #ifndef PROF_HTTP_JOB_H
 #define PROF_HTTP_JOB_H
@@ -16,7 +17,8 @@
 struct prof__job;
 
 /* Start writing. Options are copied, those of the scan too. 0; -EAGAIN: as many are under way as
- * may be; -ENOMEM and the like when there is no thread. */
+ * may be, or threads of ours have to leave just now; -ENOMEM and the like when there is no thread.
+ */
 int prof__job_start(struct prof__job **ret_job, struct prof_profile *p,
                     const struct prof_write_options *options, const struct prof_scan_options *scan);
 

@@ -59,7 +59,7 @@ PROF_API int prof_set_last_error(int error, const char *format, ...)
  *
  * May be changed at any time, from any thread: each sample carries the weight of the rate that it
  * was taken at, so neither what is already counted nor what follows is bent. Another thread takes
- * up the new rate at its next sample, or at most 1 MiB of allocations later when sampling was off.
+ * up the new rate at its next sample, or after 1 MiB of allocations if that comes first.
  *
  * Returns: the previous rate, or -EINVAL above 2^40.
  * Environment: LIBPROF_HEAP_RATE sets the rate at start.
@@ -139,14 +139,16 @@ PROF_API int prof_profile_status(const struct prof_profile *p, char *buf, size_t
  *
  * Returns: 0, -EINVAL for an empty name or one with blanks, control characters, quotation marks, or
  *          a part "." or "..", -EEXIST when the name is taken, by a profile or by what else a
- * server has there ("cmdline", "ui/x"), -ENOMEM. A profile is never freed.
+ *          server has there ("cmdline", "ui/x"), -ENOMEM. A profile is never freed.
  */
 PROF_API int prof_profile_new(const char *name, struct prof_profile **ret_profile);
 
 /**
  * For servers: from now on no profile can be made under that name, nor, if it ends in a slash,
  * under one that begins with it, since what is asked for there is something else. One that was made
- * before stays. `name` is kept, not copied. Returns: 0, -EINVAL, -ENOSPC when there are 64.
+ * before stays. `name` is kept, not copied.
+ *
+ * Returns: 0, -EINVAL, -ENOSPC when there are 64.
  */
 PROF_API int prof_profile_reserve(const char *name);
 
@@ -237,7 +239,8 @@ struct prof_window;
  * until it is closed; all that are open together at most four times LIBPROF_MEMORY_LIMIT, 64 MiB by
  * default, unless it is the only one.
  *
- * Returns: 0, -ENOENT: no such profile, -EAGAIN: too much is held by others, or -ENOMEM.
+ * Returns: 0, -EINVAL, -ENOENT: no such profile, -ENOTSUP: it has no windows, -EAGAIN: too much is
+ *          held by others, -ENOMEM, or why it could not be started.
  */
 PROF_API int prof_window_open(const char *name, struct prof_window **ret_window);
 
@@ -328,11 +331,12 @@ PROF_API int prof_labels_pop(void);
  * are made and only what all agree on is told.
  *
  * Memory:  a thirtieth of the heap with glibc's malloc, 140 bytes for each sampled block, 1 MiB;
- * for holders 64 MiB more at most. Given back before prof_profile_write() returns. -ENOBUFS where
- * that is more than half of what its cgroup leaves the process. Threads: one scan at a time; a
- * second waits for the first. Blocks:  a second, and for each GiB of memory half a second of
- * processor time a pass, at half of one processor. Returns: as prof_profile_write(), and -ECANCELED
- * when `cancelled` said so.
+ *          for holders 64 MiB more at most. Given back before prof_profile_write() returns.
+ *          -ENOBUFS where that is more than half of what its cgroup leaves the process.
+ * Threads: one scan at a time; a second waits for the first.
+ * Blocks:  a second, and for each GiB of memory half a second of processor time a pass, at half of
+ *          one processor.
+ * Returns: as prof_profile_write(), and -ECANCELED when `cancelled` said so.
  */
 struct prof_scan_options {
     size_t size;      /* sizeof(struct prof_scan_options) */

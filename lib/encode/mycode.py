@@ -24,7 +24,7 @@ def main():
     with open(sys.argv[2], "w") as f:
         f.write("/* Made by mycode.py; do not edit. */\n")
         for kind in KINDS:
-            # By name, so that they can be searched; prefixes shorter first, to be found first.
+            # Sorted, as mycode.c searches them by halves.
             items = sorted(set(rules[kind]))
             f.write("\nstatic const char *const rule_%s[] = {\n" % kind)
             f.write("".join("    %s,\n" % literal(item) for item in items))

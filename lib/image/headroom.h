@@ -1,5 +1,6 @@
 /*
- * headroom.h - how much memory the process may still take before its cgroup's limit.
+ * headroom.h - what the process's memory cgroup uses, and how much may still be taken before its
+ * limit.
  */
 #ifndef PROF_IMAGE_HEADROOM_H
 #define PROF_IMAGE_HEADROOM_H

@@ -1,7 +1,8 @@
 /*
  * builtin.h - the profiles that are there without anybody adding them.
  *
- * Each profile_NAME.c holds one definition: what its rows mean to a reader. prof.c registers them.
+ * cpu.c, heap.c, lock.c and threads.c hold the definitions: what rows mean to a reader. prof.c
+ * registers them.
  */
 #ifndef PROF_PROFILE_BUILTIN_H
 #define PROF_PROFILE_BUILTIN_H

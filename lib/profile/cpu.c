@@ -1,5 +1,5 @@
 /*
- * profile_cpu.c - the CPU profile, which is not in the registry: without a window it has nothing to
+ * cpu.c - the CPU profile, which is not in the registry: without a window it has nothing to
  * say. Also prof_cpu_start() and prof_cpu_stop(), which are one window that the process shares.
  */
 #include "base/error.h"

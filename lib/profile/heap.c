@@ -1,5 +1,5 @@
 /*
- * profile_heap.c - what the heap and allocs profiles show of the rows that collect_heap.c fills.
+ * heap.c - what the heap and allocs profiles show of the rows that collect_heap.c fills.
  *
  * The same rows twice: a reader opens one on memory in use, the other on memory allocated.
  */

@@ -1,5 +1,5 @@
 /*
- * profile_lock.c - what the block and mutex profiles show of the rows that collect_lock.c fills.
+ * lock.c - what the block and mutex profiles show of the rows that collect_lock.c fills.
  *
  * Both are off until asked for, as in Go, and each says so itself.
  */

@@ -26,7 +26,7 @@ int64_t prof__values_total(const struct prof__values *raw, unsigned i, unsigned 
 void prof__values_finish(const struct prof_profile *p, const struct prof__values *raw,
                          int64_t ret_value[PROF__VALUES_MAX]);
 
-/* A profile's definition: constant, and filled in by prof.c for the built-in ones. */
+/* A profile's definition: constant; the built-in ones are in the files that builtin.h names. */
 struct prof_profile {
     const char *name;
     const char *description;

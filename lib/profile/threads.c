@@ -1,5 +1,5 @@
 /*
- * profile_threads.c - threads and its alias goroutine, and threadcreate.
+ * threads.c - threads and its alias goroutine, and threadcreate.
  *
  * The first two have no rows of their own to fill: a snapshot is what thread_stacks.h sees now,
  * counted by stack and labels under the numbers of rows, so that two snapshots can be subtracted.

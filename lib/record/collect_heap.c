@@ -31,10 +31,10 @@
 
 enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };
 
-/* While sampling is off, how far a thread goes before it looks again. */
+/* How far a thread goes at most before it looks for another rate. */
 #define RECHECK_BYTES ((uint64_t)1 << 20)
 
-/* PROF__RATE_UNKNOWN until the environment has been read. */
+/* RATE_UNKNOWN until the environment has been read. */
 #define RATE_UNKNOWN UINT64_MAX
 static _Atomic uint64_t heap_interval = RATE_UNKNOWN;
 static _Atomic uint64_t lost, foreign_frees, unseen_frees;
@@ -43,7 +43,7 @@ static _Atomic uint64_t seed_count;
 /* The rate in force, or RATE_UNKNOWN so early in the process that there is no environment yet. */
 static uint64_t interval_now(void)
 {
-    /* Relaxed: a thread may go by the old rate for one more sample. */
+    /* Relaxed: a thread may go by the old rate for RECHECK_BYTES more. */
     uint64_t interval = atomic_load_explicit(&heap_interval, memory_order_relaxed);
 
     if (PROF_LIKELY(interval != RATE_UNKNOWN) || !environ)

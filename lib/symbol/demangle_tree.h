@@ -33,7 +33,7 @@ enum prof__name_kind {
     PROF__N_REFERENCE,
     PROF__N_RVALUE_REFERENCE,
     PROF__N_QUALS,          /* a, with quals */
-    PROF__N_SUFFIX,         /* a text: complex, imaginary, vendor's */
+    PROF__N_SUFFIX,         /* a b: complex, imaginary, vendor's */
     PROF__N_MEMBER_POINTER, /* to b of class a */
     PROF__N_ARRAY,          /* of b, a of them; a may be missing */
     PROF__N_VECTOR,
@@ -51,7 +51,7 @@ enum prof__name_kind {
     PROF__N_NAMED_CAST,          /* op<a>(b) */
     PROF__N_NEW,                 /* op (a) b c */
     PROF__N_BRACES,              /* a{b}; a may be missing */
-    PROF__N_FOLD,                /* op over a and c, text: the kind */
+    PROF__N_FOLD,                /* op over a, and b if there is one; number: the kind */
     PROF__N_PACK_SIZE,           /* how many a has */
     PROF__N_FUNCTION_EXPRESSION, /* a function's encoding as a value */
 };

@@ -2,10 +2,10 @@
  * reader.h - bytes of an object's code and unwind tables, which may be damaged, or go away.
  *
  * An object that this thread will return into is held by the program itself: what its program
- * headers say is mapped for reading stays, and is read as it is. All else is read through the
- * kernel (base/memory.h), some bytes at a time: objects that a foreign word leads to, and what lies
- * outside. Whoever is led around in circles runs out of moves. Context: signal, or normal with
- * PROF__READ_NORMAL.
+ * headers say is mapped for reading stays, and is read as it is; what else of it lies outside is
+ * asked for page by page first. Objects that a foreign word leads to are read through the kernel
+ * (base/memory.h), some bytes at a time. Whoever is led around in circles runs out of moves.
+ * Context: signal, or normal with PROF__READ_NORMAL.
  */
 #ifndef PROF_UNWIND_READER_H
 #define PROF_UNWIND_READER_H

@@ -1,9 +1,11 @@
 /*
  * scan_bench.c - how fast a scan is: by references, and along glibc's heap.
  *
- *   scan_bench refs MIB TARGETS [worst]   memory with pointers into TARGETS blocks of 4 KiB; GB/s
- * of processor time of one pass scan_bench walk MIB                   lists, trees and tables of
- * small blocks; us a chunk
+ *   scan_bench refs MIB TARGETS [worst]
+ *   scan_bench walk MIB
+ *
+ * refs: memory with pointers into TARGETS blocks of 4 KiB; GB/s of processor time of one pass.
+ * walk: lists, trees and tables of small blocks; us a chunk.
  *
  * `worst`: the blocks cover three quarters of the memory, and a quarter of all words point into it.
  */
