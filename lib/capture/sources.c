@@ -20,6 +20,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/hash.h"
 #include "image/headroom.h"
 
 enum { STATUS_BYTES = 8192 }; /* it lists the groups, which may be many */
@@ -77,22 +78,16 @@ static bool field(const char *status, const char *name, unsigned base, uint64_t 
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
-static uint64_t hash_of(const char *text)
-{
-    uint64_t h = 14695981039346656037u; /* FNV-1a */
-
-    for (; *text; text++)
-        h = (h ^ (unsigned char)*text) * 1099511628211u;
-    return h;
-}
-
 void prof__sources_follow(struct prof__sources *s)
 {
     char text[STATUS_BYTES], path[640];
 
-    if (!read_file(s->cgroups, text, sizeof(text)) || hash_of(text) == s->group_hash)
+    if (!read_file(s->cgroups, text, sizeof(text)))
         return;
-    s->group_hash = hash_of(text);
+    uint64_t hash = prof__hash_bytes(text, strlen(text));
+    if (hash == s->group_hash)
+        return;
+    s->group_hash = hash;
     close_file(&s->cgroup);
     for (unsigned i = 0; s->cgroup < 0 && prof__memory_usage_file(text, i, path, sizeof(path)); i++)
         s->cgroup = open_file(path);

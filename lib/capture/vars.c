@@ -144,7 +144,7 @@ static int start_thread(void)
     helper.stack_bytes = STACK_BYTES;
     helper.run = note;
     helper.arg = r;
-    helper.detached = 1;
+    helper.detached = true;
     atomic_store(&state, RUNNING);
     int error = prof_helper_start(&helper, NULL);
     if (error < 0)

@@ -14,6 +14,7 @@
 #include <string.h>
 
 #include "base/hash.h"
+#include "base/path.h"
 #include "encode/strtab.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };
@@ -27,9 +28,8 @@ static const char *unknown_name(const struct prof__report *r, const struct prof_
 
     if (!m || !m->file[0])
         return prof__arena_printf(a, "0x%llx", (unsigned long long)l->address);
-    const char *slash = strrchr(m->file, '/');
     uint64_t address = m->is_elf ? l->address - m->bias : l->address - m->start + m->offset;
-    return prof__arena_printf(a, "%.200s+0x%llx", slash ? slash + 1 : m->file,
+    return prof__arena_printf(a, "%.200s+0x%llx", prof__base_name(m->file),
                               (unsigned long long)address);
 }
 
@@ -237,7 +237,6 @@ static size_t pick_top(const struct prof__functions *f, const struct prof__funct
 static void put_name(struct prof__textout *out, const struct prof__functions *f,
                      const struct prof__function *of)
 {
-    const char *slash = strrchr(of->file, '/');
     size_t same = 0;
 
     for (size_t i = 0; i < f->n; i++)
@@ -245,7 +244,7 @@ static void put_name(struct prof__textout *out, const struct prof__functions *f,
     prof__textout_string(out, of->name, NAME_MAX_SHOWN);
     if (same > 1 && of->file[0]) {
         prof__textout_word(out, " (");
-        prof__textout_string(out, slash ? slash + 1 : of->file, NAME_MAX_SHOWN);
+        prof__textout_string(out, prof__base_name(of->file), NAME_MAX_SHOWN);
         prof__textout_word(out, ")");
     }
 }

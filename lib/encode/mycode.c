@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/path.h"
 #include "mycode_rules.h"
 
 /* The last of n sorted strings that does not come after s[0..size); n: none. */
@@ -52,10 +53,8 @@ static bool is_one_of(const char *const *list, size_t n, const char *s, size_t s
 /* Of a library's file: by where it is, or by its name. */
 static bool is_foreign_module(const char *file)
 {
-    const char *slash = strrchr(file, '/');
-
     return begins_with(rule_modules, ARRAY_LEN(rule_modules), file) ||
-           begins_with(rule_module_names, ARRAY_LEN(rule_module_names), slash ? slash + 1 : file);
+           begins_with(rule_module_names, ARRAY_LEN(rule_module_names), prof__base_name(file));
 }
 
 bool prof__is_my_code(const struct prof__frame *f)

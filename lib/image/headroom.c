@@ -27,18 +27,24 @@ static int read_file(const char *path, char *buf, size_t size)
     return (int)n;
 }
 
+static uint64_t number_at(const char *s)
+{
+    uint64_t v = 0;
+
+    for (; *s >= '0' && *s <= '9'; s++)
+        v = v * 10 + (uint64_t)(*s - '0');
+    return v;
+}
+
 /* A number in a file; "max" and what cannot be read are UINT64_MAX. */
 static uint64_t read_number(const char *folder, const char *name)
 {
     char path[512], text[64];
-    uint64_t v = 0;
 
     if (snprintf(path, sizeof(path), "%s/%s", folder, name) >= (int)sizeof(path) ||
         read_file(path, text, sizeof(text)) <= 0 || text[0] < '0' || text[0] > '9')
         return UINT64_MAX;
-    for (const char *s = text; *s >= '0' && *s <= '9'; s++)
-        v = v * 10 + (uint64_t)(*s - '0');
-    return v;
+    return number_at(text);
 }
 
 /* Bytes that can be taken back at once: "inactive_file N" of memory.stat, in version 1 with the
@@ -47,7 +53,6 @@ static uint64_t read_spare(const char *folder)
 {
     static const char *const names[] = { "\ntotal_inactive_file ", "\ninactive_file " };
     char path[512], text[8192] = "\n";
-    uint64_t v = 0;
 
     if (snprintf(path, sizeof(path), "%s/memory.stat", folder) >= (int)sizeof(path) ||
         read_file(path, text + 1, sizeof(text) - 1) <= 0)
@@ -55,11 +60,8 @@ static uint64_t read_spare(const char *folder)
     for (size_t i = 0; i < ARRAY_LEN(names); i++) {
         const char *s = strstr(text, names[i]);
 
-        if (!s)
-            continue;
-        for (s += strlen(names[i]); *s >= '0' && *s <= '9'; s++)
-            v = v * 10 + (uint64_t)(*s - '0');
-        return v;
+        if (s)
+            return number_at(s + strlen(names[i]));
     }
     return 0;
 }

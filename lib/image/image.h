@@ -140,6 +140,12 @@ static inline bool prof__image_word(struct prof__image *image, uint64_t from, ui
     return image->ops->read(image, from, ret, sizeof(*ret)) == sizeof(*ret);
 }
 
+/* Is a file of that name libc? */
+bool prof__image_is_libc(const char *path);
+
+/* Registers of all threads that may hold a pointer and could not be read. */
+unsigned prof__image_hidden_regs(const struct prof__image *image);
+
 /* The mapping that covers `address`, or NULL. */
 const struct prof__image_map *prof__image_map_of(const struct prof__image *image, uint64_t address);
 

@@ -20,6 +20,7 @@
 #include "arch/registers.h"
 #include "base/clock.h"
 #include "base/memory.h"
+#include "base/path.h"
 #include "base/sampler.h"
 #include "base/slot.h"
 #include "base/task.h"
@@ -156,10 +157,10 @@ static void take_frames(struct prof__image *image, struct prof__image_thread *t,
 static bool is_libcs(const struct prof__image *image, uint64_t pc)
 {
     const struct prof__image_map *m = prof__image_map_of(image, pc);
-    const char *slash = m ? strrchr(m->name, '/') : NULL;
+    const char *name = m ? prof__base_name(m->name) : "";
 
-    return slash && (strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-", 6) == 0 ||
-                     strncmp(slash, "/ld-linux", 9) == 0 || strncmp(slash, "/libpthread", 11) == 0);
+    return prof__image_is_libc(name) || strncmp(name, "ld-linux", 8) == 0 ||
+           strncmp(name, "libpthread", 10) == 0;
 }
 
 /*
@@ -171,8 +172,10 @@ static unsigned count_hidden(const struct prof__image *image, const struct prof_
 {
     unsigned hidden = 0;
 
-    if (t->n_regs >= PROF__CONTEXT_WORDS || t->ours || t->sp == 0)
-        return t->sp == 0 ? PROF__REGISTERS : 0;
+    if (t->sp == 0)
+        return PROF__REGISTERS;
+    if (t->n_regs >= PROF__CONTEXT_WORDS)
+        return 0;
     for (unsigned k = 0; k < PROF__REGISTERS; k++) {
         size_t i = 0;
 
@@ -255,11 +258,14 @@ static int refresh(struct prof__image *image)
         (r = take_own_spans(image)) < 0)
         return r;
     image->held = held;
-    for (size_t i = 0; i < image->n_threads; i++)
+    pid_t here = prof__gettid();
+    for (size_t i = 0; i < image->n_threads; i++) {
+        struct prof__image_thread *t = &image->thread[i];
+
         /* Threads of our own, and this one, have nothing of the program's there. */
-        if (image->thread[i].tid != prof__gettid() &&
-            !prof__slot_helper(prof__slot_of(image->thread[i].tid)))
-            image->thread[i].hidden_regs = count_hidden(image, &image->thread[i]);
+        if (t->tid != here && !prof__slot_helper(prof__slot_of(t->tid)))
+            t->hidden_regs = count_hidden(image, t);
+    }
     image->swapped = has_swapped();
     return 0;
 }

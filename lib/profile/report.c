@@ -16,6 +16,7 @@
 
 #include "base/hash.h"
 #include "base/optional.h"
+#include "base/path.h"
 #include "encode/mycode.h"
 #include "symbol/modules.h"
 #include "table/eras.h"
@@ -360,12 +361,6 @@ static uint32_t mapping_of(const struct builder *b, const struct place *p)
 
 /* --- locations ------------------------------------------------------------------------------ */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    return slash ? slash + 1 : path;
-}
-
 static int one_line(struct prof__arena *a, const char *function, struct prof__location *ret)
 {
     struct prof__line *line = prof__arena_alloc(a, sizeof(*line));
@@ -403,7 +398,8 @@ static int name_unknown(struct builder *b, const struct place *p,
     uint64_t address = m->is_elf ? start - m->bias : start - m->start + m->offset;
     return one_line(
         b->arena,
-        prof__arena_printf(b->arena, "%s+0x%lx", base_name(m->path), (unsigned long)address), ret);
+        prof__arena_printf(b->arena, "%s+0x%lx", prof__base_name(m->path), (unsigned long)address),
+        ret);
 }
 
 /* The name to show, where it is not the short one. */
@@ -488,7 +484,7 @@ static int comment_on_names(struct builder *b, const struct prof__symbol_notes *
                 b->arena,
                 "functions of %s have no names: it is stripped; they come with %s, or by "
                 "go tool pprof UNSTRIPPED-FILE and this profile",
-                base_name(m->file), note->wanted);
+                prof__base_name(m->file), note->wanted);
         if (!text)
             continue;
         if (b->report->n_comments == COMMENTS_MAX)
@@ -570,7 +566,7 @@ static bool is_allocator(const struct prof__location *l)
 /* Code of the hooks: a thread that libc makes for the program is made through ours. */
 static bool is_own(const struct builder *b, const struct prof__location *l)
 {
-    const char *file = base_name(b->mapping[l->mapping].file);
+    const char *file = prof__base_name(b->mapping[l->mapping].file);
 
     return strncmp(file, "libprof-hooks.so", 16) == 0 || strcmp(file, "libprof-preload.so") == 0;
 }
@@ -581,7 +577,7 @@ static bool is_own(const struct builder *b, const struct prof__location *l)
 static bool is_inside_libc(const struct prof__location *leaf, const struct prof__location *caller,
                            const struct prof__report_mapping *mapping)
 {
-    const char *file = base_name(mapping[leaf->mapping].file);
+    const char *file = prof__base_name(mapping[leaf->mapping].file);
 
     return leaf->is_nameless && caller->mapping == leaf->mapping &&
            (strncmp(file, "libc.so.", 8) == 0 || strncmp(file, "libc-2.", 7) == 0);

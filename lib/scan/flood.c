@@ -443,20 +443,12 @@ void prof__flood_run(struct flood *f)
 
 /* --- roots ----------------------------------------------------------------------------------- */
 
-static bool is_libc(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-    const char *name = slash ? slash + 1 : path;
-
-    return strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-", 5) == 0;
-}
-
 /* Where libc's own data is: in a static program among that of the program. */
 static bool has_libc(const struct prof__plan *plan, uint32_t module)
 {
     for (size_t i = 0; i < plan->n_modules; i++)
-        if (is_libc(plan->module[i].path))
-            return is_libc(plan->module[module].path);
+        if (prof__image_is_libc(plan->module[i].path))
+            return prof__image_is_libc(plan->module[module].path);
     return true;
 }
 

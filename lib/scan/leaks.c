@@ -13,12 +13,13 @@
  * Else it is only possible that they are leaked.
  */
 #include <errno.h>
+#include <math.h>
 #include <prof/prof.h>
 #include <string.h>
 
 #include "base/clock.h"
 #include "base/error.h"
-#include "base/random.h"
+#include "base/hash.h"
 #include "base/sampler.h"
 #include "encode/encode.h"
 #include "profile/builtin.h"
@@ -92,7 +93,7 @@ struct groups {
 
 static struct group *group_of(struct groups *g, uint32_t row)
 {
-    size_t at = (row * 0x9e3779b1u) & (g->n_slots - 1);
+    size_t at = prof__hash(row) & (g->n_slots - 1);
 
     while (g->group[at].row && g->group[at].row != row)
         at = (at + 1) & (g->n_slots - 1);
@@ -103,7 +104,7 @@ static struct group *group_of(struct groups *g, uint32_t row)
 static bool is_new(struct groups *g, uint32_t row, uint32_t source)
 {
     uint64_t key = (uint64_t)row << 32 | source;
-    size_t at = prof__mix64(key) & (g->n_slots - 1);
+    size_t at = prof__hash(key) & (g->n_slots - 1);
 
     while (g->met[at] && g->met[at] != key)
         at = (at + 1) & (g->n_slots - 1);
@@ -139,19 +140,14 @@ static bool may_be_in_registers(const struct group *g, unsigned registers)
     if (weight <= 1) /* every block is sampled: there is no chance in it */
         return true;
     double expected = registers / weight;
-    double term = 1, sum = 0; /* of Poisson's terms below, each by e^expected */
+    double term = exp(-expected), sum = 0; /* of Poisson's terms below */
     if (expected >= g->samples)
         return true;
     for (uint32_t i = 0; i < g->samples; i++) {
         sum += term;
         term *= expected / (i + 1);
     }
-    double power = 1, e = 0;
-    for (int i = 1; i <= 200; i++) {
-        e += power;
-        power *= expected / i;
-    }
-    return 1 - sum / e > 0.001;
+    return 1 - sum > 0.001;
 }
 
 static int make_groups(struct prof__scan *s, struct groups *g)

@@ -137,10 +137,8 @@ static void find_sources(struct flood *f, const struct saved *saved)
 void prof__flood_leftovers(struct flood *f, const struct prof__image *image, struct prof__arena *a)
 {
     struct saved *saved = NULL;
-    unsigned hidden = 0;
+    unsigned hidden = prof__image_hidden_regs(image);
 
-    for (size_t i = 0; i < image->n_threads; i++)
-        hidden += image->thread[i].hidden_regs;
     if (hidden) {
         saved = prof__arena_array(a, f->h->n + 1, sizeof(*saved));
         f->error = saved ? save(f, a, saved) : -ENOMEM;

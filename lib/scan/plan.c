@@ -457,14 +457,14 @@ static int add_new(struct prof__plan *more, const struct prof__image *first, uin
 
 int prof__plan_more(const struct prof__plan *p, struct prof__area **ret, size_t *ret_n)
 {
-    struct prof__plan more = { .image = p->image, .arena = p->arena };
+    struct prof__plan more = { 0 };
     struct prof__image now;
     int r = p->image->ops->look_again(p->image, &now);
 
+    if (r == 0)
+        r = prof__plan_begin(&more, &now, p->arena);
     for (size_t i = 0; i < p->n_excluded && r == 0; i++)
         r = prof__plan_exclude(&more, p->excluded[i].start, p->excluded[i].end);
-    for (size_t i = 0; i < now.n_own && r == 0; i++)
-        r = prof__plan_exclude(&more, now.own[i].start, now.own[i].end);
     sort_excluded(&more);
     size_t x = 0;
     for (size_t i = 0; i < now.n_maps && r == 0; i++) {

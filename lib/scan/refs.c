@@ -259,7 +259,6 @@ static int flood_from(struct refs *r, uint32_t i)
 static int find_sources(struct refs *r, const struct prof__image *image, struct prof__arena *a)
 {
     uint8_t *candidate = prof__arena_alloc(a, r->t->n + 1);
-    unsigned hidden = 0;
     int e = candidate ? 0 : -ENOMEM;
 
     r->leftover = true;
@@ -268,9 +267,7 @@ static int find_sources(struct refs *r, const struct prof__image *image, struct 
             candidate[i] = 1;
             e = flood_from(r, i);
         }
-    for (size_t i = 0; i < image->n_threads; i++)
-        hidden += image->thread[i].hidden_regs;
-    if (!hidden)
+    if (e < 0 || prof__image_hidden_regs(image) == 0)
         return e;
     for (uint32_t i = 0; i < r->t->n; i++)
         r->reached[i] = (r->t->target[i].state & PROF__TARGET_REACHED) != 0;

@@ -8,6 +8,7 @@
 
 #include <string.h>
 
+#include "base/path.h"
 #include "symbol/modules.h"
 #include "symbol/symbolize.h"
 #include "table/stack_table.h"
@@ -65,9 +66,8 @@ static void global_kind(struct prof__roots *r, const struct prof__area *area, ui
 static bool is_libcs(const struct prof__image *image, uint64_t pc)
 {
     const struct prof__image_map *m = prof__image_map_of(image, pc);
-    const char *slash = m ? strrchr(m->name, '/') : NULL;
 
-    return slash && (strncmp(slash, "/libc.so", 8) == 0 || strncmp(slash, "/libc-", 6) == 0);
+    return m && prof__image_is_libc(m->name);
 }
 
 /* The function of a thread that a word of its stack belongs to: the one whose frame it is in, or
@@ -130,13 +130,6 @@ void prof__root_kind(void *roots, const struct prof__area *area, uint64_t slot,
 
 /* --- names ----------------------------------------------------------------------------------- */
 
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
-
 static const char *global_name(struct prof__roots *r, struct prof__arena *a,
                                const struct prof__kind *kind)
 {
@@ -148,7 +141,8 @@ static const char *global_name(struct prof__roots *r, struct prof__arena *a,
     const char *name = s ? prof__data_symbol_name(m->path, a, s) : NULL;
     if (!name)
         return prof__arena_printf(a, "global at 0x%llx (%.200s)",
-                                  (unsigned long long)(kind->detail - m->bias), base_name(m->path));
+                                  (unsigned long long)(kind->detail - m->bias),
+                                  prof__base_name(m->path));
     if (!r->namer)
         r->namer = prof__namer_new(r->arena);
     if (r->namer)
@@ -156,8 +150,8 @@ static const char *global_name(struct prof__roots *r, struct prof__arena *a,
     uint64_t offset = kind->detail - m->bias - s->start;
     if (offset)
         return prof__arena_printf(a, "global %.300s+0x%llx (%.200s)", name,
-                                  (unsigned long long)offset, base_name(m->path));
-    return prof__arena_printf(a, "global %.300s (%.200s)", name, base_name(m->path));
+                                  (unsigned long long)offset, prof__base_name(m->path));
+    return prof__arena_printf(a, "global %.300s (%.200s)", name, prof__base_name(m->path));
 }
 
 static const char *thread_name(const struct prof__image *image, uint32_t tid)

@@ -208,9 +208,7 @@ static void note_pass(struct prof__scan *s, const struct prof__pass_count *count
     r->descriptors = s->image.descriptors_unreadable;
     r->dead_stacks = s->plan.dead_stacks;
     r->presence_unknown = s->image.presence_unknown;
-    r->hidden_regs = 0;
-    for (size_t i = 0; i < s->image.n_threads; i++)
-        r->hidden_regs += s->image.thread[i].hidden_regs;
+    r->hidden_regs = prof__image_hidden_regs(&s->image);
 }
 
 /* Blocks that the walk did not come by, and those fed, are judged by references. */

@@ -12,16 +12,10 @@
 #include <errno.h>
 #include <string.h>
 
+#include "base/path.h"
 #include "symbol/deadline.h"
 #include "symbol/dwarf_lookup.h"
 #include "symbol/elf_symbols.h"
-
-static const char *base_name(const char *path)
-{
-    const char *slash = strrchr(path, '/');
-
-    return slash ? slash + 1 : path;
-}
 
 /* Does `e` have debug information, and of a kind that can be read? */
 static bool has_dwarf(struct prof__symbol_files *f, const struct prof__elf *e, const char *path)
@@ -36,7 +30,7 @@ static bool has_dwarf(struct prof__symbol_files *f, const struct prof__elf *e, c
     if (r == -ENOTSUP)
         f->unread = prof__arena_printf(
             f->arena, "debug information of %s is %s and not read: this libprof is built without",
-            base_name(path), packing == PROF__ZSTD ? "zstd" : "compressed in an unknown way");
+            prof__base_name(path), packing == PROF__ZSTD ? "zstd" : "compressed in an unknown way");
     return r == 0;
 }
 
@@ -66,7 +60,7 @@ static int files_open(struct prof__symbol_files *f)
                 f->arena,
                 "symbols of %s are in .gnu_debugdata (xz) and not read: this libprof is "
                 "built without liblzma",
-                base_name(m->path));
+                prof__base_name(m->path));
     }
     return r == -ENOMEM ? r : 0;
 }
@@ -106,7 +100,7 @@ static void set_unfinished(struct prof__query *q, size_t n)
 static void note_dwarf(struct prof__symbol_files *f, const struct prof__dwarf_source *source,
                        int error)
 {
-    const char *name = base_name(f->module->path);
+    const char *name = prof__base_name(f->module->path);
 
     if (error == -EFBIG)
         f->unread = prof__arena_printf(
