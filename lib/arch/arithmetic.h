@@ -13,6 +13,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/arithmetic.h"
+#else
+#error "no folder for this processor in lib/arch/"
 #endif
 
 /* The program's state; from here on all exceptions are masked, and results rounded to nearest. */

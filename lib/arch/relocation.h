@@ -11,15 +11,12 @@
 
 /* Does one of this type store the symbol's address, with the addend as it is? Of those, the first
  * may be left until the function is called. */
-static inline bool prof__relocation_is_address(uint32_t type)
-{
+static inline bool prof__relocation_is_address(uint32_t type);
+
 #if defined(__x86_64__)
-    return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT || type == R_X86_64_64;
-#elif defined(__aarch64__)
-    return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT || type == R_AARCH64_ABS64;
+#include "arch/x86_64/relocation.h"
 #else
-#error "which relocations store the address of a symbol here?"
+#error "no folder for this processor in lib/arch/"
 #endif
-}
 
 #endif

@@ -18,6 +18,8 @@ uint64_t prof__sampler_gap(uint64_t interval, uint64_t *rng)
     return gap < 1 ? 1 : (uint64_t)gap;
 }
 
+#define BLOCK_MAX ((uint64_t)1 << 56) /* no address space holds a larger one */
+
 /* Blocks that one sample stands for. */
 static double weight(double size, uint64_t interval)
 {
@@ -30,7 +32,7 @@ static double weight(double size, uint64_t interval)
 void prof__sampler_weight(uint64_t size, uint64_t interval, int64_t *ret_objects,
                           int64_t *ret_bytes)
 {
-    size = PROF_MIN(size, PROF__BLOCK_MAX);
+    size = PROF_MIN(size, BLOCK_MAX);
     double w = weight(size ? (double)size : 1, interval);
 
     *ret_objects = (int64_t)(w * (1 << PROF__OBJECT_SHIFT) + 0.5);

@@ -17,8 +17,6 @@
 /* Fixed point of the values in rows: 2^-12 object, 2^-4 byte. */
 enum { PROF__OBJECT_SHIFT = 12, PROF__BYTE_SHIFT = 4 };
 
-#define PROF__BLOCK_MAX ((uint64_t)1 << 56)
-
 /* Bytes to the next sample: exponential with mean `interval`, at least 1; 0 for interval 1, since
  * then every block is one. Context: hook. */
 uint64_t prof__sampler_gap(uint64_t interval, uint64_t *rng);

@@ -130,34 +130,23 @@ static void follow(int flags)
     prof__helpers_return();
 }
 
-PROF_SHARED int unshare(int flags)
-{
-    int saved = errno, r = real.unshare(flags);
-
-    if (r == 0)
-        follow(flags);
-    if (r == 0 || !is_because_of_us(errno))
-        return r;
-    prof__helpers_withdraw();
-    for (int i = 0; i < TRIES && (r = real.unshare(flags)) < 0 && is_refusal(errno); i++)
-        sched_yield();
-    errno = r < 0 ? errno : saved;
-    prof__helpers_return();
-    return r;
-}
-
-PROF_SHARED int setns(int fd, int type)
-{
-    int saved = errno, r = real.setns(fd, type);
-
-    if (r == 0)
-        follow(type);
-    if (r == 0 || !is_because_of_us(errno))
-        return r;
-    prof__helpers_withdraw();
-    for (int i = 0; i < TRIES && (r = real.setns(fd, type)) < 0 && is_refusal(errno); i++)
-        sched_yield();
-    errno = r < 0 ? errno : saved;
-    prof__helpers_return();
-    return r;
-}
+/* clang-format off */
+#define ENTER(name, parameters, arguments, flags)                                              \
+    PROF_SHARED int name parameters                                                            \
+    {                                                                                          \
+        int saved = errno, r = real.name arguments;                                            \
+                                                                                               \
+        if (r == 0)                                                                            \
+            follow(flags);                                                                     \
+        if (r == 0 || !is_because_of_us(errno))                                                \
+            return r;                                                                          \
+        prof__helpers_withdraw();                                                              \
+        for (int i = 0; i < TRIES && (r = real.name arguments) < 0 && is_refusal(errno); i++)  \
+            sched_yield();                                                                     \
+        errno = r < 0 ? errno : saved;                                                         \
+        prof__helpers_return();                                                                \
+        return r;                                                                              \
+    }
+/* clang-format on */
+ENTER(unshare, (int flags), (flags), flags)
+ENTER(setns, (int fd, int type), (fd, type), type)

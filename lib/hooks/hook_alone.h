@@ -28,7 +28,7 @@ int capset(void *header, const void *data);
     PROF__ALONE_INITGROUPS(X)
 
 /* In libc.a it calls setgroups() by its name, and brings much with it. */
-#ifdef PROF__BY_WRAP
+#ifdef PROF__HOOKS_WRAPPED_BY_LD
 #define PROF__ALONE_INITGROUPS(X)
 #else
 #define PROF__ALONE_INITGROUPS(X)                                               \

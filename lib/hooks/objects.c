@@ -186,7 +186,7 @@ uintptr_t prof__object_exports(const struct prof__object *o, const char *name, b
 /* --- the words -------------------------------------------------------------------------------- */
 
 void prof__object_slots(const struct prof__object *o, const struct dl_phdr_info *info,
-                        void (*each)(const struct prof__slot *slot, void *arg), void *arg)
+                        void (*each)(const struct prof__object_slot *slot, void *arg), void *arg)
 {
     for (unsigned t = 0; t < 2; t++)
         for (size_t i = 0; i < o->n_relocations[t]; i++) {
@@ -196,7 +196,7 @@ void prof__object_slots(const struct prof__object *o, const struct dl_phdr_info 
             if (!symbol || r->r_addend ||
                 !prof__relocation_is_address((uint32_t)ELF64_R_TYPE(r->r_info)))
                 continue;
-            struct prof__slot slot = {
+            struct prof__object_slot slot = {
                 .name = name_of(o, &o->symbols[symbol]),
                 .word = (_Atomic(void *) *)(o->base + r->r_offset),
             };
@@ -221,7 +221,8 @@ static bool is_writable(void *word)
     return writable;
 }
 
-int prof__slot_set(const struct prof__object *o, const struct prof__slot *slot, void *value)
+int prof__object_slot_set(const struct prof__object *o, const struct prof__object_slot *slot,
+                          void *value)
 {
     uintptr_t at = (uintptr_t)slot->word;
     bool relro = at >= o->relro && at < o->relro_end, writable = is_writable((void *)at);

@@ -41,7 +41,7 @@ bool prof__object_has(const struct dl_phdr_info *info, uintptr_t address);
 uintptr_t prof__object_exports(const struct prof__object *o, const char *name, bool *ret_elsewhere);
 
 /* A word for the address of another symbol. */
-struct prof__slot {
+struct prof__object_slot {
     const char *name; /* of the symbol */
     _Atomic(void *) *word;
     void *value;
@@ -50,13 +50,14 @@ struct prof__slot {
 
 /* Call `each` for every such word. */
 void prof__object_slots(const struct prof__object *o, const struct dl_phdr_info *info,
-                        void (*each)(const struct prof__slot *slot, void *arg), void *arg);
+                        void (*each)(const struct prof__object_slot *slot, void *arg), void *arg);
 
 /*
  * Store into a slot. Where the object has it read-only, its pages are made writable for that
  * moment. Returns 0; -EAGAIN: the linker is not done with the object; or why its pages cannot be
  * changed.
  */
-int prof__slot_set(const struct prof__object *o, const struct prof__slot *slot, void *value);
+int prof__object_slot_set(const struct prof__object *o, const struct prof__object_slot *slot,
+                          void *value);
 
 #endif

@@ -189,7 +189,6 @@ enum end { NOTHING, FAILURE, NEVER };
     DROP(mi_cfree, a)
 
 /* xallocx() resizes in place and tells what has come of it. */
-static door_fn hook_xallocx;
 static door_fn *real_xallocx;
 
 /* --- what each kind does ---------------------------------------------------------------------- */

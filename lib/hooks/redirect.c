@@ -142,7 +142,7 @@ static void goes_by(struct look *l, const char *function)
     prof__heap_bypassed(bypassing, l->object.path, function);
 }
 
-static struct question ask(const struct prof__slot *slot, void *hook, void *real)
+static struct question ask(const struct prof__object_slot *slot, void *hook, void *real)
 {
     struct question q = {
         .name = slot->name,
@@ -156,7 +156,7 @@ static struct question ask(const struct prof__slot *slot, void *hook, void *real
 }
 
 /* Will a word that is not bound yet lead to the hook, or to what the hook calls? */
-static bool will_be_ours(const struct look *l, const struct prof__slot *slot,
+static bool will_be_ours(const struct look *l, const struct prof__object_slot *slot,
                          const struct door *door, const struct prof__own_door *own)
 {
     if (own && !l->deep && own_first[own - prof__own_doors])
@@ -165,7 +165,7 @@ static bool will_be_ours(const struct look *l, const struct prof__slot *slot,
                : l->deep && !ask(slot, door->hook, door->real).others;
 }
 
-static void look_at_slot(const struct prof__slot *slot, void *arg)
+static void look_at_slot(const struct prof__object_slot *slot, void *arg)
 {
     if (PROF_LIKELY(!maybe_ours[beginning(slot->name)]))
         return;
@@ -187,7 +187,7 @@ static void look_at_slot(const struct prof__slot *slot, void *arg)
             goes_by(l, slot->name);
         return;
     }
-    int r = prof__slot_set(&l->object, slot, hook);
+    int r = prof__object_slot_set(&l->object, slot, hook);
     if (r == -EAGAIN)
         again = true;
     else if (r < 0 && is_heap)

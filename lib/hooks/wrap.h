@@ -9,7 +9,6 @@
 
 #define PROF__HOOKS_PREFIX "__wrap_"
 #define PROF__HOOKS_WRAPPED_BY_LD
-#define PROF__BY_WRAP
 
 #include <dlfcn.h>
 #include <malloc.h>

@@ -94,7 +94,6 @@ PROF_SHARED PROF_COLD void prof__heap_count_free(const struct prof__live *live);
  */
 typedef void prof__heap_watch_fn(void);
 PROF_SHARED void prof__heap_can_watch(prof__heap_watch_fn *begin);
-PROF_COLD void prof__heap_frees_bypass(void);
 
 PROF_SHARED PROF_COLD void prof__heap_handed_out_slow(const void *p, size_t size);
 

@@ -92,18 +92,29 @@ _Atomic uint32_t prof__cpu_watching;
 
 /* --- the handler ----------------------------------------------------------------------------- */
 
-static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
+/* May samples be added? In any case until end_adding(). Nothing here is thread-local. */
+static inline bool begin_adding(void)
 {
     /* Acquire: what was emptied is seen empty. */
-    if (!(atomic_fetch_add_explicit(&adding, 1, memory_order_acquire) & EMPTYING)) {
+    return !(atomic_fetch_add_explicit(&adding, 1, memory_order_acquire) & EMPTYING);
+}
+
+static inline void end_adding(void)
+{
+    /* Release: done with it, for who empties. */
+    atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
+}
+
+static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
+{
+    if (begin_adding()) {
         prof__stack_id stack = prof__stack_table_add(PROF__STORE_CPU, pcs, n);
         uint32_t ref = prof__rows_get(PROF__TABLE_CPU, stack, labels, 0);
 
         if (ref)
             prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
     }
-    /* Release: done with it, for who empties. */
-    atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
+    end_adding();
 }
 
 PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, int64_t samples)
@@ -142,13 +153,13 @@ static void sample(void *ucontext, int64_t samples)
 /* Without anything thread-local. */
 static void count_foreign(int64_t samples)
 {
-    if (!(atomic_fetch_add_explicit(&adding, 1, memory_order_acquire) & EMPTYING)) {
+    if (begin_adding()) {
         uint32_t ref = atomic_load_explicit(&foreign_row, memory_order_relaxed);
 
         if (ref)
             prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
     }
-    atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
+    end_adding();
 }
 
 /* Not inlined, or where errno is might be asked too early. */

@@ -105,7 +105,7 @@ void prof__heap_can_watch(prof__heap_watch_fn *begin)
         begin();
 }
 
-PROF_COLD void prof__heap_frees_bypass(void)
+PROF_COLD static void frees_bypass(void)
 {
     if (atomic_load_explicit(&bypassed, memory_order_relaxed) || atomic_exchange(&bypassed, true))
         return;
@@ -221,7 +221,7 @@ static void remember(uintptr_t key, const struct prof__live *live)
     if (stale.row) {
         end_stale(&stale);
         if (!(key & PROF__LIVE_FED))
-            prof__heap_frees_bypass();
+            frees_bypass();
     }
     if (r < 0) {
         prof__heap_count_free(live); /* right in allocs, missing in heap, and told so */

@@ -14,7 +14,7 @@
 #include "base/hash.h"
 #include "table/tables.h"
 
-enum { HEADS = 1 << 14, SMALL_HEADS = 1 << 12, STORE_SHIFT = 28 };
+enum { HEADS = 1 << 14, SMALL_HEADS = 1 << 12 };
 
 /* References of the static rows; no slab is so large as to give one. */
 #define LOST_REF(table) (UINT32_MAX - (PROF__TABLES - 1) + (table))
@@ -34,7 +34,6 @@ static struct prof__chains rows[PROF__STORES] = {
     [PROF__STORE_CPU] = { cpu_head, SMALL_HEADS, LIMIT(CPU_PART) },
     [PROF__STORE_THREADS] = { threads_head, SMALL_HEADS, LIMIT(THREADS_PART) },
 };
-static_assert((uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS / 8 <= 1 << STORE_SHIFT, "refs fit");
 static _Atomic uint64_t emptied[PROF__ROW_VALUES]; /* what CPU profiles counted before */
 
 static enum prof__store store_of(unsigned table)
@@ -52,10 +51,9 @@ static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size"
 
 struct prof__row *prof__rows_at(uint32_t ref)
 {
-    uint32_t at = ref & (((uint32_t)1 << STORE_SHIFT) - 1);
-
-    return ref >= LOST_REF(0) ? &lost_row[ref - LOST_REF(0)]
-                              : prof__slab_at(&rows[ref >> STORE_SHIFT].slab, at);
+    return ref >= LOST_REF(0)
+               ? &lost_row[ref - LOST_REF(0)]
+               : prof__slab_at(&rows[ref >> PROF__STORE_SHIFT].slab, prof__store_ref(ref));
 }
 
 struct wanted {
@@ -90,7 +88,7 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
                                               (uint64_t)want.size_class << 16 | table);
     enum prof__store store = store_of(table);
     struct prof__chains *c = &rows[store];
-    uint32_t id = (uint32_t)store << STORE_SHIFT;
+    uint32_t id = (uint32_t)store << PROF__STORE_SHIFT;
     uint32_t first, ref = prof__chain_find(c, hash, is_wanted, &want, &first);
 
     if (PROF_LIKELY(ref))
@@ -121,7 +119,7 @@ bool prof__rows_is_lost(uint32_t ref)
 int prof__rows_each(unsigned table,
                     int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg)
 {
-    uint32_t id = (uint32_t)store_of(table) << STORE_SHIFT;
+    uint32_t id = (uint32_t)store_of(table) << PROF__STORE_SHIFT;
     struct prof__slab *slab = &rows[store_of(table)].slab;
     uint64_t end = atomic_load_explicit(&slab->used, memory_order_relaxed);
 
@@ -199,7 +197,11 @@ uint64_t prof__rows_full(void)
 
 void prof__rows_set_limit(size_t bytes)
 {
-    static const unsigned part[] = { KEPT_PART, CPU_PART, THREADS_PART };
+    static const unsigned part[PROF__STORES] = {
+        [PROF__STORE_KEPT] = KEPT_PART,
+        [PROF__STORE_CPU] = CPU_PART,
+        [PROF__STORE_THREADS] = THREADS_PART,
+    };
 
     for (unsigned i = 0; i < PROF__STORES; i++)
         atomic_store_explicit(&rows[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);

@@ -7,7 +7,7 @@
  * has some thousands of stacks, and a snapshot may name one long after its last sample. At the
  * memory cap new ones become PROF__PC_LOST, so totals stay right when detail runs out.
  *
- *   id = store << 28 | reference in its slab
+ *   id = store << PROF__STORE_SHIFT | reference in its slab
  *
  * Context: signal.
  */
@@ -21,7 +21,7 @@
 #include "table/tables.h"
 #include "unwind/stack.h"
 
-enum { HEADS = 1 << 15, CPU_HEADS = 1 << 13, THREADS_HEADS = 1 << 12, STORE_SHIFT = 28 };
+enum { HEADS = 1 << 15, CPU_HEADS = 1 << 13, THREADS_HEADS = 1 << 12 };
 
 /* Of the memory for stacks, in twelfths. */
 enum { KEPT_PART = 8, CPU_PART = 3, THREADS_PART = 1, PARTS = 12 };
@@ -37,7 +37,6 @@ static struct prof__chains stacks[PROF__STORES] = {
     [PROF__STORE_CPU] = { cpu_head, CPU_HEADS, LIMIT(CPU_PART) },
     [PROF__STORE_THREADS] = { threads_head, THREADS_HEADS, LIMIT(THREADS_PART) },
 };
-static_assert((uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS / 8 <= 1 << STORE_SHIFT, "ids fit");
 static_assert(PROF__STORES < 15, "no id is LOST_ID");
 
 static _Atomic uint64_t count[PROF__STORES], lost;
@@ -70,7 +69,7 @@ static bool is_wanted(const void *entry, const void *arg)
 prof__stack_id prof__stack_table_add(enum prof__store store, uintptr_t *pcs, size_t n)
 {
     struct prof__chains *c = &stacks[store];
-    uint32_t id = (uint32_t)store << STORE_SHIFT;
+    uint32_t id = (uint32_t)store << PROF__STORE_SHIFT;
 
     prof__eras_mark(pcs, n);
     struct wanted want = { pcs, n, (uint32_t)prof__hash_words(pcs, n) };
@@ -95,14 +94,18 @@ prof__stack_id prof__stack_table_add(enum prof__store store, uintptr_t *pcs, siz
 
 const struct prof__stack *prof__stack_table_get(prof__stack_id id)
 {
-    uint32_t ref = id & (((uint32_t)1 << STORE_SHIFT) - 1);
-
-    return id == LOST_ID ? &lost_stack.stack : prof__slab_at(&stacks[id >> STORE_SHIFT].slab, ref);
+    return id == LOST_ID
+               ? &lost_stack.stack
+               : prof__slab_at(&stacks[id >> PROF__STORE_SHIFT].slab, prof__store_ref(id));
 }
 
 void prof__stack_table_set_limit(size_t bytes)
 {
-    static const unsigned part[] = { KEPT_PART, CPU_PART, THREADS_PART };
+    static const unsigned part[PROF__STORES] = {
+        [PROF__STORE_KEPT] = KEPT_PART,
+        [PROF__STORE_CPU] = CPU_PART,
+        [PROF__STORE_THREADS] = THREADS_PART,
+    };
 
     for (unsigned i = 0; i < PROF__STORES; i++)
         atomic_store_explicit(&stacks[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);

@@ -4,6 +4,7 @@
 #ifndef PROF_TABLE_TABLES_H
 #define PROF_TABLE_TABLES_H
 
+#include "base/arena.h"
 #include "base/compiler.h"
 
 /*
@@ -12,6 +13,16 @@
  * each, and none takes another's memory. That of CPU profiles is emptied before the next one.
  */
 enum prof__store { PROF__STORE_KEPT, PROF__STORE_CPU, PROF__STORE_THREADS, PROF__STORES };
+
+/* What names a stack or a row: the store, and a reference in its slab. */
+enum { PROF__STORE_SHIFT = 28 };
+static_assert((uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS / 8 <= 1 << PROF__STORE_SHIFT,
+              "references fit");
+
+static inline uint32_t prof__store_ref(uint32_t id)
+{
+    return id & (((uint32_t)1 << PROF__STORE_SHIFT) - 1);
+}
 
 /* Bytes for all; some 45,000 kept stacks of 20 frames. Three quarters are the stacks'. */
 #define PROF__TABLES_LIMIT ((size_t)16 << 20)

@@ -1,0 +1,12 @@
+/*
+ * x86_64/relocation.h - the kinds of relocations, as arch/relocation.h wants them.
+ */
+#ifndef PROF_ARCH_X86_64_RELOCATION_H
+#define PROF_ARCH_X86_64_RELOCATION_H
+
+static inline bool prof__relocation_is_address(uint32_t type)
+{
+    return type == R_X86_64_JUMP_SLOT || type == R_X86_64_GLOB_DAT || type == R_X86_64_64;
+}
+
+#endif
