@@ -382,10 +382,10 @@ static int name_unknown(struct builder *b, const struct place *p,
     const struct prof__module *m = p->module;
     uint64_t start = 0;
 
-    if (prof__pc_is_pseudo(p->pc) || !m) {
-        mapping->has_functions = true; /* nobody knows better */
+    if (!m) { /* a pseudo frame, or nobody knows better */
+        mapping->has_functions = true;
         return one_line(b->arena,
-                        m || prof__pc_is_pseudo(p->pc)
+                        prof__pc_is_pseudo(p->pc)
                             ? pseudo_name[p->pc - PROF__PC_LOST]
                             : prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
                         ret);
@@ -471,7 +471,7 @@ static int name_known(struct builder *b, const struct prof__symbols *symbols,
 }
 
 /* What stands in the way of better names, and what would help. */
-static int comment_on_names(struct builder *b, const struct prof__symbol_notes *notes)
+static void comment_on_names(struct builder *b, const struct prof__symbol_notes *notes)
 {
     for (size_t i = 0; i < notes->n; i++) {
         const struct prof__symbol_note *note = &notes->note[i];
@@ -491,7 +491,6 @@ static int comment_on_names(struct builder *b, const struct prof__symbol_notes *
             break;
         b->comment[b->report->n_comments++] = text;
     }
-    return 0;
 }
 
 static int make_locations(struct builder *b)
@@ -552,7 +551,8 @@ static int make_locations(struct builder *b)
     b->report->location = location;
     b->report->n_locations = made;
     b->report->has_own_lines = b->options->own_lines;
-    return comment_on_names(b, &notes);
+    comment_on_names(b, &notes);
+    return 0;
 }
 
 static bool is_allocator(const struct prof__location *l)

@@ -198,11 +198,10 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
 
 enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
 
-static void note_frames(struct prof__thread_place *place, const struct copier *c,
-                        struct prof__arena *a)
+static void note_frames(struct prof__thread_place *place, const struct copier *c)
 {
-    uintptr_t *pcs = prof__arena_array(a, c->n + 1, sizeof(*pcs));
-    struct prof__stack_frame *frames = prof__arena_array(a, c->n + 1, sizeof(*frames));
+    uintptr_t *pcs = prof__arena_array(c->arena, c->n + 1, sizeof(*pcs));
+    struct prof__stack_frame *frames = prof__arena_array(c->arena, c->n + 1, sizeof(*frames));
 
     if (!pcs || !frames)
         return;
@@ -245,10 +244,10 @@ static enum outcome take_waiting(struct prof__thread_stack *t, struct copier *c,
         if (prof__task_position(t->tid, &after) == 0 && after.sp == before.sp &&
             after.pc == before.pc && !after.running && prof__task_switches(t->tid) == runs) {
             t->stack = stack ? stack : pseudo(PROF__PC_NO_STACK);
-            if (t->place)
+            if (t->place) {
                 note_place(t->place, &before);
-            if (t->place)
-                note_frames(t->place, c, c->arena);
+                note_frames(t->place, c);
+            }
             return TAKEN;
         }
     }

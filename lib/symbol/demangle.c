@@ -68,21 +68,25 @@ char prof__dm_last(const struct prof__demangler *d)
 
 /* --- printing -------------------------------------------------------------------------------- */
 
-/* A list, with nothing for those that print nothing. */
+/* The next of a list that begins at `start`; nothing at all for one that prints nothing. */
+static void print_item(struct prof__demangler *d, size_t start, name_p n)
+{
+    size_t before = d->size;
+
+    if (before > start)
+        prof__dm_put(d, ", ");
+    size_t printed = d->size;
+    prof__dm_print(d, n);
+    if (d->size == printed)
+        d->size = before;
+}
+
 void prof__dm_print_list(struct prof__demangler *d, name_p list)
 {
     size_t start = d->size;
 
-    for (; list && !d->failed; list = list->b) {
-        size_t before = d->size;
-
-        if (before > start)
-            prof__dm_put(d, ", ");
-        size_t printed = d->size;
-        prof__dm_print(d, list->a);
-        if (d->size == printed)
-            d->size = before;
-    }
+    for (; list && !d->failed; list = list->b)
+        print_item(d, start, list->a);
 }
 
 static void print_expansion(struct prof__demangler *d, name_p n)
@@ -97,15 +101,8 @@ static void print_expansion(struct prof__demangler *d, name_p n)
         return;
     }
     for (int i = 0; i < size && !d->failed; i++) {
-        size_t before = d->size;
-
-        if (before > start)
-            prof__dm_put(d, ", ");
-        size_t printed = d->size;
         d->pack_at = i;
-        prof__dm_print(d, n->a);
-        if (d->size == printed)
-            d->size = before;
+        print_item(d, start, n->a);
     }
     d->pack_at = outer;
 }

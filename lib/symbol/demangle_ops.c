@@ -71,4 +71,4 @@ const struct prof__op prof__ops[] = {
     { "tw", "throw ", PROF__OP_UNARY, false },
 };
 
-const size_t prof__n_ops = sizeof(prof__ops) / sizeof(prof__ops[0]);
+const size_t prof__n_ops = ARRAY_LEN(prof__ops);

@@ -20,7 +20,7 @@ name_p prof__dm_argument(const struct prof__demangler *d, name_p n)
 }
 
 /* A node, or what it stands for if it is a parameter. */
-name_p prof__dm_meaning(const struct prof__demangler *d, name_p n)
+static name_p meaning(const struct prof__demangler *d, name_p n)
 {
     for (int i = 0; n && n->kind == PROF__N_PARAMETER && i < PROF__DM_DEPTH_MAX; i++)
         n = prof__dm_argument(d, n);
@@ -71,25 +71,28 @@ static void print_quals(struct prof__demangler *d, uint8_t quals)
         prof__dm_put(d, " __restrict");
 }
 
-static bool is_function_or_array(const struct prof__demangler *d, name_p n)
+/* Is the type of that kind, whatever qualifies it? */
+static bool is_kind(const struct prof__demangler *d, name_p n, enum prof__name_kind kind)
 {
-    n = prof__dm_meaning(d, n);
+    n = meaning(d, n);
     while (n && n->kind == PROF__N_QUALS)
-        n = prof__dm_meaning(d, n->a);
-    return n && (n->kind == PROF__N_FUNCTION || n->kind == PROF__N_ARRAY);
+        n = meaning(d, n->a);
+    return n && n->kind == kind;
 }
 
 static bool is_array(const struct prof__demangler *d, name_p n)
 {
-    n = prof__dm_meaning(d, n);
-    while (n && n->kind == PROF__N_QUALS)
-        n = prof__dm_meaning(d, n->a);
-    return n && n->kind == PROF__N_ARRAY;
+    return is_kind(d, n, PROF__N_ARRAY);
 }
 
 static bool is_function(const struct prof__demangler *d, name_p n)
 {
-    return is_function_or_array(d, n) && !is_array(d, n);
+    return is_kind(d, n, PROF__N_FUNCTION);
+}
+
+static bool is_function_or_array(const struct prof__demangler *d, name_p n)
+{
+    return is_function(d, n) || is_array(d, n);
 }
 
 /* A reference to a reference is one; *ret_of is what it refers to. */
@@ -98,7 +101,7 @@ static uint8_t collapse(const struct prof__demangler *d, name_p n, name_p *ret_o
     uint8_t kind = n->kind;
     name_p of = n->a, inner;
 
-    while ((inner = prof__dm_meaning(d, of)) != NULL && of->kind == PROF__N_PARAMETER &&
+    while ((inner = meaning(d, of)) != NULL && of->kind == PROF__N_PARAMETER &&
            (inner->kind == PROF__N_REFERENCE || inner->kind == PROF__N_RVALUE_REFERENCE)) {
         if (inner->kind == PROF__N_REFERENCE)
             kind = PROF__N_REFERENCE;
@@ -129,7 +132,7 @@ static void right_of_pointer(struct prof__demangler *d, name_p of)
 static uint8_t new_quals(const struct prof__demangler *d, name_p n)
 {
     uint8_t quals = n->quals;
-    name_p of = n->a->kind == PROF__N_PARAMETER ? prof__dm_meaning(d, n->a) : NULL;
+    name_p of = n->a->kind == PROF__N_PARAMETER ? meaning(d, n->a) : NULL;
 
     while (of && of->kind == PROF__N_QUALS) {
         quals &= (uint8_t)~of->quals;
@@ -141,7 +144,7 @@ static uint8_t new_quals(const struct prof__demangler *d, name_p n)
 static bool has_right(const struct prof__demangler *d, name_p n)
 {
     for (int i = 0; n && i < PROF__DM_DEPTH_MAX; i++) {
-        n = prof__dm_meaning(d, n);
+        n = meaning(d, n);
         if (!n)
             return false;
         switch (n->kind) {
@@ -226,7 +229,7 @@ bool prof__dm_print_half(struct prof__demangler *d, name_p n, bool left)
         prof__dm_put(d, "::*");
         return true;
     case PROF__N_QUALS:
-        of = prof__dm_meaning(d, n->a);
+        of = meaning(d, n->a);
         if (of && of->kind == PROF__N_FUNCTION) {
             left ? prof__dm_function_left(d, of) : prof__dm_function_right(d, of, n->quals);
             return true;

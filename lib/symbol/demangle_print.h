@@ -34,10 +34,8 @@ void prof__dm_print_right(struct prof__demangler *d, name_p n);
 void prof__dm_print_list(struct prof__demangler *d, name_p list);
 
 /* demangle_print.c: the argument that a template parameter stands for now; NULL: none, of an empty
- * pack. A node, or what it stands for if it is a parameter. The first pack among the parameters of
- * a pattern, and how many arguments it has. */
+ * pack. The first pack among the parameters of a pattern, and how many arguments it has. */
 name_p prof__dm_argument(const struct prof__demangler *d, name_p n);
-name_p prof__dm_meaning(const struct prof__demangler *d, name_p n);
 name_p prof__dm_find_pack(struct prof__demangler *d, name_p n, unsigned depth);
 int prof__dm_pack_size(name_p pack);
 

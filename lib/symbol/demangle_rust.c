@@ -60,7 +60,7 @@ static size_t put_escape(struct prof__rust_out *o, const char *s, size_t size)
     };
     uint32_t c = 0;
 
-    for (size_t i = 0; i < sizeof(known) / sizeof(known[0]); i++) {
+    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
         size_t n = strlen(known[i].escape);
 
         if (n <= size && strncmp(s, known[i].escape, n) == 0) {
@@ -92,8 +92,6 @@ static void put_old_part(struct prof__rust_out *o, const char *s, size_t size)
         if (size > 1 && s[0] == '.' && s[1] == '.') {
             prof__rust_put(o, "::");
             n = 2;
-        } else if (s[0] == '.') {
-            prof__rust_put(o, ".");
         } else if (s[0] != '$' || (n = put_escape(o, s, size)) == 0) {
             n = 1;
             prof__rust_put_n(o, s, 1);

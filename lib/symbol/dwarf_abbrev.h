@@ -23,10 +23,6 @@ struct prof__abbrev {
     bool has_sibling;
 };
 
-/* Read a value, of which the number or the text is kept. */
-void prof__form_read(struct prof__reader *r, const struct prof__dwarf_unit *u,
-                     const struct prof__form *f, struct prof__dwarf_value *ret_value);
-
 /* Pass by a value whose size varies. */
 void prof__form_skip_varying(struct prof__reader *r, const struct prof__dwarf_unit *u,
                              unsigned form);
@@ -40,8 +36,5 @@ static inline void prof__form_skip(struct prof__reader *r, const struct prof__dw
     else
         prof__form_skip_varying(r, u, f->form);
 }
-
-/* Which of the attributes that are asked for, PROF__ATTRIBUTES: none. */
-enum prof__dwarf_at prof__attribute_of(unsigned name);
 
 #endif

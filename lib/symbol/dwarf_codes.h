@@ -8,32 +8,26 @@
 
 enum {
     /* entries */
-    DW_TAG_array_type = 0x1,
     DW_TAG_class_type = 0x2,
     DW_TAG_enumeration_type = 0x4,
     DW_TAG_formal_parameter = 0x5,
     DW_TAG_lexical_block = 0xb,
     DW_TAG_pointer_type = 0xf,
     DW_TAG_reference_type = 0x10,
-    DW_TAG_compile_unit = 0x11,
     DW_TAG_structure_type = 0x13,
-    DW_TAG_subroutine_type = 0x15,
     DW_TAG_typedef = 0x16,
     DW_TAG_union_type = 0x17,
     DW_TAG_unspecified_parameters = 0x18,
     DW_TAG_inlined_subroutine = 0x1d,
     DW_TAG_module = 0x1e,
-    DW_TAG_ptr_to_member_type = 0x1f,
     DW_TAG_base_type = 0x24,
     DW_TAG_const_type = 0x26,
     DW_TAG_subprogram = 0x2e,
     DW_TAG_template_type_parameter = 0x2f,
     DW_TAG_volatile_type = 0x35,
-    DW_TAG_restrict_type = 0x37,
     DW_TAG_namespace = 0x39,
     DW_TAG_unspecified_type = 0x3b,
     DW_TAG_rvalue_reference_type = 0x42,
-    DW_TAG_atomic_type = 0x47,
     /* attributes */
     DW_AT_sibling = 0x1,
     DW_AT_name = 0x3,
@@ -114,7 +108,6 @@ enum {
     /* kinds of units */
     DW_UT_compile = 0x1,
     DW_UT_type = 0x2,
-    DW_UT_partial = 0x3,
     DW_UT_skeleton = 0x4,
     DW_UT_split_compile = 0x5,
     DW_UT_split_type = 0x6,
@@ -155,10 +148,7 @@ enum {
     /* columns of an index of units */
     DW_SECT_INFO = 0x1,
     DW_SECT_ABBREV = 0x3,
-    DW_SECT_LINE = 0x4,
-    DW_SECT_LOCLISTS = 0x5,
     DW_SECT_STR_OFFSETS = 0x6,
-    DW_SECT_MACRO = 0x7,
     DW_SECT_RNGLISTS = 0x8,
 };
 

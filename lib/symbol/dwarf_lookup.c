@@ -332,8 +332,7 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
 }
 
 static int work_functions(struct unit_work *w, struct prof__dwarf_unit *u,
-                          const struct prof__dwarf_entry *own, const struct prof__dwarf_half *half,
-                          bool is_plain)
+                          const struct prof__dwarf_entry *own, const struct prof__dwarf_half *half)
 {
     struct lookup *l = w->lookup;
     struct prof__dwarf_debug apart = { 0 };
@@ -343,7 +342,6 @@ static int work_functions(struct unit_work *w, struct prof__dwarf_unit *u,
         .main = &l->main,
         .alternate = l->has_alternate ? &l->alternate : NULL,
         .unit = u,
-        .is_plain = is_plain,
     };
 
     if (half) { /* it refers to nothing but itself */
@@ -400,14 +398,14 @@ static int work_unit(struct lookup *l, size_t unit, struct prof__dwarf_pc *pc, s
     if (!prof__dwarf_is_skeleton(&u, &own)) {
         bool is_plain = is_plain_language(prof__dwarf_number(&own, PROF__AT_LANGUAGE));
 
-        r = work_functions(&w, &u, &own, NULL, is_plain);
+        r = work_functions(&w, &u, &own, NULL);
         return r < 0 ? r : work_lines(&w, &u, &own, is_plain);
     }
     r = prof__dwarf_half_open(&half, &l->split, &l->work, &u, &own);
     if (r == 0) {
         bool is_plain = is_plain_language(prof__dwarf_number(&half.own, PROF__AT_LANGUAGE));
 
-        r = work_functions(&w, &half.unit, &half.own, &half, is_plain);
+        r = work_functions(&w, &half.unit, &half.own, &half);
         if (r == 0)
             r = work_lines(&w, &u, &own, is_plain);
     }

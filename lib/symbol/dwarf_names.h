@@ -29,7 +29,6 @@ struct prof__dwarf_naming {
     struct prof__arena *work;                   /* for as long as the unit is worked on */
     struct prof__dwarf_debug *main, *alternate; /* where references lead; alternate may be NULL */
     struct prof__dwarf_unit *unit;              /* that of the functions; loaded */
-    bool is_plain; /* its language has no scopes that matter, but for functions in functions */
 
     bool counts_all; /* lambdas are counted whatever their parameters */
 

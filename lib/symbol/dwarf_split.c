@@ -124,8 +124,7 @@ static int find_in_package(struct prof__dwarf_half *h, struct prof__dwarf_split 
         return r;
     if (s->package.fd < 0 || !index_find(&s->package_image, id, start))
         return -ENOENT;
-    h->image = &s->package_image;
-    r = prof__dwarf_unit_at(h->image, start[DW_SECT_INFO], &h->unit);
+    r = prof__dwarf_unit_at(&s->package_image, start[DW_SECT_INFO], &h->unit);
     if (r < 0)
         return -ENOENT;
     h->unit.abbrevs_at += start[DW_SECT_ABBREV];
@@ -141,7 +140,7 @@ static int find_unit(struct prof__dwarf_half *h, const struct prof__dwarf_unit *
 {
     struct prof__dwarf_unit u;
 
-    for (uint64_t at = 0; !prof__late() && prof__dwarf_unit_at(h->image, at, &u) == 0;
+    for (uint64_t at = 0; !prof__late() && prof__dwarf_unit_at(&h->debug.image, at, &u) == 0;
          at += u.size) {
         struct prof__dwarf_entry own;
 
@@ -163,15 +162,12 @@ static int open_file(struct prof__dwarf_half *h, struct prof__arena *work, const
 
     if (r == 0)
         r = prof__dwarf_image_open(&h->debug.image, work, &h->elf, true);
-    if (r == 0) {
-        h->image = &h->debug.image;
+    if (r == 0)
         r = find_unit(h, skeleton);
-    }
     if (r == 0)
         return 0;
     prof__dwarf_image_close(&h->debug.image);
     prof__elf_close(&h->elf);
-    h->image = NULL;
     return r == -ENOMEM ? r : -ENOENT;
 }
 

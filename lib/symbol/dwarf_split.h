@@ -21,9 +21,8 @@ struct prof__dwarf_split {
 /* One half. */
 struct prof__dwarf_half {
     struct prof__elf elf;
-    struct prof__dwarf_debug debug;  /* in it no unit is known by offset */
-    struct prof__dwarf_image *image; /* of elf, or the package's */
-    struct prof__dwarf_unit unit;    /* read with its own entry: */
+    struct prof__dwarf_debug debug; /* in it no unit is known by offset */
+    struct prof__dwarf_unit unit;   /* read with its own entry: */
     struct prof__dwarf_entry own;
 };
 

@@ -177,8 +177,9 @@ static uint64_t indirect_form(struct prof__reader *r, uint64_t form)
     return form > UINT16_MAX ? 0 : form; /* 0 is none */
 }
 
-void prof__form_read(struct prof__reader *r, const struct prof__dwarf_unit *u,
-                     const struct prof__form *f, struct prof__dwarf_value *ret_value)
+/* Read a value, of which the number or the text is kept. */
+static void form_read(struct prof__reader *r, const struct prof__dwarf_unit *u,
+                      const struct prof__form *f, struct prof__dwarf_value *ret_value)
 {
     uint64_t form = indirect_form(r, f->form);
     uint32_t size = form == f->form ? f->size : form_size(u, (unsigned)form);
@@ -202,10 +203,11 @@ void prof__form_skip_varying(struct prof__reader *r, const struct prof__dwarf_un
     struct prof__form f = { .form = (uint16_t)form, .size = PROF__SIZE_VARIES };
     struct prof__dwarf_value ignored;
 
-    prof__form_read(r, u, &f, &ignored);
+    form_read(r, u, &f, &ignored);
 }
 
-enum prof__dwarf_at prof__attribute_of(unsigned name)
+/* Which of the attributes that are asked for, PROF__ATTRIBUTES: none. */
+static enum prof__dwarf_at attribute_of(unsigned name)
 {
     switch (name) {
     case DW_AT_name:
@@ -384,10 +386,10 @@ bool prof__dwarf_entry_at(const struct prof__dwarf_unit *u, uint64_t offset,
         e.tag = b->tag;
         e.has_children = b->has_children;
         for (uint32_t i = 0; i < b->n_forms && !r.bad; i++) {
-            enum prof__dwarf_at at = prof__attribute_of(form[i].name);
+            enum prof__dwarf_at at = attribute_of(form[i].name);
             struct prof__dwarf_value ignored;
 
-            prof__form_read(&r, u, &form[i], at < PROF__ATTRIBUTES ? &e.at[at] : &ignored);
+            form_read(&r, u, &form[i], at < PROF__ATTRIBUTES ? &e.at[at] : &ignored);
         }
     }
     e.next = (uint64_t)(r.at - bytes_of(u->image, PROF__DWARF_INFO));

@@ -70,7 +70,7 @@ struct prof__dwarf_unit {
     /* Where .debug_addr and .debug_ranges are: of a split unit in the file of its skeleton. */
     struct prof__dwarf_image *home;
     /* Of a unit in a package (.dwp): where its parts of the sections start. */
-    uint64_t line_base, str_offsets_part, rnglists_part;
+    uint64_t str_offsets_part, rnglists_part;
 };
 
 /* What an entry says. */

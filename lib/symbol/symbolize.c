@@ -573,19 +573,12 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *look
     return r == 0 ? rq.is_late : r;
 }
 
-int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
-                               struct prof__symbols *ret_symbols,
-                               struct prof__symbol_notes *ret_notes)
-{
-    int r = prof__symbolize_until(a, lookup, n, 0, ret_symbols, ret_notes);
-
-    return PROF_MIN(r, 0);
-}
-
 int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
                     struct prof__symbols *ret_symbols)
 {
-    return prof__symbolize_with_notes(a, lookup, n, ret_symbols, NULL);
+    int r = prof__symbolize_until(a, lookup, n, 0, ret_symbols, NULL);
+
+    return PROF_MIN(r, 0);
 }
 
 size_t prof__symbolize_cached(void)

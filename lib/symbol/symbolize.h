@@ -54,15 +54,11 @@ struct prof__symbol_notes {
     size_t n;
 };
 
-/* The same, with a note for each module of which something is to be told. */
-int prof__symbolize_with_notes(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
-                               struct prof__symbols *ret_symbols,
-                               struct prof__symbol_notes *ret_notes);
-
 /*
  * The same until `until_ns` of prof__monotonic_ns(), waiting for others included; 0: for some
  * seconds. When that is near there are names of symbols only, and then addresses. Returns 1 when
- * that was so: another time there may be more.
+ * that was so: another time there may be more. ret_notes gets a note for each module of which
+ * something is to be told; it may be NULL.
  */
 int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
                           int64_t until_ns, struct prof__symbols *ret_symbols,

@@ -98,7 +98,7 @@ int main(int argc, char **argv)
     while (read_addresses(&m, &n)) {
         struct prof__arena answers = { 0 };
 
-        if (prof__symbolize_with_notes(&answers, lookup, n, symbols, &notes) < 0) {
+        if (prof__symbolize_until(&answers, lookup, n, 0, symbols, &notes) < 0) {
             fprintf(stderr, "out of memory\n");
             return 1;
         }
