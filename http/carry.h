@@ -8,7 +8,6 @@
 #ifndef PROF_HTTP_CARRY_H
 #define PROF_HTTP_CARRY_H
 
-#include <stdbool.h>
 #include <sys/types.h>
 
 /* A pair of sockets in the program's table, for the time between the two threads. */

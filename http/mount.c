@@ -14,7 +14,7 @@
  *
  * A suspended connection is libmicrohttpd's to keep and ours to resume; stopping the daemon before
  * that aborts the process. So prof_http_handler_stop() returns only when all are resumed, and none
- * waits after that. Nobody but the waiting thread resumes.
+ * waits after that. Nobody but the waiting thread resumes, or who finds that it cannot come back.
  *
  * No call of libmicrohttpd is made under the lock, since it may call us under locks of its own.
  */
@@ -164,6 +164,25 @@ static void put_last(struct mounted_request *q)
     *at = q;
 }
 
+/* With the lock held, left meanwhile. If the wait is over, the request may be gone any time. */
+static void try_to_end(struct mounted_request *q, const char *why)
+{
+    struct MHD_Connection *mhd = q->request.mhd;
+
+    q->phase = FINISHING;
+    prof__guard_unlock();
+    bool over = end_wait(q, why);
+    prof__guard_lock();
+    q->phase = over ? READY : WAITING;
+    if (!over) { /* behind the others, who have their turn first */
+        put_last(q);
+        return;
+    }
+    prof__guard_unlock();
+    MHD_resume_connection(mhd);
+    prof__guard_lock();
+}
+
 /* End one wait whose time has come, leaving the lock meanwhile. False: there is none, and then
  * *ret_next_ns is when there will be; UINT64_MAX: nobody waits. */
 static bool end_one(uint64_t *ret_next_ns)
@@ -183,19 +202,7 @@ static bool end_one(uint64_t *ret_next_ns)
             *ret_next_ns = *ret_next_ns < deadline_ns ? *ret_next_ns : deadline_ns;
             continue;
         }
-        q->phase = FINISHING;
-        prof__guard_unlock();
-        bool over = end_wait(q, why);
-        prof__guard_lock();
-        q->phase = over ? READY : WAITING;
-        if (!over) { /* behind the others, who have their turn first */
-            put_last(q);
-            return true;
-        }
-        struct MHD_Connection *mhd = q->request.mhd;
-        prof__guard_unlock();
-        MHD_resume_connection(mhd); /* from here on the request may be gone any time */
-        prof__guard_lock();
+        try_to_end(q, why);
         return true;
     }
     return false;
@@ -286,21 +293,12 @@ static int leave(int timeout_ms)
 static void give_all_up(void)
 {
     for (struct mounted_request *q = mounted.requests; q;) {
-        struct MHD_Connection *mhd = q->request.mhd;
-
-        if (q->phase != WAITING) {
+        if (q->phase == WAITING) {
+            try_to_end(q, "its thread had to leave and could not come back");
+            q = mounted.requests; /* which may be others by now */
+        } else {
             q = q->next;
-            continue;
         }
-        q->phase = FINISHING;
-        prof__guard_unlock();
-        end_wait(q, "its thread had to leave and could not come back");
-        prof__guard_lock();
-        q->phase = READY;
-        prof__guard_unlock();
-        MHD_resume_connection(mhd);
-        prof__guard_lock();
-        q = mounted.requests; /* which may be others by now */
     }
 }
 

@@ -409,32 +409,31 @@ static int stop(void)
 /* With the lock held, left meanwhile. */
 static int make_room(uint64_t end_ns)
 {
-    int r = control.own ? prof__carrier_open(&control.carrier) : 0;
     pthread_t thread = control.thread;
     bool in_time = true;
 
+    if (control.own) /* without a carrier it leaves all the same: what it had open is lost then */
+        prof__carrier_open(&control.carrier);
     control.state = MOVING;
-    /* Without a carrier it leaves all the same: what it had open is lost then. */
     control.move = IS_TO_LEAVE;
     prof__guard_unlock();
     pthread_cancel(thread);
     prof__guard_lock();
     while (control.move == IS_TO_LEAVE && control.loop && in_time)
         in_time = prof__guard_wait(end_ns);
-    if (control.move == IS_TO_LEAVE && control.loop) {
+    bool late = control.move == IS_TO_LEAVE && control.loop;
+    if (late)
         control.move = LEAVES_LATE;
-        r = -ETIMEDOUT;
-    }
     prof__guard_unlock();
-    if (r == -ETIMEDOUT)
+    if (late)
         pthread_detach(thread);
     else
         pthread_join(thread, NULL);
     prof__guard_lock();
     prof__carrier_close(&control.carrier.out);
-    if (r == -ETIMEDOUT)
+    if (late)
         prof__carrier_close(&control.carrier.in);
-    return r == -ETIMEDOUT ? r : 0;
+    return late ? -ETIMEDOUT : 0;
 }
 
 static int leave(int timeout_ms)

@@ -43,13 +43,14 @@ static int write_json(struct prof__buffer *out)
     } parts[] = { { "seconds", PROF_VARS_SECOND }, { "minutes", PROF_VARS_MINUTE } };
     struct prof__series s;
     char status[512] = "";
-    int r = 0;
 
     prof_vars_status(status, sizeof(status));
     status[strcspn(status, "\n")] = '\0'; /* our own words: nothing to be escaped */
     prof__buffer_printf(out, "{\"process\":%d,\"status\":\"%s\"", (int)getpid(), status);
-    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]) && r == 0; i++) {
-        if ((r = prof__series_read(parts[i].step, &s)) < 0)
+    for (size_t i = 0; i < sizeof(parts) / sizeof(parts[0]); i++) {
+        int r = prof__series_read(parts[i].step, &s);
+
+        if (r < 0)
             return r;
         add_json_series(out, parts[i].name, parts[i].step, &s);
         prof__series_free(&s);

@@ -97,23 +97,13 @@ static int out_of_memory(int r)
     return r == -ENOMEM ? prof__error_memory("a scan") : cancelled(r);
 }
 
-/* Would so many bytes more leave the program too little? */
-static int ask_for(struct prof__scan *s, uint64_t bytes)
+/* Would it leave the program too little? Bytes for the targets, whatever their number; for the walk
+ * of what may be heap; and for the rest. */
+static int ask_for_memory(struct prof__scan *s, bool paths)
 {
     uint64_t room = s->image.ops->headroom(&s->image);
-
-    if (bytes <= room / 2)
-        return 0;
-    return prof_set_last_error(-ENOBUFS,
-                               "a scan takes %.1f MiB, and the limit of the cgroup leaves %.1f",
-                               (double)bytes / (1 << 20), (double)room / (1 << 20));
-}
-
-/* Bytes for the targets, whatever their number; for the walk of what may be heap; and of the rest.
- */
-static int ask_for_all(struct prof__scan *s, bool paths)
-{
-    uint64_t bytes = TARGET_BYTES * (uint64_t)(s->blocks.n + s->fed.n) + (1 << 20);
+    uint64_t bytes =
+        TARGET_BYTES * (uint64_t)(s->blocks.n + s->fed.n) + (1 << 20) + (paths ? PATHS_BYTES : 0);
 
     for (size_t i = 0; i < s->image.n_maps; i++) {
         const struct prof__image_map *m = &s->image.map[i];
@@ -121,7 +111,11 @@ static int ask_for_all(struct prof__scan *s, bool paths)
         if (m->anonymous && m->writable && !m->shared)
             bytes += (m->end - m->start) / HEAP_SHARE;
     }
-    return ask_for(s, bytes + (paths ? PATHS_BYTES : 0));
+    if (bytes <= room / 2)
+        return 0;
+    return prof_set_last_error(-ENOBUFS,
+                               "a scan takes %.1f MiB, and the limit of the cgroup leaves %.1f",
+                               (double)bytes / (1 << 20), (double)room / (1 << 20));
 }
 
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry)
@@ -231,7 +225,7 @@ int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool ex
         s->blocks.target[i].state = 0;
     if ((r = prof__image_refresh(&s->image)) < 0)
         return out_of_memory(r);
-    if ((r = ask_for_all(s, ways != NULL)) < 0)
+    if ((r = ask_for_memory(s, ways != NULL)) < 0)
         return r;
     if ((r = prof__named_take(&s->pass_arena, &named)) < 0 ||
         (r = make_plan(s, &s->plan, &named, true)) < 0)
