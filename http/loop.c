@@ -19,8 +19,10 @@
 
 #include <errno.h>
 #include <limits.h>
+#include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
+#include <setjmp.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -59,6 +61,7 @@ struct prof__loop {
 
     struct prof__fork_fds fork_fds;
     ino_t listening_ino; /* to know our listening socket again */
+    bool has_panicked;   /* libmicrohttpd has found its descriptors gone */
 
     struct prof__loop *shelved; /* next in prof__loop_shelve()'s list */
 };
@@ -74,13 +77,45 @@ void prof__loop_forked(struct prof__loop *loop)
 }
 
 /* The program has closed every descriptor, ours with them, and may have given their numbers to
- * files of its own. libmicrohttpd would abort the process on that. */
+ * files of its own. */
 static bool is_lost(const struct prof__loop *loop)
 {
     struct stat st;
 
-    return loop->fork_fds.n &&
-           (fstat(loop->listener.fd, &st) < 0 || st.st_ino != loop->listening_ino);
+    return loop->fork_fds.n && (loop->has_panicked || fstat(loop->listener.fd, &st) < 0 ||
+                                st.st_ino != loop->listening_ino);
+}
+
+/* The frames that a thread leaves without returning, cancelled or by escape(). AddressSanitizer
+ * would go on guarding what lay in them. */
+#define LEFT_WITHOUT_RETURN __attribute__((no_sanitize_address))
+
+/* Where the table is the program's, too, it may close ours at any moment, and libmicrohttpd ends
+ * the process when one that it knows is gone. So this thread leaves it in its midst then, and never
+ * touches it again. */
+static _Thread_local jmp_buf *way_out;
+
+LEFT_WITHOUT_RETURN static void escape(void *unused, const char *file, unsigned line,
+                                       const char *why)
+{
+    (void)unused;
+    if (way_out)
+        longjmp(*way_out, 1);
+    fprintf(stderr, "Fatal error in GNU libmicrohttpd %s:%u: %s\n", file, line, why);
+    abort(); /* what it does when nobody has said otherwise */
+}
+
+LEFT_WITHOUT_RETURN static void with_a_way_out(struct prof__loop *loop,
+                                               void (*work)(struct prof__loop *loop))
+{
+    jmp_buf here;
+
+    way_out = loop->fork_fds.n ? &here : NULL;
+    if (setjmp(here) == 0)
+        work(loop);
+    else
+        loop->has_panicked = true;
+    way_out = NULL;
 }
 
 /* --- connections ------------------------------------------------------------------------------ */
@@ -229,16 +264,12 @@ static uint64_t next_ns(const struct prof__loop *loop)
     return next;
 }
 
-/* The frames that a cancelled thread leaves without returning. AddressSanitizer would go on
- * guarding what lay in them. */
-#define LEFT_WHEN_CANCELLED __attribute__((no_sanitize_address))
-
 /*
  * poll(), and the one place where the thread can be cancelled, which is how it is told to stop: no
  * other thread has a descriptor of its table to write to. What poll() itself does to be cancelled
  * is done by hand, since ThreadSanitizer replaces that function by one that must not be left so.
  */
-LEFT_WHEN_CANCELLED static int cancellable_poll(struct pollfd *polls, nfds_t n, int ms)
+LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, int ms)
 {
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
@@ -283,7 +314,7 @@ static void take_events(struct prof__loop *loop, nfds_t n)
         look_at_newcomers(loop);
 }
 
-LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
+LEFT_WITHOUT_RETURN static void run(struct prof__loop *loop)
 {
     uint64_t mark = now_ns(); /* until then all time is accounted for */
 
@@ -312,6 +343,11 @@ LEFT_WHEN_CANCELLED void prof__loop_run(struct prof__loop *loop)
             accept_newcomers(loop);
         }
     }
+}
+
+LEFT_WITHOUT_RETURN void prof__loop_run(struct prof__loop *loop)
+{
+    with_a_way_out(loop, run);
 }
 
 /* Answer who waits, and give everybody a moment to take the answer. */
@@ -421,6 +457,8 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
         prof__loop_free(loop);
         return r;
     }
+    if (!setup->own_descriptors)
+        MHD_set_panic_func(escape, NULL);
     *ret_loop = loop;
     return 0;
 }
@@ -442,6 +480,13 @@ void prof__loop_shelve(struct prof__loop *loop, struct prof__loop **list)
     *list = loop;
 }
 
+static void end_all(struct prof__loop *loop)
+{
+    say_farewell(loop);
+    while (loop->ring.next != &loop->ring)
+        drop(loop, loop->ring.next);
+}
+
 bool prof__loop_close(struct prof__loop *loop)
 {
     prof__loop_stop_soon(loop);
@@ -451,9 +496,9 @@ bool prof__loop_close(struct prof__loop *loop)
     }
     prof__fork_fds_remove(&loop->fork_fds, loop->listener.fd);
     prof__listener_close(&loop->listener);
-    say_farewell(loop);
-    while (loop->ring.next != &loop->ring)
-        drop(loop, loop->ring.next);
+    with_a_way_out(loop, end_all);
+    if (loop->has_panicked)
+        return false;
     prof__fork_fds_remove(&loop->fork_fds, loop->watch_fd);
     close(loop->watch_fd);
     return true;

@@ -55,6 +55,7 @@ CALL(enum MHD_Result, MHD_queue_response,
      (struct MHD_Connection * c, unsigned status, struct MHD_Response *r), (c, status, r))
 CALL_VOID(MHD_resume_connection, (struct MHD_Connection * c), (c))
 CALL(enum MHD_Result, MHD_run, (struct MHD_Daemon * d), (d))
+CALL_VOID(MHD_set_panic_func, (MHD_PanicCallback escape, void *arg), (escape, arg))
 CALL_VOID(MHD_stop_daemon, (struct MHD_Daemon * d), (d))
 CALL_VOID(MHD_suspend_connection, (struct MHD_Connection * c), (c))
 
@@ -106,6 +107,7 @@ static const struct {
     PLACE(MHD_queue_response),
     PLACE(MHD_resume_connection),
     PLACE(MHD_run),
+    PLACE(MHD_set_panic_func),
     PLACE(MHD_set_response_options),
     PLACE(MHD_start_daemon),
     PLACE(MHD_stop_daemon),
