@@ -20,7 +20,6 @@
  */
 #include <errno.h>
 #include <fenv.h>
-#include <limits.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <prof/http.h>
@@ -266,7 +265,6 @@ static int leave(int timeout_ms)
     uint64_t end_ns = now_ns() + (uint64_t)timeout_ms * 1000000;
     struct prof__shield shield;
     bool in_time = true;
-    int r = 0;
 
     prof__guard_enter(&shield);
     while (is_changing() && in_time)
@@ -283,7 +281,7 @@ static int leave(int timeout_ms)
     }
     pthread_t thread = mounted.thread;
     bool left = mounted.thread_state == AWAY;
-    r = left || mounted.thread_state == NO_THREAD ? 0 : -ETIMEDOUT;
+    int r = left || mounted.thread_state == NO_THREAD ? 0 : -ETIMEDOUT;
     prof__guard_leave(&shield);
     if (left)
         pthread_join(thread, NULL);

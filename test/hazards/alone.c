@@ -13,7 +13,6 @@
 #include <fcntl.h>
 #include <grp.h>
 #include <linux/capability.h>
-#include <poll.h>
 #include <prof/http.h>
 #include <pthread.h>
 #include <sched.h>

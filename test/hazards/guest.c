@@ -11,7 +11,6 @@
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>

@@ -8,28 +8,21 @@ Ends with "N passed, N failed".
 """
 import glob
 import os
-import re
 import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import add, check, report  # noqa: E402
+from checks import add_program, environment, report  # noqa: E402
 
 preload, redirected, *programs = map(os.path.abspath, sys.argv[1:])
 
 
 def run(libraries, program, *arguments):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("LIBPROF_", "LD_"))}
-    env.update(LD_PRELOAD=":".join(libraries), LIBPROF_HEAP_RATE="1")
+    env = environment(LD_PRELOAD=":".join(libraries), LIBPROF_HEAP_RATE="1")
     p = subprocess.run([program, *arguments], env=env, capture_output=True, text=True, timeout=60,
                        check=False)
-    what = "%s under %s" % (os.path.basename(program), " ".join(map(os.path.basename, libraries)))
-    counts = re.search(r"^(\d+) passed, (\d+) failed$", p.stdout, re.M)
-    if not counts or counts[2] != "0":
-        print(what, p.stdout[-2000:], p.stderr[-1000:])
-    check(counts is not None and p.returncode == 0, "%s: status %d" % (what, p.returncode))
-    if counts:
-        add(int(counts[1]), int(counts[2]))
+    add_program(p, "%s under %s" % (os.path.basename(program),
+                                    " ".join(map(os.path.basename, libraries))))
 
 
 def main():

@@ -8,29 +8,22 @@ RUNPATH_CALLER leads, and what NEEDING needs where only the DT_RPATH of RPATH_CA
 "N passed, N failed".
 """
 import os
-import re
 import shutil
 import subprocess
 import sys
 import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import add, check, report  # noqa: E402
+from checks import add_program, environment, report  # noqa: E402
 
 preload, program, plugin, needing, runpath_caller, rpath_caller = map(os.path.abspath, sys.argv[1:])
 
 
 def run(where, *arguments):
-    env = {k: v for k, v in os.environ.items() if not k.startswith(("LIBPROF_", "LD_"))}
-    env.update(LD_PRELOAD=preload, LIBPROF_HEAP_RATE="1")
+    env = environment(LD_PRELOAD=preload, LIBPROF_HEAP_RATE="1")
     p = subprocess.run([program, "by", *arguments], env=env, capture_output=True, text=True,
                        timeout=60, cwd=where, check=False)
-    counts = re.search(r"^(\d+) passed, (\d+) failed$", p.stdout, re.M)
-    if not counts or counts[2] != "0":
-        print(p.stdout, p.stderr)
-    check(counts is not None and p.returncode == 0, "%s: status %d" % (arguments, p.returncode))
-    if counts:
-        add(int(counts[1]), int(counts[2]))
+    add_program(p, " ".join(arguments))
 
 
 def main():

@@ -15,10 +15,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import check, report  # noqa: E402
+from checks import check, have, run_all  # noqa: E402
 
 NAMES, TOOL, SOURCE = (os.path.abspath(a) for a in sys.argv[1:4])
 
@@ -35,13 +34,6 @@ if LONG:
 def run(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, errors="replace",
                           **more).stdout
-
-
-def have(tool):
-    if shutil.which(tool):
-        return True
-    print(f"skipped: {tool} is not installed")
-    return False
 
 
 def linker_names(path):
@@ -326,18 +318,5 @@ def test_scopes_are_those_that_the_linker_has():
         check(compared > 20, f"{compiler}: {compared} names compared")
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix="libprof-names-") as work:
-        os.chdir(work)
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                try:
-                    test()
-                except subprocess.CalledProcessError as e:
-                    check(False, f"{name}: {' '.join(e.cmd)}: {e.stderr[:2000]}")
-        os.chdir("/")
-    return report()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all(globals(), "libprof-names-"))

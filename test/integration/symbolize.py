@@ -13,10 +13,9 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import check, report  # noqa: E402
+from checks import check, have, run_all  # noqa: E402
 
 TOOL, C_SOURCE, CXX_SOURCE = (os.path.abspath(a) for a in sys.argv[1:4])
 
@@ -160,13 +159,6 @@ def functions_only(name, path, like):
              if len(got[a]) != 1 or got[a][0][0] != want[a][-1][0].replace(".localalias", "")]
     check(not wrong, f"{name}: {[(got[a], want[a]) for a in wrong[:1]]}")
     return got
-
-
-def have(tool):
-    if shutil.which(tool):
-        return True
-    print(f"skipped: {tool} is not installed")
-    return False
 
 
 def test_c_compilers():
@@ -399,20 +391,10 @@ def test_no_network_and_no_path_from_the_environment():
     check(all(p.startswith("/") for p in opened), f"only absolute paths: {opened}")
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix="libprof-symbolize-") as work:
-        os.chdir(work)
-        with open("plain.c", "w") as f:
-            f.write(PLAIN_MAIN)
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                try:
-                    test()
-                except subprocess.CalledProcessError as e:
-                    check(False, f"{name}: {' '.join(e.cmd)}: {e.stderr}")
-        os.chdir("/")
-    return report()
+def begin():
+    with open("plain.c", "w") as f:
+        f.write(PLAIN_MAIN)
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all(globals(), "libprof-symbolize-", begin))

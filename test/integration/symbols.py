@@ -13,10 +13,9 @@ import shutil
 import struct
 import subprocess
 import sys
-import tempfile
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
-from checks import check, report  # noqa: E402
+from checks import check, have, run_all  # noqa: E402
 
 TOOL, C_SOURCE = (os.path.abspath(a) for a in sys.argv[1:3])
 
@@ -73,13 +72,6 @@ int main(void) { void *p = malloc(3); free(p); return puts("x") + getenv("A") !=
 
 def run(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, **more).stdout
-
-
-def have(tool):
-    if shutil.which(tool):
-        return True
-    print(f"skipped: {tool} is not installed")
-    return False
 
 
 def ask(path, addresses, notes=False):
@@ -314,18 +306,5 @@ def test_a_debug_file_that_comes_later():
         tool.stdin.close()
 
 
-def main():
-    with tempfile.TemporaryDirectory(prefix="libprof-symbols-") as work:
-        os.chdir(work)
-        for name, test in list(globals().items()):
-            if name.startswith("test_"):
-                try:
-                    test()
-                except subprocess.CalledProcessError as e:
-                    check(False, f"{name}: {' '.join(e.cmd)}: {e.stderr}")
-        os.chdir("/")
-    return report()
-
-
 if __name__ == "__main__":
-    sys.exit(main())
+    sys.exit(run_all(globals(), "libprof-symbols-"))

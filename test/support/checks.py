@@ -2,6 +2,12 @@
 
 A failed check says what does not hold, and the test goes on; it ends with sys.exit(report()).
 """
+import os
+import re
+import shutil
+import subprocess
+import tempfile
+
 passed = failed = 0
 
 
@@ -20,6 +26,45 @@ def add(more_passed, more_failed):
     global passed, failed
     passed += more_passed
     failed += more_failed
+
+
+def add_program(done, what):
+    """The same, of a program that has ended, from its output."""
+    counts = re.search(r"^(\d+) passed, (\d+) failed$", done.stdout, re.M)
+    if not counts or counts[2] != "0":
+        print(what, done.stdout[-2000:], done.stderr[-1000:])
+    check(counts is not None and done.returncode == 0, "%s: status %d" % (what, done.returncode))
+    if counts:
+        add(int(counts[1]), int(counts[2]))
+
+
+def environment(**more):
+    """Without what libprof and the loader read, and with `more`."""
+    return dict({k: v for k, v in os.environ.items() if not k.startswith(("LIBPROF_", "LD_"))},
+                **more)
+
+
+def have(tool):
+    if shutil.which(tool):
+        return True
+    print("skipped: %s is not installed" % tool)
+    return False
+
+
+def run_all(tests, prefix, begin=lambda: None):
+    """Each test_* of a module's names, in a folder that is gone afterwards and that begin() has
+    prepared. Returns the exit status."""
+    with tempfile.TemporaryDirectory(prefix=prefix) as work:
+        os.chdir(work)
+        begin()
+        for name, test in list(tests.items()):
+            if name.startswith("test_"):
+                try:
+                    test()
+                except subprocess.CalledProcessError as e:
+                    check(False, "%s: %s: %s" % (name, " ".join(e.cmd), e.stderr[:2000]))
+        os.chdir("/")
+    return report()
 
 
 def report():

@@ -2,7 +2,6 @@
  * test_collect_heap.c - which blocks are sampled, through the feeding API: on average right at any
  * rate, soon right after a change of rate, and not the same ones in every forked child.
  */
-#include <errno.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -12,6 +11,7 @@
 #include "base/thread.h"
 #include "check.h"
 #include "record/collect_internal.h"
+#include "text_profile.h"
 
 #define KIB ((size_t)1 << 10)
 #define MIB ((size_t)1 << 20)
@@ -142,29 +142,21 @@ static void test_children_sample_each_for_itself(void)
 
 /* --- numbers beyond all measure --------------------------------------------------------------- */
 
-static int to_file(void *f, const void *data, size_t n)
-{
-    return fwrite(data, 1, n, f) == n ? 0 : -EIO;
-}
-
 static int64_t total_of(const char *name, const char *column)
 {
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
+    struct text_profile t = { 0 };
     int64_t total = 0;
 
     o.folded = column;
-    CHECK_INT(prof_profile_write(prof_lookup(name), &o, to_file, f), 0, name);
-    fclose(f);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n")) {
+    CHECK_INT(prof_profile_write(prof_lookup(name), &o, text_profile_sink, &t), 0, name);
+    for (char *line = t.text ? strtok(t.text, "\n") : NULL; line; line = strtok(NULL, "\n")) {
         const char *value = strrchr(line, ' ');
 
         if (value && __builtin_add_overflow(total, strtoll(value, NULL, 10), &total))
             CHECK(0, "%s adds up to more than there is", name);
     }
-    free(text);
+    text_profile_free(&t);
     return total;
 }
 

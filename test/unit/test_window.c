@@ -12,6 +12,7 @@
 #include "check.h"
 #include "profile/snapshot.h"
 #include "table/tables.h"
+#include "text_profile.h"
 
 /* --- what went away --------------------------------------------------------------------------- */
 
@@ -31,27 +32,19 @@ __attribute__((noinline)) static void *comer(void *arg)
     return arg;
 }
 
-static int to_file(void *f, const void *data, size_t n)
-{
-    return fwrite(data, 1, n, f) == n ? 0 : -EIO;
-}
-
 /* The sum of the lines of a window's folded text that have `word` in them. */
 static int64_t folded_sum(struct prof_window *w, const char *word)
 {
     struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
-    char *text = NULL;
-    size_t n = 0;
-    FILE *f = open_memstream(&text, &n);
+    struct text_profile t = { 0 };
     int64_t sum = 0;
 
     o.folded = "";
-    CHECK_INT(prof_window_write(w, &o, to_file, f), 0, "written");
-    fclose(f);
-    for (char *line = strtok(text, "\n"); line; line = strtok(NULL, "\n"))
+    CHECK_INT(prof_window_write(w, &o, text_profile_sink, &t), 0, "written");
+    for (char *line = t.text ? strtok(t.text, "\n") : NULL; line; line = strtok(NULL, "\n"))
         if (strstr(line, word))
             sum += strtoll(strrchr(line, ' '), NULL, 10);
-    free(text);
+    text_profile_free(&t);
     return sum;
 }
 
