@@ -81,7 +81,7 @@ int prof__target_parse(char *raw, struct prof__target *ret_target)
     return 0;
 }
 
-int prof__query_get(const char *query, const char *name, char *buf, size_t size)
+int prof__param_text(const char *query, const char *name, char *buf, size_t size)
 {
     while (*query) {
         size_t pair = strcspn(query, "&");
@@ -128,10 +128,10 @@ int prof__parse_int(const char *text, int64_t *ret_value)
     return overflow ? -ERANGE : 0;
 }
 
-int prof__query_int(const char *query, const char *name, int64_t *ret_value)
+int prof__param_int(const char *query, const char *name, int64_t *ret_value)
 {
     char text[64];
-    int r = prof__query_get(query, name, text, sizeof(text));
+    int r = prof__param_text(query, name, text, sizeof(text));
 
     if (r == 0)
         return -ENOENT;
@@ -140,7 +140,7 @@ int prof__query_int(const char *query, const char *name, int64_t *ret_value)
     return prof__parse_int(text, ret_value);
 }
 
-int prof__query_duration(const char *query, const char *name, int64_t *ret_s)
+int prof__param_duration(const char *query, const char *name, int64_t *ret_s)
 {
     static const struct {
         char unit;
@@ -148,7 +148,7 @@ int prof__query_duration(const char *query, const char *name, int64_t *ret_s)
     } units[] = { { 's', 1 }, { 'm', 60 }, { 'h', 3600 }, { 'd', 86400 } };
     char text[32];
     int64_t value, by = 1;
-    int n = prof__query_get(query, name, text, sizeof(text));
+    int n = prof__param_text(query, name, text, sizeof(text));
 
     if (n <= 0)
         return n == 0 || n == -ENOENT ? -ENOENT : -EINVAL;

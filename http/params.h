@@ -25,17 +25,17 @@ int prof__target_parse(char *raw, struct prof__target *ret_target);
  * NUL-terminated. Returns its length; -ENOENT when absent; -E2BIG when it does not fit; -EILSEQ
  * when there is a NUL in it. Pairs with a broken escape or a ';' are passed over, as in Go.
  */
-int prof__query_get(const char *query, const char *name, char *buf, size_t size);
+int prof__param_text(const char *query, const char *name, char *buf, size_t size);
 
 /* A whole decimal number with an optional sign. -EINVAL; -ERANGE, and then the nearest number. */
 int prof__parse_int(const char *text, int64_t *ret_value);
 
 /* A parameter that is such a number. -ENOENT: absent or empty; -EINVAL; -ERANGE as above. */
-int prof__query_int(const char *query, const char *name, int64_t *ret_value);
+int prof__param_int(const char *query, const char *name, int64_t *ret_value);
 
 /* One that is a time: "90", "90s", "10m", "2h", "1d", of up to INT32_MAX seconds. -ENOENT: absent
  * or empty; -EINVAL. */
-int prof__query_duration(const char *query, const char *name, int64_t *ret_s);
+int prof__param_duration(const char *query, const char *name, int64_t *ret_s);
 
 /* A code address as Go reads it: 0x hex, 0b, 0o, 0 octal, else decimal. -EINVAL. */
 int prof__parse_address(const char *text, size_t size, uint64_t *ret_address);

@@ -108,7 +108,7 @@ void prof__exchange_fail(struct prof__exchange *x, int error)
 
 static int int_param(const struct prof__exchange *x, const char *name, int64_t *ret_value)
 {
-    return prof__query_int(x->target.query, name, ret_value);
+    return prof__param_int(x->target.query, name, ret_value);
 }
 
 /* As in Go what is no number counts as 0; so does what is negative. */
@@ -133,13 +133,13 @@ static bool wants_no_symbols(const struct prof__exchange *x)
 static int format_param(struct prof__exchange *x)
 {
     char format[16];
-    int r = prof__query_get(x->target.query, "format", format, sizeof(format));
+    int r = prof__param_text(x->target.query, "format", format, sizeof(format));
 
     if (r == -ENOENT || r == 0)
         return 0;
     if (r < 0 || strcmp(format, "folded") != 0)
         return refused(x, -EINVAL, "the formats are pprof's own and ?format=folded");
-    r = prof__query_get(x->target.query, "type", x->folded, sizeof(x->folded));
+    r = prof__param_text(x->target.query, "type", x->folded, sizeof(x->folded));
     if (r < 0 && r != -ENOENT)
         return refused(x, -EINVAL, "the profile has no sample type of that name");
     if (r == -ENOENT)
@@ -152,7 +152,7 @@ static int format_param(struct prof__exchange *x)
 static int names_param(struct prof__exchange *x)
 {
     int64_t mycode;
-    int r = prof__query_get(x->target.query, "names", x->names, sizeof(x->names));
+    int r = prof__param_text(x->target.query, "names", x->names, sizeof(x->names));
 
     if (r < 0 && r != -ENOENT)
         return refused(x, -EINVAL, "?names= is short, full or mangled");
@@ -240,7 +240,7 @@ static int serve_source(struct prof__exchange *x)
         return refused(x, -EPERM,
                        "source is not shown: start the program with "
                        "LIBPROF_UI_SOURCE=1, or with the option `source`");
-    if (prof__query_get(x->target.query, "address", text, sizeof(text)) < 0 ||
+    if (prof__param_text(x->target.query, "address", text, sizeof(text)) < 0 ||
         prof__parse_address(text, strlen(text), &address) < 0 ||
         int_param(x, "depth", &depth) < 0 || depth < 0 || depth > INT_MAX)
         return refused(x, -EINVAL, "?address= and ?depth= name a place in the code");
@@ -357,8 +357,8 @@ static int unknown_profile(struct prof__exchange *x)
 /* ?min_age= and ?max_age= of the heap. */
 static int age_params(struct prof__exchange *x)
 {
-    int low = prof__query_duration(x->target.query, "min_age", &x->options.min_age_s);
-    int high = prof__query_duration(x->target.query, "max_age", &x->options.max_age_s);
+    int low = prof__param_duration(x->target.query, "min_age", &x->options.min_age_s);
+    int high = prof__param_duration(x->target.query, "max_age", &x->options.max_age_s);
 
     if (low == -EINVAL || high == -EINVAL)
         return refused(x, -EINVAL, "min_age and max_age are times: 90, 90s, 10m, 2h, 1d");

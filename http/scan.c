@@ -13,7 +13,7 @@
 static int count_param(const struct prof__exchange *x, const char *name, int64_t most, int *ret)
 {
     int64_t value;
-    int r = prof__query_int(x->target.query, name, &value);
+    int r = prof__param_int(x->target.query, name, &value);
 
     if (r == -ENOENT)
         return 0;
@@ -30,12 +30,12 @@ static int read_params(struct prof__exchange *x)
     int r;
 
     *o = (struct prof_scan_options)PROF_SCAN_OPTIONS_INIT;
-    r = prof__query_duration(x->target.query, "age", &age);
+    r = prof__param_duration(x->target.query, "age", &age);
     if (r == -EINVAL)
         return refused(x, r, "age is a time: 90, 90s, 10m, 2h, 1d");
     if (r == 0)
         o->age_s = age ? age : -1;
-    r = prof__query_duration(x->target.query, "exact", &exact);
+    r = prof__param_duration(x->target.query, "exact", &exact);
     if (r == -EINVAL || exact > 3600)
         return refused(x, -EINVAL, "exact is a time of up to an hour: 60, 60s, 10m");
     o->exact_s = (int)exact;
@@ -44,7 +44,7 @@ static int read_params(struct prof__exchange *x)
         count_param(x, "depth", 64, &o->depth) < 0 || count_param(x, "swap", 1, &o->swap) < 0)
         return refused(x, -EINVAL,
                        "passes and cpu are numbers up to 100, depth up to 64, swap is 0 or 1");
-    r = prof__query_get(x->target.query, "site", x->site, sizeof(x->site));
+    r = prof__param_text(x->target.query, "site", x->site, sizeof(x->site));
     if (r == -E2BIG)
         return refused(x, -EINVAL, "site is a regular expression of up to 256 bytes");
     if (r > 0)

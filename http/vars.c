@@ -171,7 +171,7 @@ static int write_text(struct prof__buffer *out)
 int prof__serve_vars(struct prof__exchange *x)
 {
     char format[16] = "text";
-    int r = prof__query_get(x->target.query, "format", format, sizeof(format));
+    int r = prof__param_text(x->target.query, "format", format, sizeof(format));
 
     if ((r < 0 && r != -ENOENT) || (strcmp(format, "text") != 0 && strcmp(format, "json") != 0))
         return refused(x, -EINVAL, "the formats are ?format=text and ?format=json");

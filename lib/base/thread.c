@@ -1,5 +1,6 @@
 /*
- * thread.c - where the per-thread state lives, and whether what it says is history.
+ * thread.c - where the per-thread state lives, what it begins with, and whether what it says is
+ * history.
  */
 #include "base/thread.h"
 
@@ -8,7 +9,21 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/hash.h"
+
 _Thread_local struct prof__thread prof__self;
+
+static _Atomic uint64_t seed_count;
+
+void prof__thread_seed(struct prof__thread *t)
+{
+    uint64_t n = atomic_fetch_add_explicit(&seed_count, 1, memory_order_relaxed);
+    uint64_t who = (uint64_t)getpid() << 32 | n;
+
+    /* Processes forked in one moment differ by their number, threads of one by theirs. */
+    t->rng = prof__hash_more(prof__hash(who), (uint64_t)prof__monotonic_ns()) | 1;
+}
 
 static bool is_on(const stack_t *s, uintptr_t at)
 {

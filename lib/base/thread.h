@@ -71,4 +71,7 @@ static inline const void *prof__entered_from(const struct prof__thread *t)
     return frame && frame != PROF__HIDDEN ? ((const void *const *)frame)[1] : NULL;
 }
 
+/* Give the thread's random generator a first state. Context: signal. */
+void prof__thread_seed(struct prof__thread *t);
+
 #endif

@@ -13,7 +13,8 @@
 #include <errno.h>
 #include <string.h>
 
-#include "encode/encode_parts.h"
+#include "encode/encode_order.h"
+#include "encode/functions.h"
 
 enum { NAME_SIZE = 4000 };
 

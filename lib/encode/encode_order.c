@@ -4,7 +4,7 @@
  * A merge sort of our own, because qsort() of glibc takes its scratch memory from malloc, and the
  * order of equal samples has to be the report's.
  */
-#include "encode/encode_parts.h"
+#include "encode/encode_order.h"
 
 #include <string.h>
 

@@ -22,7 +22,7 @@
 
 #include "base/error.h"
 #include "base/hash.h"
-#include "encode/encode_parts.h"
+#include "encode/encode_order.h"
 #include "encode/gzip.h"
 #include "encode/strtab.h"
 #include "profile.pb-c.h"

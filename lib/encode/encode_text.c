@@ -22,7 +22,8 @@
 #include <sys/resource.h>
 
 #include "base/sampler.h"
-#include "encode/encode_parts.h"
+#include "encode/encode_order.h"
+#include "encode/functions.h"
 
 enum {
     ADDRESSES_MAX = 3000, /* in a row: 57 KiB */

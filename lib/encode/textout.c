@@ -142,3 +142,32 @@ void prof__textout_quoted(struct prof__textout *o, const char *s, size_t max)
     put_clean(o, s, strlen(s), max, "\"\\");
     put(o, "\"", 1);
 }
+
+/* --- the table ------------------------------------------------------------------------------- */
+
+const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit)
+{
+    static const struct {
+        const char *unit, *shown;
+        double size;
+    } scale[] = {
+        { "bytes", "TiB", 0x1p40 },  { "bytes", "GiB", 0x1p30 },   { "bytes", "MiB", 0x1p20 },
+        { "bytes", "KiB", 0x1p10 },  { "bytes", "B", 1 },          { "nanoseconds", "h", 3600e9 },
+        { "nanoseconds", "s", 1e9 }, { "nanoseconds", "ms", 1e6 }, { "nanoseconds", "us", 1e3 },
+        { "nanoseconds", "ns", 1 },
+    };
+    double magnitude = value < 0 ? -(double)value : (double)value;
+
+    for (size_t i = 0; i < ARRAY_LEN(scale); i++) {
+        if (strcmp(scale[i].unit, unit) != 0 || (magnitude < scale[i].size && scale[i].size > 1))
+            continue;
+        if (scale[i].size == 1)
+            snprintf(buf, PROF__HUMAN_SIZE, "%lld%s", (long long)value, scale[i].shown);
+        else
+            snprintf(buf, PROF__HUMAN_SIZE, "%.2f%s", (double)value / scale[i].size,
+                     scale[i].shown);
+        return buf;
+    }
+    snprintf(buf, PROF__HUMAN_SIZE, "%lld", (long long)value);
+    return buf;
+}

@@ -41,4 +41,8 @@ void prof__textout_decimal(struct prof__textout *o, const char *prefix, uint64_t
 /* What is still in the buffer. 0, or what the sink returned. */
 int prof__textout_flush(struct prof__textout *o);
 
+/* A number as people read it, in `unit`: "6.20MiB", "1.50s", "42". Returns buf. */
+enum { PROF__HUMAN_SIZE = 32 };
+const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
+
 #endif

@@ -16,7 +16,7 @@
 #include <stdalign.h>
 #include <sys/mman.h>
 
-#include "record/collect.h"
+#include "record/collect_heap.h"
 
 #define BUFFER_SIZE  ((size_t)64 << 10)
 #define MAPPING_SIZE ((size_t)64 << 20)

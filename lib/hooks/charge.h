@@ -9,7 +9,7 @@
 #define PROF_HOOKS_CHARGE_H
 
 #include "hooks/real.h"
-#include "record/collect.h"
+#include "record/collect_heap.h"
 
 /* A block that is due: prof__heap_claim(). No block is larger than PTRDIFF_MAX, but some allocators
  * forget to check what rounding up does to such a size, and return a small one. */

@@ -17,7 +17,7 @@
 #include <stddef.h>
 
 #include "hooks/real.h"
-#include "record/collect.h"
+#include "record/collect_heap.h"
 
 static struct prof__real plain; /* the real functions, from before */
 

@@ -10,7 +10,7 @@
 
 #include "hooks/real.h"
 #include "hooks/redirect.h"
-#include "record/collect.h"
+#include "record/collect_code.h"
 
 PROF_SHARED int dlclose(void *handle)
 {

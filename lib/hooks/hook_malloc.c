@@ -27,7 +27,8 @@
 #include "hooks/handed_out.h"
 #include "hooks/real.h"
 #include "hooks/redirect.h"
-#include "record/collect.h"
+#include "record/collect_heap.h"
+#include "record/presence.h"
 
 /* Those that libc's headers do not declare everywhere. */
 PROF_SHARED void *memalign(size_t alignment, size_t size);

@@ -11,7 +11,7 @@
 #include <string.h>
 
 #include "hooks/real.h"
-#include "record/collect.h"
+#include "record/own_signal.h"
 
 static const sigset_t *masked(const sigset_t *mask, uint64_t ours, sigset_t *buf)
 {

@@ -14,8 +14,9 @@
 #include <string.h>
 #include <time.h>
 
+#include "base/thread.h"
 #include "hooks/real.h"
-#include "record/collect.h"
+#include "record/own_signal.h"
 
 PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
                           struct sigaction *restrict old)

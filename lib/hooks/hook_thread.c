@@ -2,8 +2,8 @@
  * hook_thread.c - pthread_create() and thrd_create(): who makes threads, and what new ones inherit.
  *
  * As a rule the real function is called with what the program gave, so the new thread's stack looks
- * as it always does. When the new thread has something to take over (collect.h says when), it
- * starts in a function of ours, which ends in a jump to the program's, so even then no frame of
+ * as it always does. When the new thread has something to take over (collect_thread.h says when),
+ * it starts in a function of ours, which ends in a jump to the program's, so even then no frame of
  * ours stays. What the two need to agree on travels in a block of the real malloc's; without memory
  * for it the thread starts the ordinary way and takes over nothing. Context: normal.
  */
@@ -11,8 +11,9 @@
 #include <pthread.h>
 #include <threads.h>
 
+#include "base/thread.h"
 #include "hooks/real.h"
-#include "record/collect.h"
+#include "record/collect_thread.h"
 
 struct start {
     union {

@@ -22,7 +22,7 @@
 
 #include "hooks/boot.h"
 #include "hooks/real_pthread.h"
-#include "record/collect.h"
+#include "record/presence.h"
 
 bool prof__hooks_aside;
 

@@ -14,7 +14,8 @@
 
 #include "hooks/real.h"
 #include "hooks/watch.h"
-#include "record/collect.h"
+#include "record/collect_lock.h"
+#include "record/presence.h"
 
 static void look_up(void);
 static const struct prof__pthread first;

@@ -31,7 +31,7 @@
 #include "hooks/own_doors.h"
 #include "hooks/real.h"
 #include "hooks/real_pthread.h"
-#include "record/collect.h"
+#include "record/presence.h"
 
 void *memalign(size_t alignment, size_t size);
 void *pvalloc(size_t size);

@@ -8,7 +8,7 @@
 #include <pthread.h>
 #include <time.h>
 
-#include "record/collect.h"
+#include "record/collect_lock.h"
 
 /* Where a hook returns to: its frame is gone when a watching function runs. */
 #define CALLER __builtin_return_address(0)

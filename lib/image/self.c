@@ -28,7 +28,7 @@
 #include "image/held.h"
 #include "image/image.h"
 #include "profile/thread_stacks.h"
-#include "record/collect_internal.h"
+#include "record/collect_heap.h"
 #include "symbol/maps.h"
 #include "table/live_table.h"
 #include "unwind/stack.h"

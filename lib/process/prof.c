@@ -32,7 +32,7 @@
 #include "profile/registry.h"
 #include "profile/report.h"
 #include "profile/snapshot.h"
-#include "record/collect.h"
+#include "record/collect_code.h"
 #include "scan/scan.h"
 #include "symbol/modules.h"
 #include "symbol/symbolize.h"
@@ -521,16 +521,16 @@ static int find_symbols(struct prof__arena *a, const uint64_t *address, size_t n
                         const struct prof__symbols **ret_symbols)
 {
     struct prof__modules modules;
-    struct prof__lookup *lookup = prof__arena_array(a, n, sizeof(*lookup));
+    struct prof__code_address *asked = prof__arena_array(a, n, sizeof(*asked));
     struct prof__symbols *symbols = prof__arena_array(a, n, sizeof(*symbols));
-    int r = lookup && symbols ? prof__modules_load(a, &modules) : -ENOMEM;
+    int r = asked && symbols ? prof__modules_load(a, &modules) : -ENOMEM;
 
     if (r < 0)
         return r;
     for (size_t i = 0; i < n; i++)
-        lookup[i] =
-            (struct prof__lookup) { prof__modules_find_loaded(&modules, address[i]), address[i] };
-    r = prof__symbolize_until(a, lookup, n, until_ns, symbols, NULL);
+        asked[i] = (struct prof__code_address) { prof__modules_find_loaded(&modules, address[i]),
+                                                 address[i] };
+    r = prof__symbolize_until(a, asked, n, until_ns, symbols, NULL);
     *ret_symbols = symbols;
     return r;
 }

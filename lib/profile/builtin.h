@@ -20,10 +20,6 @@ extern struct prof_profile prof__profile_cpu;
 /* What makes the live heap incomplete. Takes the place of `status`. */
 int prof__heap_status(char *buf, size_t size);
 
-/* Is malloc() seen at all, and how many objects have another. */
-bool prof__heap_watched(void);
-unsigned prof__heap_bypassed_objects(void);
-
 /* Ends with NULL. */
 extern struct prof_profile *const prof__builtin[];
 

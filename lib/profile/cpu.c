@@ -5,7 +5,7 @@
 #include "base/error.h"
 #include "profile/builtin.h"
 #include "profile/snapshot.h"
-#include "record/collect_internal.h"
+#include "record/collect_cpu.h"
 
 #include <string.h>
 

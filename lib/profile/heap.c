@@ -6,28 +6,8 @@
 #include "base/sampler.h"
 #include "profile/builtin.h"
 #include "profile/gather.h"
-#include "record/collect.h"
-#include "record/collect_internal.h"
-
-#include <stdio.h>
-#include <string.h>
-
-static _Atomic enum prof__hooks hooks;
-
-/* The object whose malloc() comes before the hooks'. Written before `hooks`. */
-static char before_us[256];
-
-/* Objects that call another malloc than the hooks stand before, and the first few of them. Whoever
- * reads while another thread writes has a mixture of two texts, ended by the last byte. */
-static _Atomic unsigned pools; /* enum prof__pool */
-static _Atomic unsigned bypassed;
-static char bypassed_names[512];
-
-const struct prof__hooks_copy *const prof__hooks_copies[3] = {
-    &prof__hooks_linked,
-    &prof__hooks_preloaded,
-    &prof__hooks_wrapped,
-};
+#include "record/collect_heap.h"
+#include "record/presence.h"
 
 /* Of what is in use, which may have become less. */
 static int64_t in_use(uint64_t allocated, uint64_t freed, int shift)
@@ -52,7 +32,7 @@ static int64_t heap_period(void)
 
 static void append_pools(char *buf, size_t size, int *length)
 {
-    unsigned seen = atomic_load_explicit(&pools, memory_order_relaxed);
+    unsigned seen = prof__heap_pools_seen();
 
     if (seen & PROF__POOL_PYTHON)
         prof__append(buf, size, length,
@@ -70,7 +50,7 @@ static void append_pools(char *buf, size_t size, int *length)
 
 int prof__heap_status(char *buf, size_t size)
 {
-    enum prof__hooks how = atomic_load_explicit(&hooks, memory_order_relaxed);
+    enum prof__hooks how = prof__hooks_how();
     uint64_t rate = prof__heap_rate();
     int length = 0;
 
@@ -97,12 +77,12 @@ int prof__heap_status(char *buf, size_t size)
             buf, size, &length,
             "malloc is not watched: that of %s comes before libprof-hooks in the link order or in "
             "LD_PRELOAD, or libprof-hooks was loaded with dlopen()\n",
-            before_us);
+            prof__hooks_before());
     if (prof__heap_bypassed_objects())
         prof__append(buf, size, &length,
                      "%u loaded objects have a malloc of their own, whose blocks are not seen: "
                      "%s\n",
-                     prof__heap_bypassed_objects(), bypassed_names);
+                     prof__heap_bypassed_objects(), prof__heap_bypassed_names());
     append_pools(buf, size, &length);
     if (prof__heap_lost())
         prof__append(buf, size, &length, "%llu live blocks are missing from heap: out of memory\n",
@@ -175,41 +155,3 @@ struct prof_profile prof__profile_allocs = {
     .default_type = "alloc_space",
     HEAP_TABLE,
 };
-
-bool prof__hooks_here(void)
-{
-    return atomic_load_explicit(&hooks, memory_order_relaxed) != PROF__HOOKS_NONE;
-}
-
-bool prof__heap_watched(void)
-{
-    enum prof__hooks how = atomic_load_explicit(&hooks, memory_order_relaxed);
-
-    return how == PROF__HOOKS_HERE || how == PROF__HOOKS_WRAPPED;
-}
-
-void prof__hooks_present(enum prof__hooks how, const char *object)
-{
-    snprintf(before_us, sizeof(before_us), "%s", object ? object : "");
-    /* Release: the name above; in a constructor, so nobody reads as yet. */
-    atomic_store_explicit(&hooks, how, memory_order_release);
-}
-
-void prof__heap_pools(unsigned seen)
-{
-    atomic_fetch_or_explicit(&pools, seen, memory_order_relaxed);
-}
-
-unsigned prof__heap_bypassed_objects(void)
-{
-    return atomic_load_explicit(&bypassed, memory_order_relaxed);
-}
-
-void prof__heap_bypassed(unsigned objects, const char *object, const char *function)
-{
-    size_t at = objects > 1 ? strnlen(bypassed_names, sizeof(bypassed_names) - 1) : 0;
-
-    snprintf(bypassed_names + at, sizeof(bypassed_names) - 1 - at, "%s%s (%s)", at ? ", " : "",
-             *object ? object : "the program itself", function);
-    atomic_store_explicit(&bypassed, objects, memory_order_relaxed);
-}

@@ -4,8 +4,7 @@
  * Both are off until asked for, as in Go, and each says so itself.
  */
 #include "profile/builtin.h"
-#include "record/collect.h"
-#include "record/collect_internal.h"
+#include "record/collect_lock.h"
 #include "record/wait_sampler.h"
 
 static void lock_finish(const struct prof__values *raw, int64_t ret_value[PROF__VALUES_MAX])

@@ -504,14 +504,14 @@ static int make_locations(struct builder *b)
     if (!location)
         return -ENOMEM;
     if (!b->options->no_symbols) {
-        struct prof__lookup *lookup = prof__arena_array(b->arena, n + 1, sizeof(*lookup));
+        struct prof__code_address *asked = prof__arena_array(b->arena, n + 1, sizeof(*asked));
 
         symbols = prof__arena_array(b->arena, n + 1, sizeof(*symbols));
-        if (!lookup || !symbols)
+        if (!asked || !symbols)
             return -ENOMEM;
         for (size_t i = 0; i < n; i++)
-            lookup[i] = (struct prof__lookup) { b->place[i].module, b->place[i].pc };
-        r = prof__symbolize_until(b->arena, lookup, n, 0, symbols, &notes);
+            asked[i] = (struct prof__code_address) { b->place[i].module, b->place[i].pc };
+        r = prof__symbolize_until(b->arena, asked, n, 0, symbols, &notes);
         if (r < 0)
             return r;
         if (r > 0)

@@ -9,7 +9,7 @@
 #include "profile/snapshot.h"
 #include "profile/thread_stacks.h"
 #include "profile/threads_text.h"
-#include "record/collect_internal.h"
+#include "record/presence.h"
 #include "table/labels.h"
 #include "table/rows.h"
 
@@ -132,7 +132,7 @@ static int threadcreate_status(char *buf, size_t size)
 {
     int length = 0;
 
-    if (!prof__hooks_here())
+    if (prof__hooks_how() == PROF__HOOKS_NONE)
         prof__append(buf, size, &length,
                      "thread creation is not watched: link libprof-hooks, or run under profrun\n");
     prof__append_losses(buf, size, &length);

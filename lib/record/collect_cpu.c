@@ -18,8 +18,7 @@
  * One lock guards all this. It is taken with signals blocked, for threads that start and end take
  * it too, and must be neither interrupted nor cancelled meanwhile.
  */
-#include "record/collect.h"
-#include "record/collect_internal.h"
+#include "record/collect_cpu.h"
 
 #include <errno.h>
 #include <limits.h>
@@ -39,6 +38,7 @@
 #include "base/settings.h"
 #include "base/slot.h"
 #include "base/task.h"
+#include "base/thread.h"
 #include "base/thread_start.h"
 #include "record/cpu_timers.h"
 #include "record/own_signal.h"

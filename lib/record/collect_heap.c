@@ -1,7 +1,7 @@
 /*
  * collect_heap.c - heap and allocs: what happens when a block is due for sampling, or freed.
  *
- * The hot path in collect.h counts down bytes; only what it lets through comes here. A sampled
+ * The hot path in collect_heap.h counts down bytes; only what it lets through comes here. A sampled
  * block is walked for its stack, added to a row with its weight, and remembered by address with
  * what was added, so that its free takes back exactly that, whatever the rate is by then.
  *
@@ -11,8 +11,7 @@
  * readers go the other way round (snapshot.c), so that no reader ever sees less than nothing in
  * use, nor bytes without an object. Context: hook.
  */
-#include "record/collect.h"
-#include "record/collect_internal.h"
+#include "record/collect_heap.h"
 
 #include <errno.h>
 #include <prof/prof.h>
@@ -38,7 +37,6 @@ enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };
 #define RATE_UNKNOWN UINT64_MAX
 static _Atomic uint64_t heap_interval = RATE_UNKNOWN;
 static _Atomic uint64_t lost, foreign_frees, unseen_frees;
-static _Atomic uint64_t seed_count;
 
 /* The rate in force, or RATE_UNKNOWN so early in the process that there is no environment yet. */
 static uint64_t interval_now(void)
@@ -145,15 +143,6 @@ int64_t prof_set_heap_rate(int64_t bytes)
     return (int64_t)prof__heap_rate_set((uint64_t)bytes);
 }
 
-void prof__seed(struct prof__thread *t)
-{
-    uint64_t n = atomic_fetch_add_explicit(&seed_count, 1, memory_order_relaxed);
-    uint64_t who = (uint64_t)getpid() << 32 | n;
-
-    /* Processes forked in one moment differ by their number, threads of one by theirs. */
-    t->rng = prof__hash_more(prof__hash(who), (uint64_t)prof__monotonic_ns()) | 1;
-}
-
 /* The parent goes on with the same numbers: a hundred workers would take the same samples, and
  * their errors add up. A gap has no memory, so nothing is lost by drawing anew. */
 static void fork_child(void)
@@ -188,7 +177,7 @@ static uint64_t arm(struct prof__thread *t, uint64_t from)
         return 0;
     }
     if (!t->rng)
-        prof__seed(t);
+        prof__thread_seed(t);
     if (interval != t->interval)
         from = 0;
     t->interval = interval;

@@ -18,8 +18,7 @@
  *
  * Context: hook.
  */
-#include "record/collect.h"
-#include "record/collect_internal.h"
+#include "record/collect_lock.h"
 
 #include <errno.h>
 #include <prof/prof.h>
@@ -28,6 +27,7 @@
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/settings.h"
+#include "base/thread.h"
 #include "record/wait_sampler.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
@@ -205,7 +205,7 @@ PROF_APART static uint32_t row_here(struct prof__thread *t, unsigned table, cons
 static uint64_t *generator(struct prof__thread *t)
 {
     if (PROF_UNLIKELY(!t->rng))
-        prof__seed(t);
+        prof__thread_seed(t);
     return &t->rng;
 }
 

@@ -5,10 +5,11 @@
  * of ours first when there is a reason: its creator has labels, which it inherits, or a CPU profile
  * is under way, for which it needs a timer from its first instruction on. Context: normal.
  */
-#include "record/collect.h"
-#include "record/collect_internal.h"
+#include "record/collect_thread.h"
 
 #include "base/slot.h"
+#include "base/thread.h"
+#include "record/collect_cpu.h"
 #include "table/labels.h"
 #include "table/rows.h"
 #include "table/stack_table.h"

@@ -15,7 +15,6 @@
 
 #include "base/signals.h"
 #include "base/thread.h"
-#include "record/collect.h"
 
 /* By number: who handles it, and what there was before, SIG_DFL or SIG_IGN. Only ever set. */
 static _Atomic(const struct prof__own_signal *) owners[_NSIG];

@@ -31,4 +31,22 @@ int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool 
 /* Is it still ours? */
 bool prof__own_signal_kept(int signal);
 
+/* --- what hooks ask ------------------------------------------------------------------------- */
+
+/* The program is about to set an action for a signal: stop sending it, if it is one of ours.
+ * errno is kept. Context: signal. */
+PROF_SHARED void prof__signal_before(int signal);
+
+/* Is this a signal that we sent, and not for the program to see? `number` is that of the signal.
+ * Context: signal. */
+PROF_SHARED bool prof__signal_is_ours(int number, const siginfo_t *info);
+
+/* What the program is to see where the kernel says `handler`: that, SIG_DFL or SIG_IGN.
+ * Context: signal. */
+PROF_SHARED uintptr_t prof__signal_seen(int signal, uintptr_t handler);
+
+/* Of our signals, those that the thread blocks now and that `mask` would let in, as the kernel
+ * counts them: bit n - 1 for signal n. NULL lets none in. errno is kept. Context: signal. */
+PROF_SHARED uint64_t prof__signals_let_in(const sigset_t *mask);
+
 #endif

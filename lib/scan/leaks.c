@@ -25,7 +25,7 @@
 #include "profile/builtin.h"
 #include "profile/gather.h"
 #include "profile/registry.h"
-#include "record/collect_internal.h"
+#include "record/collect_heap.h"
 #include "scan/leaks_text.h"
 #include "scan/scan.h"
 

@@ -17,7 +17,7 @@
 #include <string.h>
 
 #include "base/hash.h"
-#include "encode/encode_parts.h"
+#include "encode/textout.h"
 
 enum { NAME_SHOWN = 160, FRAMES_SHOWN = 32 };
 

@@ -166,12 +166,12 @@ static const char *function_at(struct prof__arena *a, uint64_t pc)
 {
     struct prof__modules modules;
     struct prof__symbols symbols;
-    struct prof__lookup lookup = { NULL, pc };
+    struct prof__code_address address = { NULL, pc };
 
     if (prof__modules_load(a, &modules) < 0)
         return NULL;
-    lookup.module = prof__modules_find_loaded(&modules, pc);
-    if (prof__symbolize(a, &lookup, 1, &symbols) < 0 || symbols.n == 0)
+    address.module = prof__modules_find_loaded(&modules, pc);
+    if (prof__symbolize(a, &address, 1, &symbols) < 0 || symbols.n == 0)
         return NULL;
     return symbols.line[symbols.n - 1].name;
 }

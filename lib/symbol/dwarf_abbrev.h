@@ -24,11 +24,11 @@ struct prof__abbrev {
 };
 
 /* Pass by a value whose size varies. */
-void prof__form_skip_varying(struct prof__reader *r, const struct prof__dwarf_unit *u,
+void prof__form_skip_varying(struct prof__cursor *r, const struct prof__dwarf_unit *u,
                              unsigned form);
 
 /* Pass by a value. */
-static inline void prof__form_skip(struct prof__reader *r, const struct prof__dwarf_unit *u,
+static inline void prof__form_skip(struct prof__cursor *r, const struct prof__dwarf_unit *u,
                                    const struct prof__form *f)
 {
     if (PROF_LIKELY(f->size != PROF__SIZE_VARIES))

@@ -11,7 +11,7 @@
 
 #include "symbol/deadline.h"
 #include "symbol/dwarf_codes.h"
-#include "symbol/dwarf_reader.h"
+#include "symbol/dwarf_cursor.h"
 
 struct prof__dwarf_file {
     const char *name;
@@ -34,7 +34,7 @@ enum {
 /* --- header ---------------------------------------------------------------------------------- */
 
 /* One attribute of an entry: a string or a number. False: a form that has no place here. */
-static bool read_form(struct prof__dwarf_lines *l, struct prof__reader *r, uint64_t form,
+static bool read_form(struct prof__dwarf_lines *l, struct prof__cursor *r, uint64_t form,
                       const char **ret_text, uint64_t *ret_number)
 {
     switch (form) {
@@ -76,7 +76,7 @@ static bool read_form(struct prof__dwarf_lines *l, struct prof__reader *r, uint6
 }
 
 /* The format of entries and their count. */
-static bool read_formats(struct prof__reader *r, struct format *format, size_t *ret_n,
+static bool read_formats(struct prof__cursor *r, struct format *format, size_t *ret_n,
                          uint64_t *ret_entries)
 {
     size_t n = prof__read_fixed(r, 1);
@@ -93,7 +93,7 @@ static bool read_formats(struct prof__reader *r, struct format *format, size_t *
     return !r->bad && *ret_entries <= (n ? prof__read_left(r) : 0);
 }
 
-static bool read_entry(struct prof__dwarf_lines *l, struct prof__reader *r,
+static bool read_entry(struct prof__dwarf_lines *l, struct prof__cursor *r,
                        const struct format *format, size_t n, struct prof__dwarf_file *ret_file)
 {
     for (size_t i = 0; i < n; i++) {
@@ -110,7 +110,7 @@ static bool read_entry(struct prof__dwarf_lines *l, struct prof__reader *r,
     return !r->bad;
 }
 
-static int read_files_5(struct prof__dwarf_lines *l, struct prof__reader *r)
+static int read_files_5(struct prof__dwarf_lines *l, struct prof__cursor *r)
 {
     struct format format[FORMATS_MAX];
     size_t n;
@@ -141,9 +141,9 @@ static int read_files_5(struct prof__dwarf_lines *l, struct prof__reader *r)
 
 /* Up to version 4: lists that end with an empty name, and numbers that start at 1, so that slot 0
  * stays empty. */
-static int read_files_4(struct prof__dwarf_lines *l, struct prof__reader *r)
+static int read_files_4(struct prof__dwarf_lines *l, struct prof__cursor *r)
 {
-    struct prof__reader count = *r;
+    struct prof__cursor count = *r;
     size_t dirs = 1, files = 1;
 
     for (; *prof__read_string(&count); dirs++)
@@ -183,7 +183,7 @@ int prof__dwarf_lines_open(struct prof__dwarf_lines *l, struct prof__arena *a,
     if (offset >= p->size)
         return -EINVAL;
     prof__dwarf_image_need(im, PROF__DWARF_LINE, offset, 12);
-    struct prof__reader r = { (const uint8_t *)p->data + offset, (const uint8_t *)p->data + p->size,
+    struct prof__cursor r = { (const uint8_t *)p->data + offset, (const uint8_t *)p->data + p->size,
                               false };
     uint64_t length = prof__read_length(&r, &l->offset_size);
     if (r.bad || length > prof__read_left(&r) || length > TABLE_MAX)
@@ -348,7 +348,7 @@ static void take_row(struct run *run, uint64_t low, uint64_t high, uint64_t file
 
 void prof__dwarf_lines_run(const struct prof__dwarf_lines *l, struct prof__dwarf_pc *pc, size_t n)
 {
-    struct prof__reader r = { l->program, l->end, false };
+    struct prof__cursor r = { l->program, l->end, false };
     struct run run = { .pc = pc, .n = n };
     uint64_t address = 0, file = 1, line = 1;
     /* The row before, which lasts until the next; a sequence at 0 is one the linker dropped. */

@@ -13,7 +13,7 @@ struct prof__dwarf_pc {
     struct prof__query *query;
     bool has_row; /* file and line are known */
     uint32_t file, line;
-    struct prof__dwarf_function *function; /* innermost: dwarf_lookup.c */
+    struct prof__dwarf_function *function; /* innermost: dwarf_answer.c */
     uint64_t function_size;
 };
 

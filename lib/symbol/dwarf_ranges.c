@@ -17,8 +17,8 @@ static void start_at(struct prof__dwarf_ranges *r, const struct prof__dwarf_imag
         r->kind = PROF__RANGES_END;
         return;
     }
-    r->reader.at = (const uint8_t *)p->data + offset;
-    r->reader.end = (const uint8_t *)p->data + p->size;
+    r->cursor.at = (const uint8_t *)p->data + offset;
+    r->cursor.end = (const uint8_t *)p->data + p->size;
 }
 
 static void start_list(struct prof__dwarf_ranges *r, const struct prof__dwarf_value *v)
@@ -37,7 +37,7 @@ static void start_list(struct prof__dwarf_ranges *r, const struct prof__dwarf_va
     if (v->form == DW_FORM_rnglistx) {
         start_at(r, u->image, PROF__DWARF_RNGLISTS,
                  u->rnglists_base + PROF_MIN(offset, (uint64_t)1 << 32) * u->offset_size);
-        offset = u->rnglists_base + prof__read_fixed(&r->reader, u->offset_size);
+        offset = u->rnglists_base + prof__read_fixed(&r->cursor, u->offset_size);
     } else {
         offset += u->rnglists_part;
     }
@@ -67,10 +67,10 @@ static bool next_old(struct prof__dwarf_ranges *r, uint64_t *ret_low, uint64_t *
     uint64_t most = size >= 8 ? UINT64_MAX : ((uint64_t)1 << size * 8) - 1;
 
     for (;;) {
-        uint64_t low = prof__read_fixed(&r->reader, size),
-                 high = prof__read_fixed(&r->reader, size);
+        uint64_t low = prof__read_fixed(&r->cursor, size),
+                 high = prof__read_fixed(&r->cursor, size);
 
-        if (r->reader.bad || size == 0 || (low == 0 && high == 0))
+        if (r->cursor.bad || size == 0 || (low == 0 && high == 0))
             return false;
         if (low == most) {
             r->base = high;
@@ -84,17 +84,17 @@ static bool next_old(struct prof__dwarf_ranges *r, uint64_t *ret_low, uint64_t *
 
 static uint64_t indexed(struct prof__dwarf_ranges *r)
 {
-    struct prof__dwarf_value v = { .form = DW_FORM_addrx, .number = prof__read_uleb(&r->reader) };
+    struct prof__dwarf_value v = { .form = DW_FORM_addrx, .number = prof__read_uleb(&r->cursor) };
     uint64_t address = 0;
 
     if (!prof__dwarf_address(r->unit, &v, &address))
-        prof__read_fail(&r->reader);
+        prof__read_fail(&r->cursor);
     return address;
 }
 
 static bool next_new(struct prof__dwarf_ranges *r, uint64_t *ret_low, uint64_t *ret_high)
 {
-    struct prof__reader *in = &r->reader;
+    struct prof__cursor *in = &r->cursor;
     unsigned size = r->unit->address_size;
     uint64_t low, high;
 

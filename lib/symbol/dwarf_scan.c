@@ -16,8 +16,8 @@ void prof__dwarf_scan_start(struct prof__dwarf_scan *s, const struct prof__dwarf
     const struct prof__dwarf_part *p = &unit->image->part[PROF__DWARF_INFO];
 
     *s = (struct prof__dwarf_scan) { .unit = unit, .base = (const uint8_t *)p->data };
-    s->reader.at = s->base + offset;
-    s->reader.end = s->base + unit->offset + unit->size;
+    s->cursor.at = s->base + offset;
+    s->cursor.end = s->base + unit->offset + unit->size;
     prof__dwarf_image_need(unit->image, PROF__DWARF_INFO, unit->offset, unit->size);
 }
 
@@ -27,7 +27,7 @@ static void read_some(struct prof__dwarf_scan *s, const struct prof__abbrev *b,
 {
     const struct prof__form *form = s->unit->abbrevs.form + b->first_form;
     bool has_low = false, has_high = false, is_offset = false;
-    struct prof__reader *r = &s->reader;
+    struct prof__cursor *r = &s->cursor;
 
     for (uint32_t i = 0; i < b->n_forms; i++) {
         const struct prof__form *f = &form[i];
@@ -63,7 +63,7 @@ static void read_some(struct prof__dwarf_scan *s, const struct prof__abbrev *b,
 bool prof__dwarf_scan_next(struct prof__dwarf_scan *s, struct prof__dwarf_step *ret_step)
 {
     const struct prof__abbrevs *all = &s->unit->abbrevs;
-    struct prof__reader *r = &s->reader;
+    struct prof__cursor *r = &s->cursor;
     struct prof__dwarf_step e = { .offset = (uint64_t)(r->at - s->base) };
 
     if (r->at >= r->end)
@@ -97,8 +97,8 @@ bool prof__dwarf_scan_skip(struct prof__dwarf_scan *s, const struct prof__dwarf_
     const uint8_t *to = s->base + e->sibling;
 
     /* Forward only: a damaged file may not send us round. */
-    if (e->sibling >= s->unit->offset + s->unit->size || to < s->reader.at)
+    if (e->sibling >= s->unit->offset + s->unit->size || to < s->cursor.at)
         return false;
-    s->reader.at = to;
+    s->cursor.at = to;
     return true;
 }

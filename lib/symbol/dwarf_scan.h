@@ -19,7 +19,7 @@ struct prof__dwarf_step {
 
 struct prof__dwarf_scan {
     const struct prof__dwarf_unit *unit;
-    struct prof__reader reader;
+    struct prof__cursor cursor;
     const uint8_t *base; /* of .debug_info */
     bool wants_siblings; /* of all entries; else of functions only */
 };

@@ -31,13 +31,13 @@ static const uint8_t *bytes_of(const struct prof__dwarf_image *im, enum prof__dw
 }
 
 /* All of a section from an offset on. */
-static struct prof__reader reader_at(const struct prof__dwarf_image *im,
+static struct prof__cursor cursor_at(const struct prof__dwarf_image *im,
                                      enum prof__dwarf_section section, uint64_t offset)
 {
     const struct prof__dwarf_part *p = &im->part[section];
     uint64_t from = PROF_MIN(offset, p->size);
 
-    return (struct prof__reader) { bytes_of(im, section) + from, bytes_of(im, section) + p->size,
+    return (struct prof__cursor) { bytes_of(im, section) + from, bytes_of(im, section) + p->size,
                                    from < offset };
 }
 
@@ -49,7 +49,7 @@ int prof__dwarf_unit_at(struct prof__dwarf_image *im, uint64_t offset,
     if (offset >= im->part[PROF__DWARF_INFO].size)
         return -ENOENT;
     prof__dwarf_image_need(im, PROF__DWARF_INFO, offset, UNIT_HEADER_MAX);
-    struct prof__reader r = reader_at(im, PROF__DWARF_INFO, offset);
+    struct prof__cursor r = cursor_at(im, PROF__DWARF_INFO, offset);
     const uint8_t *start = r.at;
     uint64_t length = prof__read_length(&r, &u.offset_size);
 
@@ -134,7 +134,7 @@ static uint32_t form_size(const struct prof__dwarf_unit *u, unsigned form)
 }
 
 /* A form of no fixed size: its number, or 0 for what has none. */
-static uint64_t read_varying(struct prof__reader *r, uint64_t form, const char **ret_text)
+static uint64_t read_varying(struct prof__cursor *r, uint64_t form, const char **ret_text)
 {
     switch (form) {
     case DW_FORM_block:
@@ -170,7 +170,7 @@ static uint64_t read_varying(struct prof__reader *r, uint64_t form, const char *
     }
 }
 
-static uint64_t indirect_form(struct prof__reader *r, uint64_t form)
+static uint64_t indirect_form(struct prof__cursor *r, uint64_t form)
 {
     while (form == DW_FORM_indirect)
         form = prof__read_uleb(r);
@@ -178,7 +178,7 @@ static uint64_t indirect_form(struct prof__reader *r, uint64_t form)
 }
 
 /* Read a value, of which the number or the text is kept. */
-static void form_read(struct prof__reader *r, const struct prof__dwarf_unit *u,
+static void form_read(struct prof__cursor *r, const struct prof__dwarf_unit *u,
                       const struct prof__form *f, struct prof__dwarf_value *ret_value)
 {
     uint64_t form = indirect_form(r, f->form);
@@ -197,7 +197,7 @@ static void form_read(struct prof__reader *r, const struct prof__dwarf_unit *u,
         prof__read_skip(r, size);
 }
 
-void prof__form_skip_varying(struct prof__reader *r, const struct prof__dwarf_unit *u,
+void prof__form_skip_varying(struct prof__cursor *r, const struct prof__dwarf_unit *u,
                              unsigned form)
 {
     struct prof__form f = { .form = (uint16_t)form, .size = PROF__SIZE_VARIES };
@@ -272,7 +272,7 @@ static enum prof__dwarf_at attribute_of(unsigned name)
 
 /* The next abbreviation of the list, at most `room` of its forms kept. False: the list has ended or
  * is damaged, which r->bad tells. */
-static bool read_abbrev(struct prof__reader *r, const struct prof__dwarf_unit *u,
+static bool read_abbrev(struct prof__cursor *r, const struct prof__dwarf_unit *u,
                         struct prof__abbrev *ret_abbrev, struct prof__form *form, size_t room)
 {
     struct prof__abbrev b = { .code = prof__read_uleb(r) };
@@ -307,7 +307,7 @@ static bool read_abbrev(struct prof__reader *r, const struct prof__dwarf_unit *u
 
 int prof__dwarf_unit_load(struct prof__dwarf_unit *u, struct prof__arena *a)
 {
-    struct prof__reader start = reader_at(u->image, PROF__DWARF_ABBREV, u->abbrevs_at), r = start;
+    struct prof__cursor start = cursor_at(u->image, PROF__DWARF_ABBREV, u->abbrevs_at), r = start;
     size_t n = 0, n_forms = 0;
     uint64_t codes = 0;
     struct prof__abbrev b;
@@ -356,7 +356,7 @@ static const struct prof__abbrev *find_abbrev(const struct prof__dwarf_unit *u, 
         *ret_form = all->form + b->first_form;
         return b;
     }
-    struct prof__reader r = reader_at(u->image, PROF__DWARF_ABBREV, u->abbrevs_at);
+    struct prof__cursor r = cursor_at(u->image, PROF__DWARF_ABBREV, u->abbrevs_at);
     *ret_form = form;
     while (!r.bad && read_abbrev(&r, u, scratch, form, FORMS_MAX))
         if (scratch->code == code)
@@ -375,7 +375,7 @@ bool prof__dwarf_entry_at(const struct prof__dwarf_unit *u, uint64_t offset,
     if (offset < u->first || offset >= u->offset + u->size)
         return false;
     prof__dwarf_image_need(u->image, PROF__DWARF_INFO, offset, ENTRY_BYTES);
-    struct prof__reader r = reader_at(u->image, PROF__DWARF_INFO, offset);
+    struct prof__cursor r = cursor_at(u->image, PROF__DWARF_INFO, offset);
     r.end = bytes_of(u->image, PROF__DWARF_INFO) + u->offset + u->size;
     uint64_t code = prof__read_uleb(&r);
     if (code) {
@@ -439,7 +439,7 @@ static bool table_entry(const struct prof__dwarf_image *im, enum prof__dwarf_sec
 
     if (base > all || size == 0 || index >= (all - base) / size)
         return false;
-    struct prof__reader r = reader_at(im, section, base + index * size);
+    struct prof__cursor r = cursor_at(im, section, base + index * size);
     *ret_value = prof__read_fixed(&r, size);
     return !r.bad;
 }

@@ -4,8 +4,8 @@
 #ifndef PROF_SYMBOL_DWARF_UNIT_H
 #define PROF_SYMBOL_DWARF_UNIT_H
 
+#include "symbol/dwarf_cursor.h"
 #include "symbol/dwarf_image.h"
-#include "symbol/dwarf_reader.h"
 
 /* The attributes that anybody here asks for. */
 enum prof__dwarf_at {
@@ -127,7 +127,7 @@ bool prof__dwarf_reference(const struct prof__dwarf_unit *u, const struct prof__
 
 struct prof__dwarf_ranges {
     const struct prof__dwarf_unit *unit;
-    struct prof__reader reader;
+    struct prof__cursor cursor;
     uint64_t base;
     uint64_t low, high; /* of an entry that has only these */
     enum { PROF__RANGES_ONE, PROF__RANGES_OLD, PROF__RANGES_NEW, PROF__RANGES_END } kind;

@@ -352,11 +352,11 @@ void prof__jit_names_find(struct prof__arena *a, struct prof__jit_query *q, size
     prof__arena_free(&work);
 }
 
-/* --- lookups --------------------------------------------------------------------------------- */
+/* --- answers --------------------------------------------------------------------------------- */
 
 /* What is in memory of its own, and not in a file that could name it; or was, for a runtime that
  * ends gives its code back. Small numbers are no addresses, but marks of ours. */
-static bool is_generated(const struct prof__lookup *l)
+static bool is_generated(const struct prof__code_address *l)
 {
     return l->address > UINT16_MAX && (!l->module || !l->module->is_elf);
 }
@@ -376,7 +376,7 @@ static const struct prof__jit_query *query_of(const struct prof__jit_query *q, s
     return bsearch(&key, q, n, sizeof(*q), query_order);
 }
 
-int prof__jit_names_answer(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+int prof__jit_names_answer(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                            struct prof__symbols *ret_symbols)
 {
     struct prof__arena work = { .claim = a->claim };
@@ -385,20 +385,20 @@ int prof__jit_names_answer(struct prof__arena *a, const struct prof__lookup *loo
     int r = 0;
 
     for (size_t i = 0; i < n; i++)
-        n_queries += is_generated(&lookup[i]);
+        n_queries += is_generated(&asked[i]);
     if (n_queries == 0)
         return 0;
     q = prof__arena_array(&work, n_queries, sizeof(*q));
     if (!q)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        if (is_generated(&lookup[i]))
-            q[made++].address = lookup[i].address;
+        if (is_generated(&asked[i]))
+            q[made++].address = asked[i].address;
     qsort(q, made, sizeof(*q), query_order);
     prof__jit_names_find(a, q, made);
     for (size_t i = 0; i < n && r == 0; i++) {
         const struct prof__jit_query *found =
-            is_generated(&lookup[i]) ? query_of(q, made, lookup[i].address) : NULL;
+            is_generated(&asked[i]) ? query_of(q, made, asked[i].address) : NULL;
         struct prof__line *line = NULL;
 
         if (!found || !found->name)

@@ -21,8 +21,8 @@ struct prof__jit_query {
  */
 void prof__jit_names_find(struct prof__arena *a, struct prof__jit_query *q, size_t n);
 
-/* The same for those of `lookup` that are in no object's file, into their ret_symbols. -ENOMEM. */
-int prof__jit_names_answer(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+/* The same for those of `asked` that are in no object's file, into their ret_symbols. -ENOMEM. */
+int prof__jit_names_answer(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                            struct prof__symbols *ret_symbols);
 
 #endif

@@ -4,7 +4,7 @@
 #ifndef PROF_SYMBOL_LOADER_H
 #define PROF_SYMBOL_LOADER_H
 
-#include "symbol/maps.h"
+#include "base/arena.h"
 #include "symbol/modules.h"
 
 /* How often objects have come and gone; changes whenever the list does. */
@@ -26,13 +26,5 @@ void prof__loader_state(struct prof__loader_state *ret_state);
 /* The list, build ids from memory. Names are as the linker has them: "" for the program, and
  * relative for what was opened so. -ENOMEM. */
 int prof__loader_list(struct prof__arena *a, struct prof__loader_list *ret_list);
-
-/*
- * The module of one mapping, without asking the linker: by the file's own headers, if it is an ELF
- * file and still the one that is mapped. Otherwise is_elf is not set. Strings are those of `map`;
- * `a` is for scratch. -ENOMEM.
- */
-int prof__loader_probe(struct prof__arena *a, const struct prof__map *map,
-                       struct prof__module *ret_module);
 
 #endif

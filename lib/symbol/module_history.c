@@ -24,6 +24,7 @@
 
 #include "base/fork.h"
 #include "symbol/loader.h"
+#include "symbol/map_module.h"
 #include "symbol/maps.h"
 #include "table/eras.h"
 
@@ -401,7 +402,7 @@ static int refresh_from_maps(struct prof__arena *a)
             list.n += !listed[at];
             listed[at] = true;
         } else {
-            r = prof__loader_probe(a, &map[i], m);
+            r = prof__map_module(a, &map[i], m);
             list.n += m->is_elf;
         }
     }

@@ -19,6 +19,7 @@
 #include "base/thread.h"
 #include "base/utf8.h"
 #include "symbol/loader.h"
+#include "symbol/map_module.h"
 #include "symbol/maps.h"
 #include "symbol/module_history.h"
 #include "table/eras.h"
@@ -73,7 +74,7 @@ static int from_map(struct prof__arena *a, const struct prof__map *map,
         *ret_module = m;
         return 0;
     }
-    int r = prof__loader_probe(a, map, ret_module);
+    int r = prof__map_module(a, map, ret_module);
     /* Nobody told of it, so what is sampled in it is marked as something new. */
     for (size_t i = 0; i < h->n_gone; i++)
         if (overlaps(&h->gone[i], ret_module))

@@ -14,7 +14,7 @@
 
 #include "base/path.h"
 #include "symbol/deadline.h"
-#include "symbol/dwarf_lookup.h"
+#include "symbol/dwarf_answer.h"
 #include "symbol/elf_symbols.h"
 
 /* Does `e` have debug information, and of a kind that can be read? */
@@ -139,7 +139,7 @@ int prof__symbol_files_read(struct prof__symbol_files *f, int64_t until_ns, stru
             .alternate = has_alternate ? &f->alternate : NULL,
             .file = f->module->file,
         };
-        s = prof__dwarf_lookup(&source, f->arena, until_ns - PROF__SYMBOLS_NS, q, n);
+        s = prof__dwarf_answer(&source, f->arena, until_ns - PROF__SYMBOLS_NS, q, n);
         note_dwarf(f, &source, s);
     }
     *ret_found = (f->has_own || f->has_debug || strcmp(f->module->path, "[vdso]") == 0) && r == 0 &&

@@ -20,7 +20,7 @@ struct prof__query {
     uint8_t symbol_rank;  /* of its binding; 0: no symbol yet */
     const char *symbol;   /* its name */
 
-    /* From DWARF: dwarf_lookup.c. */
+    /* From DWARF: dwarf_answer.c. */
     struct prof__line *line; /* innermost first */
     size_t n_lines;
     bool prefer_symbol; /* for the outermost: DWARF has no name for the linker */

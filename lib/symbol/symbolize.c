@@ -1,10 +1,10 @@
 /*
  * symbolize.c - what is known of an address is kept, so that files are read once.
  *
- *   lookup -> object (by build id) -> cache of its addresses -> lines, copied out
+ *   address -> object (by build id) -> cache of its addresses -> lines, copied out
  *                                        | the missing ones, sorted
  *                                        v
- *                 symbol_files -> elf_symbols, dwarf_lookup -> names -> into the cache
+ *                 symbol_files -> elf_symbols, dwarf_answer -> names -> into the cache
  *             code made at run time -> jit_names -> lines
  *
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
@@ -90,11 +90,11 @@ struct object {
     struct text *head[TEXT_HEADS];
 };
 
-/* A lookup whose answer is not in the cache. */
+/* An address whose answer is not in the cache. */
 struct missing {
     struct object *object;
     uint64_t address; /* in the file */
-    uint32_t index;   /* in lookup[] */
+    uint32_t index;   /* in asked[] */
 };
 
 /* One call. */
@@ -103,7 +103,7 @@ struct request {
     uint64_t number;
     int64_t until_ns;
     bool is_late; /* some answers are not as good as they can be */
-    const struct prof__lookup *lookup;
+    const struct prof__code_address *asked;
     struct prof__symbols *symbols;
     const struct prof__module *last_module;
     struct object *last_object;
@@ -402,7 +402,7 @@ static int64_t thread_cpu_ns(void)
 /* missing[0..n): of one object, sorted by address. */
 static int resolve(struct request *rq, const struct missing *missing, size_t n)
 {
-    const struct prof__module *m = rq->lookup[missing[0].index].module;
+    const struct prof__module *m = rq->asked[missing[0].index].module;
     struct object *o = missing[0].object;
     struct prof__arena a = { 0 };
     struct prof__symbol_files f = { .module = m, .arena = &a };
@@ -464,12 +464,12 @@ static int answer_all(struct request *rq, size_t n)
     int r = missing ? 0 : -ENOMEM;
 
     for (size_t i = 0; i < n && r == 0; i++) {
-        const struct prof__module *m = rq->lookup[i].module;
+        const struct prof__module *m = rq->asked[i].module;
 
-        if (!m || !m->is_elf || rq->lookup[i].address == m->bias)
+        if (!m || !m->is_elf || rq->asked[i].address == m->bias)
             continue;
         struct object *o = object_get(rq, m);
-        uint64_t address = rq->lookup[i].address - m->bias;
+        uint64_t address = rq->asked[i].address - m->bias;
         const struct answer *answer = o ? answer_slot(o->answer, o->n_slots, address) : NULL;
 
         if (!o)
@@ -512,7 +512,7 @@ static int note_all(struct request *rq, size_t n)
     if (!rq->notes->note)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++) {
-        const struct prof__module *m = rq->lookup[i].module;
+        const struct prof__module *m = rq->asked[i].module;
         struct object *o = m && m != last && m->is_elf ? object_get(rq, m) : NULL;
 
         last = m;
@@ -536,11 +536,11 @@ static int note_all(struct request *rq, size_t n)
 
 /* --- entry ----------------------------------------------------------------------------------- */
 
-int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+int prof__symbolize_until(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                           int64_t until_ns, struct prof__symbols *ret_symbols,
                           struct prof__symbol_notes *ret_notes)
 {
-    struct request rq = { .out = a, .lookup = lookup, .symbols = ret_symbols, .notes = ret_notes };
+    struct request rq = { .out = a, .asked = asked, .symbols = ret_symbols, .notes = ret_notes };
     bool entered;
     int cancel, r;
 
@@ -557,7 +557,7 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *look
         r = answer_all(&rq, n);
         prof__deadline_set(rq.until_ns);
         if (r == 0)
-            r = prof__jit_names_answer(a, lookup, n, ret_symbols);
+            r = prof__jit_names_answer(a, asked, n, ret_symbols);
         rq.is_late |= prof__late_now();
         if (r == 0 && rq.notes)
             r = note_all(&rq, n);
@@ -573,10 +573,10 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *look
     return r == 0 ? rq.is_late : r;
 }
 
-int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+int prof__symbolize(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                     struct prof__symbols *ret_symbols)
 {
-    int r = prof__symbolize_until(a, lookup, n, 0, ret_symbols, NULL);
+    int r = prof__symbolize_until(a, asked, n, 0, ret_symbols, NULL);
 
     return PROF_MIN(r, 0);
 }

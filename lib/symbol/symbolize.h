@@ -27,7 +27,7 @@ struct prof__symbols {
 };
 
 /* An address to look up, in the module that it belongs to; NULL: none, gives no lines. */
-struct prof__lookup {
+struct prof__code_address {
     const struct prof__module *module;
     uint64_t address;
 };
@@ -37,7 +37,7 @@ struct prof__lookup {
  * wait. Never asks the network, never maps a file whose build id differs. 0 or -ENOMEM; a file
  * that cannot be read or is damaged only means fewer names.
  */
-int prof__symbolize(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+int prof__symbolize(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                     struct prof__symbols *ret_symbols);
 
 /* What stood in the way of better names for a module that was looked up. */
@@ -60,7 +60,7 @@ struct prof__symbol_notes {
  * that was so: another time there may be more. ret_notes gets a note for each module of which
  * something is to be told; it may be NULL.
  */
-int prof__symbolize_until(struct prof__arena *a, const struct prof__lookup *lookup, size_t n,
+int prof__symbolize_until(struct prof__arena *a, const struct prof__code_address *asked, size_t n,
                           int64_t until_ns, struct prof__symbols *ret_symbols,
                           struct prof__symbol_notes *ret_notes);
 

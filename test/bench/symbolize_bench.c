@@ -32,7 +32,7 @@ static long status_kib(const char *name)
     return kib;
 }
 
-static double lookup_ms(const struct prof__lookup *lookup, size_t n, size_t *ret_named)
+static double lookup_ms(const struct prof__code_address *lookup, size_t n, size_t *ret_named)
 {
     struct prof__arena a = { 0 };
     struct prof__symbols *s = prof__arena_array(&a, n, sizeof(*s));
@@ -55,7 +55,7 @@ int main(int argc, char **argv)
     size_t n = argc > 2 ? strtoul(argv[2], NULL, 0) : 1000, named;
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
     char *file = argc > 1 ? realpath(argv[1], NULL) : NULL;
-    struct prof__lookup *lookup = calloc(n, sizeof(*lookup));
+    struct prof__code_address *lookup = calloc(n, sizeof(*lookup));
     struct prof__arena a = { 0 };
     struct prof__elf e;
 
@@ -82,7 +82,7 @@ int main(int argc, char **argv)
     }
     for (size_t i = n; i > 1; i--) {
         size_t j = prof__random(&seed) % i;
-        struct prof__lookup swap = lookup[j];
+        struct prof__code_address swap = lookup[j];
 
         lookup[j] = lookup[i - 1];
         lookup[i - 1] = swap;

@@ -21,7 +21,7 @@ static void check_utf8(const char *s)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
     int fd = memfd_create("fuzz", MFD_CLOEXEC);
-    struct prof__lookup lookup[LOOKUPS];
+    struct prof__code_address lookup[LOOKUPS];
     struct prof__symbols symbols[LOOKUPS];
     struct prof__arena arena = { 0 };
     char path[64];
@@ -46,7 +46,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         .is_elf = true,
     };
     for (uint64_t i = 0; i < LOOKUPS; i++)
-        lookup[i] = (struct prof__lookup) { &module, start + 0x1000 + i * 23 };
+        lookup[i] = (struct prof__code_address) { &module, start + 0x1000 + i * 23 };
     FUZZ_PROMISE(prof__symbolize(&arena, lookup, LOOKUPS, symbols) == 0);
     for (size_t i = 0; i < LOOKUPS; i++)
         for (size_t k = 0; k < symbols[i].n; k++) {

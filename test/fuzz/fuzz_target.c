@@ -25,7 +25,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
         FUZZ_PROMISE(strlen(target.path) <= length && strlen(target.query) <= length);
         for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) {
             char value[16];
-            int n = prof__query_get(target.query, names[i], value, sizeof(value));
+            int n = prof__param_text(target.query, names[i], value, sizeof(value));
 
             FUZZ_PROMISE(n < (int)sizeof(value));
             if (n >= 0)

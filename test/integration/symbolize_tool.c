@@ -20,7 +20,7 @@
 enum { ADDRESSES_MAX = 100000 };
 
 static uint64_t address[ADDRESSES_MAX];
-static struct prof__lookup lookup[ADDRESSES_MAX];
+static struct prof__code_address lookup[ADDRESSES_MAX];
 static struct prof__symbols symbols[ADDRESSES_MAX];
 
 /* As if FILE were loaded at 0. */
@@ -54,7 +54,7 @@ static bool read_addresses(const struct prof__module *m, size_t *ret_n)
             return true;
         }
         address[n] = strtoull(line, NULL, 16);
-        lookup[n] = (struct prof__lookup) { .module = m, .address = address[n] };
+        lookup[n] = (struct prof__code_address) { .module = m, .address = address[n] };
         n++;
     }
     *ret_n = n;

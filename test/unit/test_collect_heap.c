@@ -10,7 +10,7 @@
 
 #include "base/thread.h"
 #include "check.h"
-#include "record/collect_internal.h"
+#include "record/collect_heap.h"
 #include "text_profile.h"
 
 #define KIB ((size_t)1 << 10)

@@ -85,7 +85,7 @@ static void test_query_values(void)
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
         char buf[8] = "untold!";
-        int r = prof__query_get(cases[i].query, cases[i].name, buf, sizeof(buf));
+        int r = prof__param_text(cases[i].query, cases[i].name, buf, sizeof(buf));
 
         CHECK_INT(r, cases[i].r, cases[i].query);
         if (r >= 0)
@@ -173,13 +173,13 @@ static void test_numbers_of_a_query(void)
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         int64_t value = 7;
 
-        CHECK_INT(prof__query_int(numbers[i].query, "n", &value), numbers[i].r, numbers[i].query);
+        CHECK_INT(prof__param_int(numbers[i].query, "n", &value), numbers[i].r, numbers[i].query);
         CHECK_INT(value, numbers[i].value, numbers[i].query);
     }
     for (size_t i = 0; i < ARRAY_LEN(durations); i++) {
         int64_t value = 7;
 
-        CHECK_INT(prof__query_duration(durations[i].query, "n", &value), durations[i].r,
+        CHECK_INT(prof__param_duration(durations[i].query, "n", &value), durations[i].r,
                   durations[i].query);
         CHECK_INT(value, durations[i].value, durations[i].query);
     }

@@ -30,7 +30,8 @@ static void test_mean_gap_is_the_interval(void)
     }
 }
 
-/* Allocate n blocks of `size` through a countdown as collect.h has it; returns estimate / truth. */
+/* Allocate n blocks of `size` through a countdown as collect_heap.h has it; returns estimate /
+ * truth. */
 static double estimate(uint64_t size, uint64_t interval, int n, uint64_t seed, int bytes)
 {
     uint64_t rng = seed, left = prof__sampler_gap(interval, &rng);

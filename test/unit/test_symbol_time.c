@@ -68,7 +68,7 @@ static void test_what_time_allows(const char *path)
 {
     struct prof__arena a = { 0 };
     struct prof__module m = module_of(path);
-    struct prof__lookup lookup = { &m, m.bias + address_of(path, "sample_walk") };
+    struct prof__code_address lookup = { &m, m.bias + address_of(path, "sample_walk") };
     struct prof__symbols s;
 
     CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 1, &s, NULL), 1, "no time");
@@ -155,7 +155,7 @@ static void test_decompressing_ends_in_time(void)
 
     write_packed(path);
     struct prof__module m = module_of(path);
-    struct prof__lookup lookup = { &m, m.bias + 0x1000 };
+    struct prof__code_address lookup = { &m, m.bias + 0x1000 };
     /* What is kept for symbols, and less than decompressing takes on any machine. */
     int64_t soon = prof__monotonic_ns() + 1010 * MS;
     CHECK_INT(prof__symbolize_until(&a, &lookup, 1, soon, &s, NULL), 1, "it ends half way");

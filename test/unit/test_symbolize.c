@@ -79,7 +79,7 @@ static uint64_t address_in(const char *path, const char *symbol)
 static struct prof__symbols look_up(const struct prof__module *m, uint64_t address)
 {
     static struct prof__arena a;
-    struct prof__lookup lookup = { .module = m, .address = address };
+    struct prof__code_address lookup = { .module = m, .address = address };
     struct prof__symbols s;
 
     prof__arena_free(&a);
@@ -143,7 +143,7 @@ static void test_addresses_without_an_answer(void)
 
     not_elf.is_elf = false;
     relocated.bias = 0x10000000;
-    struct prof__lookup lookup[] = {
+    struct prof__code_address lookup[] = {
         { NULL, 0x1234 },   { &not_elf, walk },   { &m, 0 },
         { &m, UINT64_MAX }, { &relocated, walk }, { &relocated, relocated.bias + walk },
     };
@@ -161,13 +161,13 @@ static void test_answers_match_their_questions(void)
     enum { N = 400, DISTINCT = 40 };
     struct prof__module m[2] = { module_of(sample, sample), module_of(other, other) };
     uint64_t base = address_in(sample, "sample_walk"), seed = 3;
-    struct prof__lookup lookup[N];
+    struct prof__code_address lookup[N];
     struct prof__symbols s[N];
     struct prof__arena a = { 0 };
 
     for (size_t i = 0; i < N; i++)
-        lookup[i] = (struct prof__lookup) { &m[prof__random(&seed) % 2],
-                                            base + prof__random(&seed) % DISTINCT };
+        lookup[i] = (struct prof__code_address) { &m[prof__random(&seed) % 2],
+                                                  base + prof__random(&seed) % DISTINCT };
     CHECK_INT(prof__symbolize(&a, lookup, N, s), 0, "symbolize");
     for (size_t i = 0; i < N; i++) {
         struct prof__symbols one = look_up(lookup[i].module, lookup[i].address);
@@ -347,7 +347,7 @@ static void test_what_could_not_be_read_is_tried_again(void)
 static void test_cache_is_bounded(void)
 {
     enum { FILES = 48, LOOKUPS = 20000 };
-    struct prof__lookup *lookup = calloc(LOOKUPS, sizeof(*lookup));
+    struct prof__code_address *lookup = calloc(LOOKUPS, sizeof(*lookup));
     struct prof__symbols *s = calloc(LOOKUPS, sizeof(*s));
     uint64_t walk = address_in(plain, "sample_walk");
     struct prof__module m;
@@ -362,7 +362,7 @@ static void test_cache_is_bounded(void)
         CHECK(copy_file(plain, path), "%s", path);
         m = module_of(path, path);
         for (size_t j = 0; j < LOOKUPS; j++)
-            lookup[j] = (struct prof__lookup) { &m, walk + j };
+            lookup[j] = (struct prof__code_address) { &m, walk + j };
         CHECK_INT(prof__symbolize(&a, lookup, LOOKUPS, s), 0, "symbolize");
         prof__arena_free(&a);
         unlink(path);
@@ -438,12 +438,12 @@ static void *symbolize_for_ever(void *arg)
     struct prof__module m = module_of(path, path);
 
     for (uint64_t i = 0; !stop; i++) {
-        struct prof__lookup lookup[64];
+        struct prof__code_address lookup[64];
         struct prof__symbols s[64];
         struct prof__arena a = { 0 };
 
         for (size_t j = 0; j < ARRAY_LEN(lookup); j++)
-            lookup[j] = (struct prof__lookup) { &m, 0x1000 + i * 64 + j };
+            lookup[j] = (struct prof__code_address) { &m, 0x1000 + i * 64 + j };
         prof__symbolize(&a, lookup, ARRAY_LEN(lookup), s);
         prof__arena_free(&a);
         atomic_fetch_add(&rounds, 1);
@@ -541,7 +541,7 @@ static void with_little_memory(void)
     prof__symbolize_fork_child(); /* nothing cached */
     for (rlim_t extra = 0; extra < (64 << 20); extra += 96 << 10) {
         struct prof__arena a = { 0 };
-        struct prof__lookup lookup = { &m, walk };
+        struct prof__code_address lookup = { &m, walk };
         struct prof__symbols s;
         size_t pages = 0;
         FILE *f = fopen("/proc/self/statm", "re");

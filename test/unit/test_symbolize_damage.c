@@ -137,7 +137,7 @@ static size_t read_results(const struct prof__symbols *s, size_t n)
 static size_t look_up(const struct file *f, const unsigned char *bytes, size_t size, double *ret_ms)
 {
     struct prof__arena a = { 0 };
-    struct prof__lookup lookup[LOOKUPS];
+    struct prof__code_address lookup[LOOKUPS];
     struct prof__symbols symbols[LOOKUPS];
     struct prof__module m = { .limit = UINT64_MAX, .is_elf = true };
     struct stat st;
@@ -150,7 +150,7 @@ static size_t look_up(const struct file *f, const unsigned char *bytes, size_t s
     m.path = m.file = path;
     m.inode = st.st_ino;
     for (size_t i = 0; i < LOOKUPS; i++)
-        lookup[i] = (struct prof__lookup) { &m, f->text + f->text_size * i / LOOKUPS };
+        lookup[i] = (struct prof__code_address) { &m, f->text + f->text_size * i / LOOKUPS };
     int64_t start = prof__monotonic_ns();
     int r = prof__symbolize(&a, lookup, LOOKUPS, symbols);
     *ret_ms = (double)(prof__monotonic_ns() - start) / 1e6;

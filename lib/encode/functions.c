@@ -1,5 +1,5 @@
 /*
- * encode_top.c - the functions of a report with what they hold, and the ten largest as a table.
+ * functions.c - the functions of a report with what they hold, and the ten largest as a table.
  *
  * For whoever reads the text as it comes, `curl .../heap?debug=1 | head`, with no tool at hand. The
  * numbers are what `pprof -top` would print: flat is what ends in the function, cum what passes
@@ -7,7 +7,7 @@
  * allocators, containers and libc took is that of the function that called them (mycode.h), for
  * that is whom to ask.
  */
-#include "encode/encode_parts.h"
+#include "encode/functions.h"
 
 #include <errno.h>
 #include <stdio.h>
@@ -15,6 +15,7 @@
 
 #include "base/hash.h"
 #include "base/path.h"
+#include "encode/encode_order.h"
 #include "encode/strtab.h"
 
 enum { TOP = 10, NAME_MAX_SHOWN = 120 };
@@ -168,35 +169,6 @@ int prof__functions_load(const struct prof__report *r, struct prof__arena *a,
     bool is_charged = add_samples(r, first, line, function, last_seen);
     *ret = (struct prof__functions) { function, t.n, first, line, is_charged };
     return 0;
-}
-
-/* --- the table ------------------------------------------------------------------------------- */
-
-const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit)
-{
-    static const struct {
-        const char *unit, *shown;
-        double size;
-    } scale[] = {
-        { "bytes", "TiB", 0x1p40 },  { "bytes", "GiB", 0x1p30 },   { "bytes", "MiB", 0x1p20 },
-        { "bytes", "KiB", 0x1p10 },  { "bytes", "B", 1 },          { "nanoseconds", "h", 3600e9 },
-        { "nanoseconds", "s", 1e9 }, { "nanoseconds", "ms", 1e6 }, { "nanoseconds", "us", 1e3 },
-        { "nanoseconds", "ns", 1 },
-    };
-    double magnitude = value < 0 ? -(double)value : (double)value;
-
-    for (size_t i = 0; i < ARRAY_LEN(scale); i++) {
-        if (strcmp(scale[i].unit, unit) != 0 || (magnitude < scale[i].size && scale[i].size > 1))
-            continue;
-        if (scale[i].size == 1)
-            snprintf(buf, PROF__HUMAN_SIZE, "%lld%s", (long long)value, scale[i].shown);
-        else
-            snprintf(buf, PROF__HUMAN_SIZE, "%.2f%s", (double)value / scale[i].size,
-                     scale[i].shown);
-        return buf;
-    }
-    snprintf(buf, PROF__HUMAN_SIZE, "%lld", (long long)value);
-    return buf;
 }
 
 static uint64_t magnitude(int64_t v)

@@ -1,31 +1,31 @@
 /*
- * dwarf_reader.h - numbers out of a stretch of DWARF. Reading past its end gives zeros and is
+ * dwarf_cursor.h - numbers out of a stretch of DWARF. Reading past its end gives zeros and is
  * remembered, so that a caller checks once, not at each number.
  */
-#ifndef PROF_SYMBOL_DWARF_READER_H
-#define PROF_SYMBOL_DWARF_READER_H
+#ifndef PROF_SYMBOL_DWARF_CURSOR_H
+#define PROF_SYMBOL_DWARF_CURSOR_H
 
 #include <string.h>
 
 #include "base/compiler.h"
 
-struct prof__reader {
+struct prof__cursor {
     const uint8_t *at, *end;
     bool bad; /* something was asked for that is not there */
 };
 
-static inline size_t prof__read_left(const struct prof__reader *r)
+static inline size_t prof__read_left(const struct prof__cursor *r)
 {
     return (size_t)(r->end - r->at);
 }
 
-static inline void prof__read_fail(struct prof__reader *r)
+static inline void prof__read_fail(struct prof__cursor *r)
 {
     r->at = r->end;
     r->bad = true;
 }
 
-static inline void prof__read_skip(struct prof__reader *r, uint64_t n)
+static inline void prof__read_skip(struct prof__cursor *r, uint64_t n)
 {
     if (PROF_UNLIKELY(n > prof__read_left(r)))
         prof__read_fail(r);
@@ -34,7 +34,7 @@ static inline void prof__read_skip(struct prof__reader *r, uint64_t n)
 }
 
 /* Little-endian, n <= 8 bytes. */
-static inline uint64_t prof__read_fixed(struct prof__reader *r, size_t n)
+static inline uint64_t prof__read_fixed(struct prof__cursor *r, size_t n)
 {
     uint64_t v = 0;
 
@@ -47,7 +47,7 @@ static inline uint64_t prof__read_fixed(struct prof__reader *r, size_t n)
     return v;
 }
 
-static inline uint64_t prof__read_uleb(struct prof__reader *r)
+static inline uint64_t prof__read_uleb(struct prof__cursor *r)
 {
     uint64_t v = 0;
 
@@ -63,7 +63,7 @@ static inline uint64_t prof__read_uleb(struct prof__reader *r)
     return 0;
 }
 
-static inline int64_t prof__read_sleb(struct prof__reader *r)
+static inline int64_t prof__read_sleb(struct prof__cursor *r)
 {
     uint64_t v = 0;
 
@@ -81,7 +81,7 @@ static inline int64_t prof__read_sleb(struct prof__reader *r)
 }
 
 /* A NUL-terminated string in place; "" when it does not end. */
-static inline const char *prof__read_string(struct prof__reader *r)
+static inline const char *prof__read_string(struct prof__cursor *r)
 {
     const char *text = (const char *)r->at;
     const void *nul = memchr(text, 0, prof__read_left(r));
@@ -95,7 +95,7 @@ static inline const char *prof__read_string(struct prof__reader *r)
 }
 
 /* The initial length of a unit; its offsets then have *ret_offset_size bytes. */
-static inline uint64_t prof__read_length(struct prof__reader *r, uint8_t *ret_offset_size)
+static inline uint64_t prof__read_length(struct prof__cursor *r, uint8_t *ret_offset_size)
 {
     uint64_t length = prof__read_fixed(r, 4);
 

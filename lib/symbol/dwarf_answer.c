@@ -1,5 +1,5 @@
 /*
- * dwarf_lookup.c - what addr2line -i -f answers, for thousands of addresses at a time.
+ * dwarf_answer.c - what addr2line -i -f answers, for thousands of addresses at a time.
  *
  *   1. every unit's own ranges, past the sorted addresses: which units are touched
  *   2. each touched unit: one scan of its entries, which hangs every address below the innermost
@@ -17,7 +17,7 @@
  * libdw is not used: it takes memory from malloc without a bound and ends the process where there
  * is none, opens files of its own accord, and maps them.
  */
-#include "symbol/dwarf_lookup.h"
+#include "symbol/dwarf_answer.h"
 
 #include <errno.h>
 
@@ -41,7 +41,7 @@ struct touched_unit {
     size_t first; /* place of its addresses in the array of all */
 };
 
-struct lookup {
+struct job {
     struct prof__arena *arena; /* for results */
     struct prof__arena work;   /* for one unit */
     struct prof__dwarf_debug main, alternate;
@@ -55,11 +55,11 @@ struct lookup {
 };
 
 /* The heads of all units. */
-static int debug_open(struct lookup *l, struct prof__dwarf_debug *d, const struct prof__elf *e)
+static int debug_open(struct job *j, struct prof__dwarf_debug *d, const struct prof__elf *e)
 {
     struct prof__dwarf_unit u;
     size_t room = 0;
-    int r = prof__dwarf_image_open(&d->image, l->arena, e, false);
+    int r = prof__dwarf_image_open(&d->image, j->arena, e, false);
 
     for (uint64_t at = 0; r == 0 && d->n_units < UNITS_MAX; at += u.size) {
         if (prof__dwarf_unit_at(&d->image, at, &u) < 0)
@@ -68,7 +68,7 @@ static int debug_open(struct lookup *l, struct prof__dwarf_debug *d, const struc
             return -ETIME;
         if (d->n_units == room) {
             struct prof__dwarf_unit *more =
-                prof__arena_array(l->arena, room ? room * 2 : 64, sizeof(*more));
+                prof__arena_array(j->arena, room ? room * 2 : 64, sizeof(*more));
 
             if (!more)
                 return -ENOMEM;
@@ -84,49 +84,49 @@ static int debug_open(struct lookup *l, struct prof__dwarf_debug *d, const struc
 
 /* --- 1: which units are touched -------------------------------------------------------------- */
 
-static int touch(struct lookup *l, size_t unit, size_t query)
+static int touch(struct job *j, size_t unit, size_t query)
 {
-    if (l->n_touched == 0 || l->touched[l->n_touched - 1].unit != unit) {
-        if (l->n_touched == l->room) {
-            size_t room = l->room ? l->room * 2 : 64;
-            struct touched_unit *touched = prof__arena_array(l->arena, room, sizeof(*touched));
+    if (j->n_touched == 0 || j->touched[j->n_touched - 1].unit != unit) {
+        if (j->n_touched == j->room) {
+            size_t room = j->room ? j->room * 2 : 64;
+            struct touched_unit *touched = prof__arena_array(j->arena, room, sizeof(*touched));
 
             if (!touched)
                 return -ENOMEM;
-            if (l->n_touched)
-                memcpy(touched, l->touched, l->n_touched * sizeof(*touched));
-            l->touched = touched;
-            l->room = room;
+            if (j->n_touched)
+                memcpy(touched, j->touched, j->n_touched * sizeof(*touched));
+            j->touched = touched;
+            j->room = room;
         }
-        l->touched[l->n_touched++] = (struct touched_unit) { .unit = unit };
+        j->touched[j->n_touched++] = (struct touched_unit) { .unit = unit };
     }
-    l->touched[l->n_touched - 1].n++;
-    l->unit_of[query] = (uint32_t)l->n_touched;
+    j->touched[j->n_touched - 1].n++;
+    j->unit_of[query] = (uint32_t)j->n_touched;
     return 0;
 }
 
 /* Code at 0 is what the linker dropped. */
-static int touch_range(struct lookup *l, size_t unit, uint64_t low, uint64_t high)
+static int touch_range(struct job *j, size_t unit, uint64_t low, uint64_t high)
 {
     if (low == 0)
         return 0;
-    for (size_t i = prof__query_from(l->query, l->n, low); i < l->n && l->query[i].address < high;
+    for (size_t i = prof__query_from(j->query, j->n, low); i < j->n && j->query[i].address < high;
          i++) {
         if (prof__late())
             return -ETIME;
-        if (l->unit_of[i])
+        if (j->unit_of[i])
             continue;
-        int r = touch(l, unit, i);
+        int r = touch(j, unit, i);
         if (r < 0)
             return r;
     }
     return 0;
 }
 
-static int touch_units(struct lookup *l)
+static int touch_units(struct job *j)
 {
-    for (size_t i = 0; i < l->main.n_units; i++) {
-        struct prof__dwarf_unit u = l->main.unit[i];
+    for (size_t i = 0; i < j->main.n_units; i++) {
+        struct prof__dwarf_unit u = j->main.unit[i];
         struct prof__dwarf_ranges ranges;
         struct prof__dwarf_entry own;
         uint64_t low, high;
@@ -139,7 +139,7 @@ static int touch_units(struct lookup *l)
             continue;
         prof__dwarf_ranges_of(&u, &own, &ranges);
         while (r == 0 && prof__dwarf_ranges_next(&ranges, &low, &high))
-            r = prof__late() ? -ETIME : touch_range(l, i, low, high);
+            r = prof__late() ? -ETIME : touch_range(j, i, low, high);
         if (r < 0)
             return r;
     }
@@ -150,7 +150,7 @@ static int touch_units(struct lookup *l)
 
 /* The work on one unit. */
 struct unit_work {
-    struct lookup *lookup;
+    struct job *job;
     const struct prof__dwarf_unit *unit; /* that has the functions */
     struct prof__dwarf_pc *pc;
     size_t n;
@@ -188,7 +188,7 @@ static int hang_range(struct unit_work *w, const struct prof__dwarf_step *e, uin
         if (outer ? pc->function != outer : pc->function && pc->function_size <= high - low)
             continue;
         if (!*f) {
-            *f = prof__arena_alloc(&w->lookup->work, sizeof(**f));
+            *f = prof__arena_alloc(&w->job->work, sizeof(**f));
             if (!*f)
                 return -ENOMEM;
             (*f)->outer = outer;
@@ -295,7 +295,7 @@ static bool is_plain_language(uint64_t language)
 }
 
 /* The lines of one address, innermost first: where it is, then from where each was called. */
-static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
+static int write_lines(struct job *j, const struct prof__dwarf_pc *pc,
                        struct prof__dwarf_lines *lines, bool is_plain)
 {
     const struct prof__dwarf_function *f = pc->function;
@@ -305,7 +305,7 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
         return 0;
     for (; f && f->outer; f = f->outer)
         n += n < INLINE_MAX;
-    struct prof__line *line = prof__arena_array(l->arena, n, sizeof(*line));
+    struct prof__line *line = prof__arena_array(j->arena, n, sizeof(*line));
     if (!line)
         return -ENOMEM;
     if (pc->has_row) {
@@ -334,13 +334,13 @@ static int write_lines(struct lookup *l, const struct prof__dwarf_pc *pc,
 static int work_functions(struct unit_work *w, struct prof__dwarf_unit *u,
                           const struct prof__dwarf_entry *own, const struct prof__dwarf_half *half)
 {
-    struct lookup *l = w->lookup;
+    struct job *j = w->job;
     struct prof__dwarf_debug apart = { 0 };
     struct prof__dwarf_naming naming = {
-        .arena = l->arena,
-        .work = &l->work,
-        .main = &l->main,
-        .alternate = l->has_alternate ? &l->alternate : NULL,
+        .arena = j->arena,
+        .work = &j->work,
+        .main = &j->main,
+        .alternate = j->has_alternate ? &j->alternate : NULL,
         .unit = u,
     };
 
@@ -358,18 +358,18 @@ static int work_functions(struct unit_work *w, struct prof__dwarf_unit *u,
 static int work_lines(struct unit_work *w, const struct prof__dwarf_unit *u,
                       const struct prof__dwarf_entry *own, bool is_plain)
 {
-    struct lookup *l = w->lookup;
+    struct job *j = w->job;
     struct prof__dwarf_lines lines;
     bool has_lines = false;
     int r = 0;
 
     if (prof__dwarf_has(own, PROF__AT_STMT_LIST)) {
-        const char *folder = prof__dwarf_string(u, l->has_alternate ? &l->alternate.image : NULL,
+        const char *folder = prof__dwarf_string(u, j->has_alternate ? &j->alternate.image : NULL,
                                                 own, PROF__AT_COMP_DIR);
 
-        if (folder && !(folder = prof__arena_strdup(&l->work, folder)))
+        if (folder && !(folder = prof__arena_strdup(&j->work, folder)))
             return -ENOMEM;
-        r = prof__dwarf_lines_open(&lines, &l->work, l->arena, &l->main.image,
+        r = prof__dwarf_lines_open(&lines, &j->work, j->arena, &j->main.image,
                                    prof__dwarf_number(own, PROF__AT_STMT_LIST), folder);
         if (r == -ENOMEM)
             return r;
@@ -379,17 +379,17 @@ static int work_lines(struct unit_work *w, const struct prof__dwarf_unit *u,
         prof__dwarf_lines_run(&lines, w->pc, w->n);
     r = 0;
     for (size_t i = 0; i < w->n && r == 0; i++)
-        r = write_lines(l, &w->pc[i], has_lines ? &lines : NULL, is_plain);
+        r = write_lines(j, &w->pc[i], has_lines ? &lines : NULL, is_plain);
     return r == 0 && prof__late() ? -ETIME : r; /* something may have been cut short */
 }
 
-static int work_unit(struct lookup *l, size_t unit, struct prof__dwarf_pc *pc, size_t n)
+static int work_unit(struct job *j, size_t unit, struct prof__dwarf_pc *pc, size_t n)
 {
-    struct unit_work w = { .lookup = l, .pc = pc, .n = n };
-    struct prof__dwarf_unit u = l->main.unit[unit];
+    struct unit_work w = { .job = j, .pc = pc, .n = n };
+    struct prof__dwarf_unit u = j->main.unit[unit];
     struct prof__dwarf_half half;
     struct prof__dwarf_entry own;
-    int r = prof__dwarf_unit_load(&u, &l->work);
+    int r = prof__dwarf_unit_load(&u, &j->work);
 
     if (r == 0)
         r = prof__dwarf_unit_read_own(&u, &own);
@@ -401,7 +401,7 @@ static int work_unit(struct lookup *l, size_t unit, struct prof__dwarf_pc *pc, s
         r = work_functions(&w, &u, &own, NULL);
         return r < 0 ? r : work_lines(&w, &u, &own, is_plain);
     }
-    r = prof__dwarf_half_open(&half, &l->split, &l->work, &u, &own);
+    r = prof__dwarf_half_open(&half, &j->split, &j->work, &u, &own);
     if (r == 0) {
         bool is_plain = is_plain_language(prof__dwarf_number(&half.own, PROF__AT_LANGUAGE));
 
@@ -421,83 +421,83 @@ static void trim(struct prof__dwarf_image *im)
         prof__dwarf_image_drop(im);
 }
 
-static int work_units(struct lookup *l)
+static int work_units(struct job *j)
 {
-    struct prof__dwarf_pc *pc = prof__arena_array(l->arena, l->n, sizeof(*pc));
+    struct prof__dwarf_pc *pc = prof__arena_array(j->arena, j->n, sizeof(*pc));
     size_t first = 0;
 
     if (!pc)
         return -ENOMEM;
-    for (size_t i = 0; i < l->n_touched; i++) {
-        l->touched[i].first = first;
-        first += l->touched[i].n;
-        l->touched[i].n = 0;
+    for (size_t i = 0; i < j->n_touched; i++) {
+        j->touched[i].first = first;
+        first += j->touched[i].n;
+        j->touched[i].n = 0;
     }
-    for (size_t i = 0; i < l->n; i++) { /* in order of address, unit by unit */
-        if (!l->unit_of[i])
+    for (size_t i = 0; i < j->n; i++) { /* in order of address, unit by unit */
+        if (!j->unit_of[i])
             continue;
-        struct touched_unit *t = &l->touched[l->unit_of[i] - 1];
+        struct touched_unit *t = &j->touched[j->unit_of[i] - 1];
         pc[t->first + t->n++] =
-            (struct prof__dwarf_pc) { .address = l->query[i].address, .query = &l->query[i] };
+            (struct prof__dwarf_pc) { .address = j->query[i].address, .query = &j->query[i] };
     }
-    for (size_t i = 0; i < l->n_touched; i++) {
-        const struct touched_unit *t = &l->touched[i];
+    for (size_t i = 0; i < j->n_touched; i++) {
+        const struct touched_unit *t = &j->touched[i];
         int r = -ETIME;
 
         if (!prof__late_now())
-            r = work_unit(l, t->unit, &pc[t->first], t->n);
-        prof__arena_free(&l->work);
+            r = work_unit(j, t->unit, &pc[t->first], t->n);
+        prof__arena_free(&j->work);
         if (r == -ENOMEM)
             return r;
         if (r == -ETIME)
-            for (size_t j = 0; j < t->n; j++)
-                pc[t->first + j].query->unfinished = true;
-        trim(&l->main.image);
-        trim(&l->alternate.image);
-        trim(&l->split.package_image);
+            for (size_t k = 0; k < t->n; k++)
+                pc[t->first + k].query->unfinished = true;
+        trim(&j->main.image);
+        trim(&j->alternate.image);
+        trim(&j->split.package_image);
     }
     return 0;
 }
 
-static int look_up(struct lookup *l, const struct prof__dwarf_source *s)
+static int look_up(struct job *j, const struct prof__dwarf_source *s)
 {
-    int r = debug_open(l, &l->main, s->elf);
+    int r = debug_open(j, &j->main, s->elf);
 
     if (r < 0)
         return r;
     if (s->alternate) {
-        r = debug_open(l, &l->alternate, s->alternate);
+        r = debug_open(j, &j->alternate, s->alternate);
         if (r == -ENOMEM || r == -ETIME)
             return r;
-        l->has_alternate = r == 0;
+        j->has_alternate = r == 0;
     }
-    l->unit_of = prof__arena_array(l->arena, l->n, sizeof(*l->unit_of));
-    r = l->unit_of ? touch_units(l) : -ENOMEM;
-    return r == 0 ? work_units(l) : r;
+    j->unit_of = prof__arena_array(j->arena, j->n, sizeof(*j->unit_of));
+    r = j->unit_of ? touch_units(j) : -ENOMEM;
+    return r == 0 ? work_units(j) : r;
 }
 
-int prof__dwarf_lookup(struct prof__dwarf_source *source, struct prof__arena *a,
+int prof__dwarf_answer(struct prof__dwarf_source *source, struct prof__arena *a,
                        int64_t deadline_ns, struct prof__query *q, size_t n)
 {
-    struct lookup l = {
+    struct job j = {
         .arena = a,
-        .split = { .arena = a, .home = &l.main.image, .file = source->file },
+        .split = { .arena = a, .home = &j.main.image, .file = source->file },
         .query = q,
         .n = n,
     };
     prof__deadline_set(deadline_ns);
-    int r = look_up(&l, source);
+    int r = look_up(&j, source);
 
     if (r == -ETIME) {
         for (size_t i = 0; i < n; i++)
             q[i].unfinished = true;
         r = 0;
     }
-    source->n_missing = l.split.n_missing;
-    source->missing = l.split.missing;
-    prof__arena_free(&l.work);
-    prof__dwarf_split_close(&l.split);
-    prof__dwarf_image_close(&l.main.image);
-    prof__dwarf_image_close(&l.alternate.image);
+    source->n_missing = j.split.n_missing;
+    source->missing = j.split.missing;
+    prof__arena_free(&j.work);
+    prof__dwarf_split_close(&j.split);
+    prof__dwarf_image_close(&j.main.image);
+    prof__dwarf_image_close(&j.alternate.image);
     return r;
 }

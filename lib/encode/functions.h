@@ -1,25 +1,12 @@
 /*
- * encode_parts.h - what both encoders ask of a report.
+ * functions.h - what a report says of functions: whose a stack is, and what each has flat and in
+ * all.
  */
-#ifndef PROF_ENCODE_ENCODE_PARTS_H
-#define PROF_ENCODE_ENCODE_PARTS_H
+#ifndef PROF_ENCODE_FUNCTIONS_H
+#define PROF_ENCODE_FUNCTIONS_H
 
 #include "encode/encode.h"
 #include "encode/textout.h"
-
-/* Which value a reader shows first: the default type's, else the last. */
-size_t prof__report_default_value(const struct prof__report *r);
-
-/*
- * The order to write samples in: by the default value, largest magnitude first, equal ones as the
- * report has them. So equal reports give equal bytes, and a reader that cuts the end off loses
- * least. Indexes of r->sample; NULL when out of memory.
- */
-const uint32_t *prof__report_order(const struct prof__report *r, struct prof__arena *a);
-
-/* A number as people read it, in `unit`: "6.20MiB", "1.50s", "42". Returns buf. */
-enum { PROF__HUMAN_SIZE = 32 };
-const char *prof__human(char buf[PROF__HUMAN_SIZE], int64_t value, const char *unit);
 
 /* Whose a stack is: the innermost frame that is the program's own, where that has been told and
  * there is one, else its leaf. An index of s->location, and of that one's lines. */

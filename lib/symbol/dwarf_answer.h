@@ -1,8 +1,8 @@
 /*
- * dwarf_lookup.h - addresses -> functions, inlined ones included, files and lines, from DWARF.
+ * dwarf_answer.h - addresses -> functions, inlined ones included, files and lines, from DWARF.
  */
-#ifndef PROF_SYMBOL_DWARF_LOOKUP_H
-#define PROF_SYMBOL_DWARF_LOOKUP_H
+#ifndef PROF_SYMBOL_DWARF_ANSWER_H
+#define PROF_SYMBOL_DWARF_ANSWER_H
 
 #include "symbol/elf_file.h"
 #include "symbol/symbol_query.h"
@@ -21,7 +21,7 @@ struct prof__dwarf_source {
  * `a`. Past `deadline_ns` of the monotonic clock the remaining queries are marked unfinished.
  * -ENOENT: there is none that can be read; -EFBIG: it is too large for that; -ENOMEM.
  */
-int prof__dwarf_lookup(struct prof__dwarf_source *source, struct prof__arena *a,
+int prof__dwarf_answer(struct prof__dwarf_source *source, struct prof__arena *a,
                        int64_t deadline_ns, struct prof__query *q, size_t n);
 
 #endif
