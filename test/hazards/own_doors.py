@@ -28,7 +28,7 @@ def run(libraries, program, *arguments):
 def main():
     for allocator, name in (("jemalloc", "libjemalloc.so.2"), ("tcmalloc", "libtcmalloc.so.4"),
                             ("tcmalloc", "libtcmalloc_minimal.so.4"),
-                            ("mimalloc", "libmimalloc.so.2")):
+                            ("mimalloc", "libmimalloc.so.2"), ("mimalloc", "libmimalloc.so.3")):
         found = glob.glob("/usr/lib/*/" + name) + glob.glob("/usr/lib*/" + name)
         if not found:
             print("not installed, so not tried: " + name)

@@ -68,7 +68,7 @@ def main():
     compare("linked, after an interposer", linked, "behind", [interposer], wrapped)
 
     for name in ("libjemalloc.so.2", "libtcmalloc.so.4", "libtcmalloc_minimal.so.4",
-                 "libmimalloc.so.2"):
+                 "libmimalloc.so.2", "libmimalloc.so.3"):
         other = installed(name)
         if not other:
             print("not installed, so not tried: " + name)

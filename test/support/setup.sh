@@ -27,15 +27,33 @@ packages_of() {
     done | sort -u
 }
 
-# Of the packages named on standard input, those that are not installed.
+# Of the packages named on standard input, those that are not installed. One that is called a|b by
+# different releases is there when either is.
 packages_missing() {
-    local p
+    local names name
 
-    while read -r p; do
-        case $(dpkg-query -W -f='${db:Status-Status}' "$p" 2>/dev/null) in
-        installed) ;;
-        *) say "$p" ;;
-        esac
+    while read -r names; do
+        for name in ${names//|/ }; do
+            case $(dpkg-query -W -f='${db:Status-Status}' "$name" 2>/dev/null) in
+            installed) continue 2 ;;
+            esac
+        done
+        say "$names"
+    done
+}
+
+# The packages given, each by the first of its names that this release has.
+packages_here() {
+    local names name
+
+    for names in "$@"; do
+        for name in ${names//|/ }; do
+            case $(apt-cache policy "$name" 2>/dev/null) in
+            *'Candidate: (none)'* | '') ;;
+            *) break ;;
+            esac
+        done
+        say "$name" # the last, if it has none: apt-get then says so
     done
 }
 
@@ -75,8 +93,9 @@ packages_install() {
         trap 'exit 143' TERM HUP
         policy_set
         as_root apt-get update -q || true # old lists may do
+        # shellcheck disable=SC2046 # a list of words
         as_root env DEBIAN_FRONTEND=noninteractive \
-            apt-get install -q -y --no-install-recommends --no-remove "$@"
+            apt-get install -q -y --no-install-recommends --no-remove $(packages_here "$@")
     ) || return
 
     [ -d /run/systemd/system ] || return 0
