@@ -3,10 +3,6 @@
  *
  *   samples -> distinct marked address -> module -> symbols -> locations -> samples again
  *
- * An address means the object whose era it is marked with (table/eras.h). Should two
- * objects have had the same place one after the other, the one that is gone is shown moved to free
- * addresses, so that an address is unique in a profile; file offsets stay true.
- *
  * Memory: the request's arena, proportional to what is shown.
  */
 #include "profile/report.h"
@@ -17,44 +13,12 @@
 #include "base/hash.h"
 #include "base/optional.h"
 #include "base/path.h"
-#include "encode/mycode.h"
-#include "symbol/modules.h"
-#include "table/eras.h"
+#include "profile/locations.h"
+#include "profile/places.h"
 #include "table/labels.h"
 #include "unwind/stack.h"
 
-/* Where objects that lost their place to another are shown: above every user address. */
-#define MOVED_BASE ((uint64_t)1 << 48)
-#define MOVED_STEP ((uint64_t)1 << 36)
-
-enum { PLACES_FIRST = 256 };
-
-static const char *const pseudo_name[] = {
-    [PROF__PC_LOST - PROF__PC_LOST] = "[lost: table full]",
-    [PROF__PC_TRUNCATED - PROF__PC_LOST] = "[truncated: stack too deep]",
-    [PROF__PC_NO_INFO - PROF__PC_LOST] = "[no unwind info]",
-    [PROF__PC_UNREADABLE - PROF__PC_LOST] = "[unreadable stack]",
-    [PROF__PC_OTHER - PROF__PC_LOST] = "[other: below the export limit]",
-    [PROF__PC_SKIPPED - PROF__PC_LOST] = "[skip past the end of the stack]",
-    [PROF__PC_PROFILER - PROF__PC_LOST] = "[libprof at work]",
-    [PROF__PC_NO_ANSWER - PROF__PC_LOST] = "[no answer]",
-    [PROF__PC_NO_STACK - PROF__PC_LOST] = "[no stack]",
-    [PROF__PC_ENDED - PROF__PC_LOST] = "[thread ended before its sample]",
-    [PROF__PC_FOREIGN - PROF__PC_LOST] = "[thread not made by libc]",
-    [PROF__PC_BLOCKED - PROF__PC_LOST] = "[thread blocks SIGPROF]",
-    [PROF__PC_NO_TIMER - PROF__PC_LOST] = "[thread without a timer]",
-    [PROF__PC_UNSEEN - PROF__PC_LOST] = "[threads too brief to be seen]",
-};
-
-static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");
-
-enum { COMMENTS_MAX = 24, COMMENTS_OF_STATUS = 14 };
-
-struct place {                         /* a distinct address of an era */
-    uint64_t marked, pc;               /* with the era, and without */
-    uint32_t location;                 /* index of its location, 1-based; 0: not made yet */
-    const struct prof__module *module; /* NULL: none known, or a pseudo frame */
-};
+enum { COMMENTS_OF_STATUS = 14 };
 
 struct key {
     uint32_t labels;
@@ -69,76 +33,15 @@ struct builder {
     const struct prof__report_options *options;
     struct prof__arena *arena;
     struct prof__report *report;
-    struct prof__modules modules;
+    struct prof__places places;
+    struct prof__comments *comments;
 
     struct prof__report_sample *sample; /* location[] holds place indexes until resolve() */
     struct key *key;                    /* of each sample, beside its locations */
     size_t n_samples;
-    struct place *place;
-    size_t n_places, place_room;
-    uint32_t *slot; /* open addressing: place index + 1 */
-    size_t n_slots; /* a power of two, at least twice place_room */
-
-    struct prof__namer *namer; /* once it is needed */
-    struct prof__report_mapping *mapping;
-    uint32_t *mapping_of_module;              /* by index in modules; mapping index */
-    uint32_t unknown_mapping, pseudo_mapping; /* 1-based; 0: not needed */
-    const char **comment;
 };
 
-/* --- samples and places ---------------------------------------------------------------------- */
-
-/* Where the place of that address is, or is to be. */
-static uint32_t *place_slot(const struct builder *b, uint64_t marked)
-{
-    uint64_t hash = prof__hash(marked);
-
-    for (size_t i = hash & (b->n_slots - 1);; i = (i + 1) & (b->n_slots - 1)) {
-        if (!b->slot[i])
-            return &b->slot[i];
-        const struct place *p = &b->place[b->slot[i] - 1];
-        if (p->marked == marked)
-            return &b->slot[i];
-    }
-}
-
-/* Far fewer addresses are distinct than there are, so their number is found out. */
-static bool places_grow(struct builder *b)
-{
-    size_t room = b->place_room ? b->place_room * 2 : PLACES_FIRST;
-    struct place *place = prof__arena_array(b->arena, room, sizeof(*place));
-    uint32_t *slot = prof__arena_array(b->arena, room * 2, sizeof(*slot));
-
-    if (!place || !slot)
-        return false;
-    if (b->n_places)
-        memcpy(place, b->place, b->n_places * sizeof(*place));
-    b->place = place;
-    b->place_room = room;
-    b->slot = slot;
-    b->n_slots = room * 2;
-    for (size_t i = 0; i < b->n_places; i++)
-        *place_slot(b, place[i].marked) = (uint32_t)i + 1;
-    return true;
-}
-
-static bool place_find(struct builder *b, uint64_t marked, uint32_t *ret_index)
-{
-    if (b->n_places == b->place_room && !places_grow(b))
-        return false;
-    uint32_t *slot = place_slot(b, marked);
-
-    if (!*slot) {
-        struct place *p = &b->place[b->n_places];
-
-        *p = (struct place) { .marked = marked, .pc = prof__era_address(marked) };
-        if (!prof__pc_is_pseudo(p->pc))
-            p->module = prof__modules_find(&b->modules, marked);
-        *slot = (uint32_t)++b->n_places;
-    }
-    *ret_index = *slot - 1;
-    return true;
-}
+/* --- samples --------------------------------------------------------------------------------- */
 
 static int add_sample(struct builder *b, const struct prof__stack *stack, struct key key,
                       const int64_t value[PROF__VALUES_MAX])
@@ -149,7 +52,7 @@ static int add_sample(struct builder *b, const struct prof__stack *stack, struct
     if (!location)
         return -ENOMEM;
     for (uint32_t i = 0; i < stack->n; i++)
-        if (!place_find(b, stack->pcs[i], &location[i]))
+        if (!prof__places_find(&b->places, stack->pcs[i], &location[i]))
             return -ENOMEM;
     out->location = location;
     out->n_locations = stack->n;
@@ -220,7 +123,7 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
 
     b->sample = prof__arena_array(b->arena, room, sizeof(*b->sample));
     b->key = prof__arena_array(b->arena, room, sizeof(*b->key));
-    if (!b->sample || !b->key || !places_grow(b))
+    if (!b->sample || !b->key)
         return -ENOMEM;
 
     for (size_t i = 0; i < s->n; i++) {
@@ -247,326 +150,18 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
         } one = { .stack = { .n = 1 } };
 
         one.words[sizeof(struct prof__stack) / sizeof(uintptr_t)] = PROF__PC_OTHER;
-        b->comment[b->report->n_comments++] =
-            prof__arena_printf(b->arena, "%zu samples, the smallest, are folded into %s", n_other,
-                               pseudo_name[PROF__PC_OTHER - PROF__PC_LOST]);
+        prof__comment(b->comments,
+                      prof__arena_printf(b->arena, "%zu samples, the smallest, are folded into %s",
+                                         n_other, prof__pseudo_name(PROF__PC_OTHER)));
         return add_sample(b, &one.stack, (struct key) { 0 }, other);
     }
     return 0;
 }
 
-/* --- mappings ------------------------------------------------------------------------------- */
-
-static const char *hex(struct prof__arena *a, const uint8_t *bytes, size_t n)
-{
-    static const char digit[] = "0123456789abcdef";
-    char *s = prof__arena_alloc(a, 2 * n + 1);
-
-    for (size_t i = 0; s && i < n; i++) {
-        s[2 * i] = digit[bytes[i] >> 4];
-        s[2 * i + 1] = digit[bytes[i] & 15];
-    }
-    return s;
-}
-
-/* Has a later object taken the place of `m`? */
-static bool is_displaced(const struct builder *b, const struct prof__module *m)
-{
-    for (size_t i = 0; i < b->modules.n; i++) {
-        const struct prof__module *o = &b->modules.module[i];
-
-        if (o != m && o->start < m->limit && m->start < o->limit && (!o->gone || o->era > m->era))
-            return true;
-    }
-    return false;
-}
-
-/* All that is loaded, as Go lists it, so that an empty profile still tells what program it is of;
- * of what is gone, only what is used. */
-static int make_mappings(struct builder *b)
-{
-    size_t n = b->modules.n;
-    bool *used = prof__arena_array(b->arena, n + 1, sizeof(*used));
-    uint64_t unknown_low = UINT64_MAX, unknown_high = 0;
-    bool has_pseudo = false;
-
-    b->mapping = prof__arena_array(b->arena, n + 2, sizeof(*b->mapping));
-    b->mapping_of_module = prof__arena_array(b->arena, n + 1, sizeof(*b->mapping_of_module));
-    if (!used || !b->mapping || !b->mapping_of_module)
-        return -ENOMEM;
-    for (size_t i = 0; i < b->n_places; i++) {
-        const struct place *p = &b->place[i];
-
-        if (p->module) {
-            used[p->module - b->modules.module] = true;
-        } else if (prof__pc_is_pseudo(p->pc)) {
-            has_pseudo = true;
-        } else {
-            unknown_low = PROF_MIN(unknown_low, p->pc);
-            unknown_high = PROF_MAX(unknown_high, p->pc);
-        }
-    }
-
-    uint32_t made = 0;
-    for (size_t i = 0; i < n; i++) {
-        const struct prof__module *m = &b->modules.module[i];
-
-        if (!used[i] && m->gone)
-            continue;
-        uint64_t move = 0;
-        if (m->gone && is_displaced(b, m))
-            move = MOVED_BASE + MOVED_STEP * i - m->start;
-        struct prof__report_mapping *out = &b->mapping[made];
-        out->start = m->start + move;
-        out->limit = m->limit + move;
-        out->offset = m->offset;
-        out->bias = m->bias + move;
-        out->is_elf = m->is_elf;
-        out->is_program = m->is_main;
-        out->file = m->path;
-        out->build_id = hex(b->arena, m->build_id, m->build_id_size);
-        if (!out->build_id)
-            return -ENOMEM;
-        b->mapping_of_module[i] = made++;
-    }
-    if (unknown_high) {
-        b->mapping[made++] = (struct prof__report_mapping) {
-            .start = unknown_low & ~(uint64_t)4095,
-            .limit = (unknown_high | 4095) + 1,
-            .file = "[unknown]",
-            .build_id = "",
-        };
-        b->unknown_mapping = made;
-    }
-    if (has_pseudo) {
-        b->mapping[made++] = (struct prof__report_mapping) {
-            .start = 0x1000,
-            .limit = 0x2000,
-            .file = "[libprof]",
-            .build_id = "",
-        };
-        b->pseudo_mapping = made;
-    }
-    b->report->mapping = b->mapping;
-    b->report->n_mappings = made;
-    return 0;
-}
-
-static uint32_t mapping_of(const struct builder *b, const struct place *p)
-{
-    if (p->module)
-        return b->mapping_of_module[p->module - b->modules.module];
-    return (prof__pc_is_pseudo(p->pc) ? b->pseudo_mapping : b->unknown_mapping) - 1;
-}
-
-/* --- locations ------------------------------------------------------------------------------ */
-
-static int one_line(struct prof__arena *a, const char *function, struct prof__location *ret)
-{
-    struct prof__line *line = prof__arena_alloc(a, sizeof(*line));
-
-    if (!line || !function)
-        return -ENOMEM;
-    line->function = line->name = function;
-    ret->line = line;
-    ret->n_lines = 1;
-    return 0;
-}
-
-/* A frame nobody can name still tells where it is: some readers drop frames without a function.
- * Where it is known, that is the start of the function, so that all its frames are one. It counts
- * as no name: who has the file can find the right one, and pprof goes looking. */
-static int name_unknown(struct builder *b, const struct place *p,
-                        struct prof__report_mapping *mapping, struct prof__location *ret)
-{
-    const struct prof__module *m = p->module;
-    uint64_t start = 0;
-
-    if (!m) { /* a pseudo frame, or nobody knows better */
-        mapping->has_functions = true;
-        return one_line(b->arena,
-                        prof__pc_is_pseudo(p->pc)
-                            ? pseudo_name[p->pc - PROF__PC_LOST]
-                            : prof__arena_printf(b->arena, "0x%lx", (unsigned long)p->pc),
-                        ret);
-    }
-    ret->is_nameless = true;
-    if (m->is_elf && !m->gone)
-        start = prof__stack_function_start(p->pc);
-    if (start < m->start || start > p->pc)
-        start = p->pc;
-    uint64_t address = m->is_elf ? start - m->bias : start - m->start + m->offset;
-    return one_line(
-        b->arena,
-        prof__arena_printf(b->arena, "%s+0x%lx", prof__base_name(m->path), (unsigned long)address),
-        ret);
-}
-
-/* The name to show, where it is not the short one. */
-static const char *shown_name(struct builder *b, const struct prof__line *line)
-{
-    if (b->options->names == PROF__NAMES_SHORT)
-        return line->name;
-    if (b->options->names == PROF__NAMES_RAW)
-        return line->function;
-    if (!b->namer && !(b->namer = prof__namer_new(b->arena)))
-        return NULL;
-    const char *name = prof__namer_show(b->namer, line->function, b->options->names);
-    return name == line->function ? name : prof__arena_strdup(b->arena, name);
-}
-
-/* The doors of an allocator that call its other doors, by their linkage names: operator new in all
- * its forms, and functions of libc's that are hooked at a deeper level. */
-static bool is_allocator_name(const char *name)
-{
-    static const char *const doors[] = {
-        "aligned_alloc", "calloc",  "malloc",       "memalign", "posix_memalign",
-        "pvalloc",       "realloc", "reallocarray", "valloc",
-    };
-
-    if (strncmp(name, "_Znw", 4) == 0 || strncmp(name, "_Zna", 4) == 0)
-        return true;
-    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
-        if (strcmp(name, doors[i]) == 0)
-            return true;
-    return false;
-}
-
-static int name_known(struct builder *b, const struct prof__symbols *symbols,
-                      struct prof__report_mapping *mapping, struct prof__location *ret)
-{
-    struct prof__line *line = prof__arena_array(b->arena, symbols->n, sizeof(*line));
-
-    if (!line)
-        return -ENOMEM;
-    memcpy(line, symbols->line, symbols->n * sizeof(*line));
-    ret->own_line = (uint32_t)symbols->n;
-    if (!mapping->is_elf)
-        mapping->file = "[jit]"; /* only code made at run time has names without a file's */
-    for (uint32_t i = 0; i < symbols->n; i++) {
-        if (!line[i].function)
-            line[i].function = line[i].name = "??";
-        struct prof__frame frame = { line[i].name, line[i].file, mapping->file,
-                                     mapping->is_program };
-        if (b->options->own_lines && ret->own_line == symbols->n && prof__is_my_code(&frame))
-            ret->own_line = i;
-        line[i].name = shown_name(b, &line[i]);
-        if (!line[i].name)
-            return -ENOMEM;
-        mapping->has_functions = true;
-        mapping->has_filenames |= line[i].file != NULL;
-        mapping->has_line_numbers |= line[i].line != 0;
-    }
-    /* Files come from DWARF, which also tells about inlining. */
-    mapping->has_inline_frames = mapping->has_filenames;
-    ret->line = line;
-    ret->n_lines = (uint32_t)symbols->n;
-    /* Inlined into who asked for the memory, as calloc is in the dynamic linker. */
-    while (b->profile->has_sizes && ret->n_lines > 1 && is_allocator_name(ret->line[0].function)) {
-        ret->line++;
-        ret->n_lines--;
-        ret->own_line -= ret->own_line > 0;
-    }
-    return 0;
-}
-
-/* What stands in the way of better names, and what would help. */
-static void comment_on_names(struct builder *b, const struct prof__symbol_notes *notes)
-{
-    for (size_t i = 0; i < notes->n; i++) {
-        const struct prof__symbol_note *note = &notes->note[i];
-        const struct prof__report_mapping *m =
-            &b->mapping[b->mapping_of_module[note->module - b->modules.module]];
-        const char *text = note->unread;
-
-        if (!text && note->wanted && !m->has_functions)
-            text = prof__arena_printf(
-                b->arena,
-                "functions of %s have no names: it is stripped; they come with %s, or by "
-                "go tool pprof UNSTRIPPED-FILE and this profile",
-                prof__base_name(m->file), note->wanted);
-        if (!text)
-            continue;
-        if (b->report->n_comments == COMMENTS_MAX)
-            break;
-        b->comment[b->report->n_comments++] = text;
-    }
-}
-
-static int make_locations(struct builder *b)
-{
-    size_t n = b->n_places;
-    struct prof__location *location = prof__arena_array(b->arena, n + 1, sizeof(*location));
-    struct prof__symbols *symbols = NULL;
-    struct prof__symbol_notes notes = { .n = 0 };
-    int r;
-
-    if (!location)
-        return -ENOMEM;
-    if (!b->options->no_symbols) {
-        struct prof__code_address *asked = prof__arena_array(b->arena, n + 1, sizeof(*asked));
-
-        symbols = prof__arena_array(b->arena, n + 1, sizeof(*symbols));
-        if (!asked || !symbols)
-            return -ENOMEM;
-        for (size_t i = 0; i < n; i++)
-            asked[i] = (struct prof__code_address) { b->place[i].module, b->place[i].pc };
-        r = prof__symbolize_until(b->arena, asked, n, 0, symbols, &notes);
-        if (r < 0)
-            return r;
-        if (r > 0)
-            b->comment[b->report->n_comments++] =
-                "names or lines are missing, since looking them up took too long; the next profile "
-                "has more of them";
-    }
-
-    /* An address in two eras of which nothing is known is one location. */
-    uint32_t made = 0;
-    memset(b->slot, 0, b->n_slots * sizeof(*b->slot));
-    for (size_t i = 0; i < n; i++) {
-        struct place *p = &b->place[i];
-        uint32_t mapping = mapping_of(b, p);
-        uint64_t address = p->pc;
-
-        if (p->module)
-            address += b->mapping[mapping].start - p->module->start;
-        size_t at = prof__hash(address) & (b->n_slots - 1);
-        while (b->slot[at] && location[b->slot[at] - 1].address != address)
-            at = (at + 1) & (b->n_slots - 1);
-        if (b->slot[at]) {
-            p->location = b->slot[at];
-            continue;
-        }
-        struct prof__location *out = &location[made++];
-        b->slot[at] = p->location = made;
-        out->address = address;
-        out->mapping = mapping;
-        if (b->options->no_symbols && !prof__pc_is_pseudo(p->pc))
-            continue;
-        r = symbols && symbols[i].n ? name_known(b, &symbols[i], &b->mapping[mapping], out)
-                                    : name_unknown(b, p, &b->mapping[mapping], out);
-        if (r < 0)
-            return r;
-    }
-    b->report->location = location;
-    b->report->n_locations = made;
-    b->report->has_own_lines = b->options->own_lines;
-    comment_on_names(b, &notes);
-    return 0;
-}
-
-static bool is_allocator(const struct prof__location *l)
-{
-    for (uint32_t i = 0; i < l->n_lines; i++)
-        if (!is_allocator_name(l->line[i].function))
-            return false;
-    return l->n_lines > 0;
-}
-
 /* Code of the hooks: a thread that libc makes for the program is made through ours. */
 static bool is_own(const struct builder *b, const struct prof__location *l)
 {
-    const char *file = prof__base_name(b->mapping[l->mapping].file);
+    const char *file = prof__base_name(b->places.mapping[l->mapping].file);
 
     return strncmp(file, "libprof-hooks.so", 16) == 0 || strcmp(file, "libprof-preload.so") == 0;
 }
@@ -590,7 +185,7 @@ static uint32_t count_inside_libc(const struct builder *b, const struct prof__re
     uint32_t n = 0;
 
     while (n + 1 < s->n_locations &&
-           is_inside_libc(&known[s->location[n]], &known[s->location[n + 1]], b->mapping))
+           is_inside_libc(&known[s->location[n]], &known[s->location[n + 1]], b->places.mapping))
         n++;
     return n == 0 || known[s->location[n]].is_nameless ? 0 : n;
 }
@@ -605,14 +200,14 @@ static void resolve_samples(struct builder *b)
         uint32_t *location = (uint32_t *)s->location, n = 0;
 
         for (uint32_t k = 0; k < s->n_locations; k++) {
-            uint32_t l = b->place[location[k]].location - 1;
+            uint32_t l = b->places.place[location[k]].location - 1;
 
             if (!is_own(b, &known[l]) || (n == 0 && k == s->n_locations - 1))
                 location[n++] = l;
         }
         s->n_locations = n;
         while (b->profile->has_sizes && s->n_locations > 1 &&
-               is_allocator(&known[s->location[0]])) {
+               prof__location_is_allocator(&known[s->location[0]])) {
             s->location++;
             s->n_locations--;
         }
@@ -728,18 +323,18 @@ static int label_samples(struct builder *b)
 /* --- the rest ------------------------------------------------------------------------------- */
 
 /* A comment for each sentence, up to `max` in all. */
-static int add_comments(struct builder *b, const char *sentences, unsigned max)
+static int add_comments(struct builder *b, const char *sentences, size_t max)
 {
     const char *end;
 
-    for (const char *line = sentences; *line && b->report->n_comments < max; line = end + 1) {
+    for (const char *line = sentences; *line && b->comments->n < max; line = end + 1) {
         end = strchr(line, '\n');
         if (!end)
             break;
         const char *copy = prof__arena_strndup(b->arena, line, (size_t)(end - line));
         if (!copy)
             return -ENOMEM;
-        b->comment[b->report->n_comments++] = copy;
+        prof__comment(b->comments, copy);
     }
     return 0;
 }
@@ -748,13 +343,12 @@ static int make_comments(struct builder *b, const struct prof__snapshot *s)
 {
     char status[1024];
 
-    b->comment = prof__arena_array(b->arena, COMMENTS_MAX, sizeof(*b->comment));
-    if (!b->comment)
+    b->comments = prof__arena_alloc(b->arena, sizeof(*b->comments));
+    if (!b->comments)
         return -ENOMEM;
-    b->report->comment = b->comment;
     if (b->options->short_of_memory)
-        b->comment[b->report->n_comments++] =
-            "memory has run out: this is made of a reserve, and names are not looked up";
+        prof__comment(b->comments, "memory has run out: this is made of a reserve, and names are "
+                                   "not looked up");
     prof_profile_status(b->profile, status, sizeof(status));
     int r = add_comments(b, status, COMMENTS_OF_STATUS);
     return r == 0 && s->notes ? add_comments(b, s->notes, COMMENTS_OF_STATUS) : r;
@@ -765,8 +359,9 @@ static int add_missed(struct builder *b)
 {
     char missed[1024];
 
-    return prof__optional_missed(missed, sizeof(missed)) > 0 ? add_comments(b, missed, COMMENTS_MAX)
-                                                             : 0;
+    return prof__optional_missed(missed, sizeof(missed)) > 0
+               ? add_comments(b, missed, ARRAY_LEN(b->comments->text))
+               : 0;
 }
 
 int prof__report_build(const struct prof_profile *p, const struct prof__snapshot *s,
@@ -787,15 +382,20 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         .time_ns = s->wall_ns,
         .duration_ns = o->duration_ns,
     };
-    if ((r = prof__modules_load(a, &b.modules)) < 0 || (r = make_comments(&b, s)) < 0 ||
-        (r = collect_samples(&b, s)) < 0 || (r = make_mappings(&b)) < 0 ||
-        (r = make_locations(&b)) < 0 || (r = add_missed(&b)) < 0)
+    if ((r = prof__places_start(&b.places, a)) < 0 || (r = make_comments(&b, s)) < 0 ||
+        (r = collect_samples(&b, s)) < 0 || (r = prof__places_map(&b.places)) < 0 ||
+        (r = prof__locations_make(&b.places, p, o, b.comments, ret)) < 0 ||
+        (r = add_missed(&b)) < 0)
         return r;
     resolve_samples(&b);
     if (!o->one_by_one && (r = merge_samples(&b)) < 0)
         return r;
     if ((r = label_samples(&b)) < 0)
         return r;
+    ret->mapping = b.places.mapping;
+    ret->n_mappings = b.places.n_mappings;
+    ret->comment = b.comments->text;
+    ret->n_comments = b.comments->n;
     ret->sample = b.sample;
     ret->n_samples = b.n_samples;
     return 0;
