@@ -1,5 +1,5 @@
 /*
- * test_options.c - structs that older and newer callers pass: lib/process/prof.c,
+ * test_options.c - structs that older and newer callers pass: lib/process/write.c,
  * lib/profile/stats.c and http/options.c.
  *
  * Each struct lies at the very end of a page, with nothing behind it, so that reading or writing
