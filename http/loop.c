@@ -37,7 +37,6 @@
 #include "connection.h"
 #include "hosts.h"
 #include "metrics.h"
-#include "privileges.h"
 
 #define NEVER       UINT64_MAX
 #define MS_NS       UINT64_C(1000000)
@@ -328,7 +327,7 @@ LEFT_WITHOUT_RETURN static void run(struct prof__loop *loop)
         cancellable_poll(loop->polls, n, ms);
         if (is_lost(loop))
             return;
-        prof__privileges_follow();
+        prof_helper_follow();
         now = now_ns();
         lend(loop, mark, now); /* it was to come back earlier */
         mark = now;

@@ -575,6 +575,14 @@ struct prof_helper {
 PROF_API int prof_helper_start(const struct prof_helper *helper, pthread_t *ret_thread);
 
 /**
+ * In a helper's thread, whenever it wakes: give up the capabilities that the main thread has given
+ * up since. capset() changes one thread, and a helper that can more than the program is not only a
+ * risk: setuid(), which libc does in every thread, may succeed here and fail there, and then libc
+ * ends the process. A few system calls.
+ */
+PROF_API void prof_helper_follow(void);
+
+/**
  * Some calls the kernel allows only to a process of one thread, as if such helpers counted:
  * unshare(CLONE_NEWUSER), setns(). Others change one thread, of which libc wants all to be equal:
  * capset(), and then setuid(). When the program makes such a call, and libprof-hooks sees it, the

@@ -4,15 +4,13 @@
  * /proc/self/status shows the main thread. When that has left by pthread_exit() it has no memory
  * any more, and the status of the reading thread tells the same of the process.
  *
- * The thread keeps no capabilities that the main thread has given up: else setuid(), which glibc
- * does in each thread, would succeed in this one and fail there, and glibc ends a process in which
- * that happens. A thread learns which those are from the same file.
+ * The thread keeps no capabilities that the main thread has given up (prof_helper_follow()). That
+ * there are any the same file tells, which is read anyway.
  */
 #include "capture/sources.h"
 
 #include <errno.h>
 #include <fcntl.h>
-#include <linux/capability.h>
 #include <prof/prof.h>
 #include <stdio.h>
 #include <string.h>
@@ -119,23 +117,6 @@ void prof__sources_close(struct prof__sources *s)
 
 /* --- reading ---------------------------------------------------------------------------------- */
 
-static void drop_privileges(uint64_t gone)
-{
-    struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
-    struct __user_cap_data_struct own[_LINUX_CAPABILITY_U32S_3] = { { 0 } };
-
-    if (syscall(SYS_capget, &h, own) < 0)
-        return;
-    for (int i = 0; i < _LINUX_CAPABILITY_U32S_3; i++) {
-        uint32_t bits = (uint32_t)(gone >> (32 * i));
-
-        own[i].permitted &= ~bits;
-        own[i].effective &= ~bits;
-        own[i].inheritable &= ~bits;
-    }
-    syscall(SYS_capset, &h, own);
-}
-
 static bool has_memory(const char *status)
 {
     return strstr(status, "\nVmRSS:") != NULL;
@@ -152,7 +133,7 @@ static void read_status(struct prof__sources *s, uint64_t value[PROF__VARS])
     if (follow || !has_memory(status))
         read_file(s->thread, status, sizeof(status));
     if (follow && field(status, "\nCapPrm:", 16, &s->capabilities) && s->capabilities & ~program) {
-        drop_privileges(s->capabilities & ~program);
+        prof_helper_follow();
         s->capabilities &= program;
     }
     if (field(status, "\nVmRSS:", 10, &kib))

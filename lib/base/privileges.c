@@ -1,7 +1,11 @@
 /*
- * privileges.c - the server's thread keeps nothing that the program has given up.
+ * privileges.c - a thread of ours keeps nothing that the program has given up.
+ *
+ * capset() is for one thread, and without libprof-hooks nobody tells us of it. Never less than what
+ * the program can have itself, or its setuid(), which is for all threads, would succeed there and
+ * fail here, which libc answers by abort().
  */
-#include "privileges.h"
+#include <prof/prof.h>
 
 #include <linux/capability.h>
 #include <stdbool.h>
@@ -19,7 +23,7 @@ static bool get(pid_t thread, struct __user_cap_data_struct ret[WORDS])
     return syscall(SYS_capget, &h, ret) == 0;
 }
 
-void prof__privileges_follow(void)
+void prof_helper_follow(void)
 {
     struct __user_cap_header_struct h = { _LINUX_CAPABILITY_VERSION_3, 0 };
     struct __user_cap_data_struct own[WORDS], program[WORDS];
