@@ -5,7 +5,7 @@
 static struct {
     pthread_mutex_t lock;
     pthread_cond_t changed;
-    struct prof__shield forker; /* of the thread that forks */
+    int forker_cancel_state; /* of the thread that forks */
     void (*in_child[4])(void);
     unsigned n_in_child;
 } guard = { .lock = PTHREAD_MUTEX_INITIALIZER };
@@ -92,22 +92,22 @@ static void init_condition(void)
     pthread_condattr_destroy(&attr);
 }
 
-/* Other handlers of the fork run between these, which are the program's: nothing is hidden. */
+/* With signals blocked by libprof. */
 static void before_fork(void)
 {
-    struct prof__shield shield;
+    int state;
 
-    shut_out(&shield);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &state);
     prof__guard_lock();
-    guard.forker = shield;
+    guard.forker_cancel_state = state;
 }
 
 static void after_fork_in_parent(void)
 {
-    struct prof__shield shield = guard.forker;
+    int state = guard.forker_cancel_state;
 
     prof__guard_unlock();
-    let_in(&shield);
+    pthread_setcancelstate(state, NULL);
 }
 
 static void after_fork_in_child(void)
@@ -116,7 +116,7 @@ static void after_fork_in_child(void)
     init_condition();
     for (unsigned i = 0; i < guard.n_in_child; i++)
         guard.in_child[i]();
-    let_in(&guard.forker);
+    pthread_setcancelstate(guard.forker_cancel_state, NULL);
 }
 
 void prof__guard_in_child(void (*forked)(void))
@@ -128,11 +128,10 @@ void prof__guard_in_child(void (*forked)(void))
     prof__guard_leave(&shield);
 }
 
-/* As early as can be: who registers first is called last before a fork, so that our lock is taken
- * after the program's, as it is by a thread that has one of those and calls us. Only if we are
- * loaded late is it not so. */
+/* Our lock is taken after the program's, as it is by a thread that has one of those and calls us.
+ */
 __attribute__((constructor(101))) static void set_up(void)
 {
     init_condition();
-    pthread_atfork(before_fork, after_fork_in_parent, after_fork_in_child);
+    prof_helper_at_fork(before_fork, after_fork_in_parent, after_fork_in_child);
 }

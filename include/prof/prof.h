@@ -600,6 +600,18 @@ PROF_API void prof_helper_follow(void);
  */
 PROF_API int prof_helper_can_leave(int (*leave)(int timeout_ms), int (*come_back)(void));
 
+/**
+ * As pthread_atfork(), for the locks that such helpers share with the program's threads: `prepare`
+ * runs after all handlers of the program's, right before the process is copied, the other two right
+ * after, with signals blocked. Each may be NULL. A lock that is taken there must not be held while
+ * anything is allocated, since an allocator has taken its own by then.
+ *
+ * Without libprof-hooks, handlers that were registered before libprof was loaded run in between.
+ *
+ * Returns: 0, or -ENOSPC when there are 16 already.
+ */
+PROF_API int prof_helper_at_fork(void (*prepare)(void), void (*parent)(void), void (*child)(void));
+
 #ifdef __cplusplus
 }
 #endif

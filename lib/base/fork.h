@@ -29,6 +29,10 @@ struct prof__fork_handlers {
 /* Must live for ever. Context: constructors. */
 void prof__fork_register(struct prof__fork_handlers *handlers);
 
+/* Come before whoever registers with libc from now on. Context: constructors, and any of the
+ * program's calls that registers. */
+PROF_SHARED void prof__fork_take_place(void);
+
 /* Once in a file: PROF__AT_FORK(rank, prepare, in_parent, in_child). */
 #define PROF__AT_FORK(...)                                                  \
     __attribute__((constructor(101))) static void register_at_fork(void)    \

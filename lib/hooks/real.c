@@ -212,6 +212,9 @@ FIRST_CALL(int, pthread_create,
            (thread, attr, start, arg), ENOSYS)
 FIRST_CALL(int, thrd_create, (thrd_t * thread, thrd_start_t start, void *arg), (thread, start, arg),
            thrd_error)
+FIRST_CALL(int, __register_atfork,
+           (void (*prepare)(void), void (*parent)(void), void (*child)(void), void *object),
+           (prepare, parent, child, object), ENOMEM)
 FIRST_CALL(int, sigaction, (int signal, const struct sigaction *action, struct sigaction *old),
            (signal, action, old), REFUSED)
 FIRST_CALL(handler_fn *, signal, (int number, handler_fn *handler), (number, handler),
@@ -258,8 +261,8 @@ FIRST_CALL(int, epoll_pwait2,
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
         .pvalloc = first_pvalloc, .dlclose = first_dlclose, .dlopen = first_dlopen,               \
         .pthread_create = first_pthread_create, .thrd_create = first_thrd_create,                 \
-        .sigaction = first_sigaction, .signal = first_signal,                                     \
-        .__sysv_signal = first___sysv_signal, .sigset = first_sigset,                             \
+        .__register_atfork = first___register_atfork, .sigaction = first_sigaction,               \
+        .signal = first_signal, .__sysv_signal = first___sysv_signal, .sigset = first_sigset,     \
         .sigignore = first_sigignore, .sigwait = first_sigwait, .sigwaitinfo = first_sigwaitinfo, \
         .sigtimedwait = first_sigtimedwait, .sigsuspend = first_sigsuspend, .ppoll = first_ppoll, \
         .__ppoll_chk = first___ppoll_chk, .pselect = first_pselect,                               \

@@ -32,6 +32,10 @@ void (*bsd_signal(int number, void (*handler)(int)))(int);
 int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
                 size_t fds_size);
 
+/* What pthread_atfork() is to the dynamic linker: the rest of it is in each object by itself. */
+int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                      void *object);
+
 /* A static program has none. */
 #ifdef PROF__HOOKS_WRAPPED_BY_LD
 #define PROF__REAL_LOADED(DOOR)
@@ -54,6 +58,7 @@ int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, co
     PROF__REAL_LOADED(DOOR)    \
     DOOR(pthread_create)       \
     DOOR(thrd_create)          \
+    DOOR(__register_atfork)    \
     DOOR(sigaction)            \
     DOOR(signal)               \
     DOOR(__sysv_signal)        \
@@ -84,6 +89,8 @@ struct prof__real {
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg),
                           void *arg);
     int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);
+    int (*__register_atfork)(void (*prepare)(void), void (*parent)(void), void (*child)(void),
+                             void *object);
     int (*sigaction)(int signal, const struct sigaction *action, struct sigaction *old);
     void (*(*signal)(int number, void (*handler)(int)))(int);
     void (*(*__sysv_signal)(int number, void (*handler)(int)))(int);
