@@ -15,7 +15,7 @@
 #include "base/clock.h"
 #include "preload/preload.h"
 
-enum { NONE, SLEEPS, RUNS, IS_TO_LEAVE, AWAY };
+enum { NONE, SLEEPS, IS_TO_RUN, RUNS, IS_TO_LEAVE, AWAY };
 
 static struct prof__later *_Atomic all; /* that have ever been wanted */
 
@@ -56,7 +56,8 @@ static void *sleep_and_run(void *arg)
             wake(l);
             return NULL;
         }
-        if (prof__monotonic_ns() < l->at_ns || !turn(l, SLEEPS, RUNS))
+        if (!turn(l, IS_TO_RUN, RUNS) &&
+            (prof__monotonic_ns() < l->at_ns || !turn(l, SLEEPS, RUNS)))
             continue;
         int64_t again_ns = l->run();
         if (again_ns < 0) {
@@ -97,6 +98,14 @@ int prof__later(struct prof__later *l, int64_t wait_ns)
     }
     l->at_ns = prof__monotonic_ns() + wait_ns;
     return start(l);
+}
+
+bool prof__later_now(struct prof__later *l)
+{
+    if (!turn(l, SLEEPS, IS_TO_RUN))
+        return false;
+    wake(l);
+    return true;
 }
 
 /* --- making room ------------------------------------------------------------------------------ */

@@ -23,4 +23,7 @@ struct prof__later {
  * with the sentence of prof_last_error(). */
 int prof__later(struct prof__later *l, int64_t wait_ns);
 
+/* Run it now, not later. False: no thread is there for it. Context: signal. */
+bool prof__later_now(struct prof__later *l);
+
 #endif

@@ -2,11 +2,13 @@
  * leave.c - the end of a process.
  *
  *   exit(), return from main()   atexit() functions, the libraries' destructors, and then ours
- *   _exit(), _Exit()             nothing of the program's, and nothing that could wait: a handler
- *                                may call it in the middle of malloc, and a child of vfork() in
- *                                its parent's memory. So no profile; who ran profrun is told, and
- *                                a socket of this process's own is removed
- *   a signal that ends it        the kernel tells nobody
+ *   _exit(), _Exit()             nothing of the program's, and not here: a handler may call it in
+ *                                the middle of malloc, and a child of vfork() in its parent's
+ *                                memory. So a thread of ours writes, and is waited for, a bounded
+ *                                time (record/before_end.h); if nothing came of it, who ran
+ *                                profrun is told. A socket of this process's own is removed
+ *   SIGTERM, SIGINT              the same, where the program leaves them at default
+ *   another signal that ends it  the kernel tells nobody
  */
 #include "preload/leave.h"
 
@@ -18,8 +20,10 @@
 #include <unistd.h>
 
 #include "base/signals.h"
+#include "record/before_end.h"
 
-/* Of the process that they are for, both made ready before: _exit() only writes and unlinks. */
+/* Of the process that they are for, both made ready before: _exit() itself only writes and unlinks.
+ */
 static struct {
     _Atomic pid_t pid;
     char text[640];
@@ -69,7 +73,7 @@ static void __attribute__((noreturn)) leave(int status)
 {
     pid_t pid = (pid_t)syscall(SYS_getpid);
 
-    if (told.pid == pid)
+    if (!prof__before_end() && told.pid == pid)
         prof__write_line(STDERR_FILENO, told.text, strlen(told.text));
     if (removed.pid == pid)
         unlink(removed.path);

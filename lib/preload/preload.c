@@ -18,6 +18,7 @@
 #include <dlfcn.h>
 #include <errno.h>
 #include <pthread.h>
+#include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -32,7 +33,11 @@
 #include "base/signals.h"
 #include "base/thread.h"
 #include "preload/cpu_dump.h"
+#include "preload/later.h"
 #include "preload/leave.h"
+#include "record/before_end.h"
+
+#define NEVER_NS (INT64_MAX / 4)
 
 static const char *address; /* LIBPROF_HTTP, or NULL */
 static const char *dump;    /* LIBPROF_DUMP, or NULL */
@@ -150,19 +155,17 @@ int prof__preload_serve(bool last_try)
 
 /*
  * At exit(), after everything else, so that what atexit() functions and the destructors of the
- * program and its libraries free does not look like a leak. Not at _exit(), see leave.c.
+ * program and its libraries free does not look like a leak. At _exit() and where a signal ends the
+ * process, before it does (leave.c).
  *
  * Without %p in the path there is one file, and it belongs to one process: under profrun the one
  * that was asked for, else the one that exits last of those that were started by exec(). With %p
  * each process has one; under profrun only if told so, as a script starts dozens.
  */
-static void finish(void *unused)
+static void write_dump(void)
 {
     char path[4096];
 
-    (void)unused;
-    if (dump_owner != getpid() && !dump_each)
-        return;
     if (dump_cpu)
         prof__cpu_dump_finish();
     else if (prof__preload_dump_path(path, sizeof(path)) < 0)
@@ -171,6 +174,52 @@ static void finish(void *unused)
         prof__log("no heap profile in %.300s: %s", path, prof_last_error());
     else
         prof__log("heap profile written to %.400s", path);
+}
+
+static bool write_soon(void);
+static struct prof__before_end before_end = { .ask = write_soon };
+
+/* A thread of ours, when a signal or _exit() is about to end the process. */
+static int64_t write_at_end(void)
+{
+    write_dump();
+    prof__before_end_done(&before_end);
+    return -1;
+}
+
+static struct prof__later at_end = { .name = "prof-end", .run = write_at_end };
+
+static bool write_soon(void)
+{
+    return prof__later_now(&at_end);
+}
+
+/* Have a thread stand by for that. */
+static void stand_by(void)
+{
+    if (prof__later(&at_end, NEVER_NS) < 0)
+        prof__log("no profile at SIGTERM, SIGINT or _exit(): %s", prof_last_error());
+    else
+        prof__before_end_add(&before_end);
+}
+
+static void finish(void *unused)
+{
+    sigset_t held, before;
+
+    (void)unused;
+    if (dump_owner != getpid() && !dump_each)
+        return;
+    /* The thread that writes must not wait for itself. */
+    sigemptyset(&held);
+    sigaddset(&held, SIGTERM);
+    sigaddset(&held, SIGINT);
+    pthread_sigmask(SIG_BLOCK, &held, &before);
+    if (prof__before_end_take(&before_end)) {
+        write_dump();
+        prof__before_end_done(&before_end);
+    }
+    pthread_sigmask(SIG_SETMASK, &before, NULL);
 }
 
 int prof__preload_dump_path(char *buf, size_t size)
@@ -190,6 +239,7 @@ void prof__preload_take_over(void)
     dump_owner = getpid();
     if (dump_cpu)
         prof__cpu_dump_restart();
+    stand_by();
 }
 
 /* A child with a file of its own has a CPU profile of its own. */
@@ -245,6 +295,8 @@ __attribute__((constructor)) static void start(void)
         prof__cpu_dump_start(setting("LIBPROF_CPU_DUMP"));
         pthread_atfork(NULL, NULL, fork_child);
     }
+    if (dump && (dump_owner || dump_each))
+        stand_by();
     if (entered)
         prof__leave(&prof__self);
     errno = saved;

@@ -19,7 +19,7 @@
 /* By number: who handles it, and what there was before, SIG_DFL or SIG_IGN. Only ever set. */
 static _Atomic(const struct prof__own_signal *) owners[_NSIG];
 static _Atomic uintptr_t before[_NSIG];
-static _Atomic uint64_t owned; /* the signals that have such a one */
+static _Atomic uint64_t owned; /* the signals of them that we send */
 
 static int set_action(int signal, const struct sigaction *action, struct sigaction *ret_old)
 {
@@ -57,7 +57,8 @@ int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool 
         return -EBUSY;
     atomic_store_explicit(&before[signal], (uintptr_t)now.sa_handler, memory_order_relaxed);
     atomic_store_explicit(&owners[signal], own, memory_order_relaxed);
-    atomic_fetch_or_explicit(&owned, PROF__SIGNAL_BIT(signal), memory_order_relaxed);
+    if (own->sent)
+        atomic_fetch_or_explicit(&owned, PROF__SIGNAL_BIT(signal), memory_order_relaxed);
     memset(&mine, 0, sizeof(mine));
     mine.sa_sigaction = own->handler;
     mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
@@ -77,7 +78,7 @@ void prof__signal_before(int signal)
 {
     const struct prof__own_signal *own = owner_of(signal);
 
-    if (own)
+    if (own && own->before)
         own->before();
 }
 
@@ -85,7 +86,7 @@ bool prof__signal_is_ours(int number, const siginfo_t *info)
 {
     const struct prof__own_signal *own = owner_of(number);
 
-    return own && own->sent(info);
+    return own && own->sent && own->sent(info);
 }
 
 uintptr_t prof__signal_seen(int signal, uintptr_t handler)

@@ -12,11 +12,12 @@
 struct prof__own_signal {
     void (*handler)(int signal, siginfo_t *info, void *ucontext);
 
-    /* Have we sent this one? Context: signal. */
+    /* Have we sent this one? NULL: we send none, and only stand before the default action. Context:
+     * signal. */
     bool (*sent)(const siginfo_t *info);
 
-    /* The program is about to set an action for it: stop sending it. errno is kept. Context:
-     * signal. */
+    /* The program is about to set an action for it: stop sending it. NULL if none is sent.
+     * errno is kept. Context: signal. */
     void (*before)(void);
 };
 

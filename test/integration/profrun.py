@@ -209,7 +209,6 @@ def program_of(path):
 
 
 def test_dump(d):
-    """With bash, as dash leaves by _exit(), where nothing is written."""
     hold = "import os; x = [bytes(1000) for i in range(5000)]; os.chdir('/')"
     status, _, err = run("-o", "relative.pb.gz", "--heap-rate", "1k", sys.executable, "-c", hold, cwd=d)
     check((status, err) == (0, ""), "silent: %d %r" % (status, err))
@@ -241,14 +240,12 @@ def test_dump(d):
     log = open(d + "/dump.log").read()
     check(log.count("\n") == 3, "but a line in the log for each: %r" % log)
 
-    for program, leaves in (("os._exit(3)", 1),
-                            ("os._exit(3) if os.fork() == 0 else (os.wait(), sys.exit(3))", 0)):
-        status, _, err = run("-o", d + "/exit.pb.gz", sys.executable, "-c",
-                             "import os, sys; " + program)
-        check(status == 3 and os.path.exists(d + "/exit.pb.gz") != leaves, "not at _exit()")
-        said = re.fullmatch(r"profrun: process \d+ has left by _exit\(\), so there is no profile in "
-                            + re.escape(d) + r"/exit\.pb\.gz\n", err)
-        check(bool(said) == leaves and (leaves or not err), "and it says so: %r" % err)
+    # A child's _exit() writes nothing, and says nothing.
+    run("-o", d + "/child.pb.gz", sys.executable, "-c", "import os, sys; "
+        "os._exit(0) if os.fork() == 0 else (os.wait(), sys.exit(os.path.exists('child.pb.gz')))",
+        cwd=d)
+    check(not os.path.exists(d + "/child.pb.gz.tmp") and os.path.exists(d + "/child.pb.gz"),
+          "the parent's alone")
 
 
 def test_little_room_for_data():
