@@ -8,6 +8,12 @@
  * cannot be stepped over; the main stack is one mapping, and the page of the stack pointer speaks
  * for all above it. The result is kept in prof__self: each page is probed once in a thread's life.
  * A stack does not go away while its thread is on it, so a page that could be read once will be.
+ *
+ * Pages tell where a stack begins only if one that cannot be read lies before it. A stack without a
+ * guard page may have others right below, which may go away. glibc keeps the first byte in the
+ * thread's control block; where that is, is learned from the main thread's, in which the size is
+ * the end of the stack. Without it the window is believed as far as unwind tables lead, and from
+ * where a way up was guessed the kernel reads.
  */
 #include "unwind/bounds.h"
 
@@ -23,7 +29,8 @@ extern void *__libc_stack_end __attribute__((weak));
 
 enum {
     PAGE = 4096,
-    PROBES = 64, /* pages of a thread's stack probed in one walk, at most: some 10 us */
+    PROBES = 64,         /* pages of a thread's stack probed in one walk, at most: some 10 us */
+    CONTROL_WORDS = 256, /* of a thread's control block, to be looked through; it has some 290 */
 };
 
 #define MAIN_STACK_MAX                                                                          \
@@ -49,6 +56,51 @@ static bool is_main_thread(void)
     return syscall(SYS_gettid) == syscall(SYS_getpid);
 }
 
+/* --- where a stack begins ----------------------------------------------------------------------
+ */
+
+uint32_t prof__stack_block_at;
+
+/* As in struct pthread of glibc. */
+struct block {
+    uintptr_t start, size, guard_size; /* the guard is at the start, of what was mapped for it */
+};
+
+/* Twice, or not at all: not known. */
+__attribute__((constructor(101))) static void learn(void)
+{
+    uintptr_t words[CONTROL_WORDS], end = prof__stack_main_end();
+    uint32_t at = 0, n = 0;
+
+    if (end == 0 || !is_main_thread() ||
+        prof__memory_get(prof__thread_control_block(), words, sizeof(words)) != 0)
+        return;
+    for (uint32_t i = 1; i < ARRAY_LEN(words); i++)
+        if (words[i] == end && words[i - 1] == 0) {
+            at = (i - 1) * (uint32_t)sizeof(uintptr_t);
+            n++;
+        }
+    prof__stack_block_at = n == 1 ? at : 0;
+}
+
+/* The first byte of this thread's stack that may be used; 0: not known. Of the main thread, which
+ * has a mapping of its own, it is not asked. */
+PROF_NO_SANITIZE
+static uintptr_t start_of(const struct prof__thread *t)
+{
+    const uintptr_t top = t->stack_high;
+
+    if (prof__stack_block_at == 0 || top == prof__stack_main_end())
+        return 0;
+    struct block b = *(const struct block *)(top + prof__stack_block_at);
+    if (b.start == 0 || b.start >= top || top - b.start >= b.size || b.guard_size >= top - b.start)
+        return 0;
+    return (b.start + b.guard_size + 15) & ~(uintptr_t)15;
+}
+
+/* --- the window --------------------------------------------------------------------------------
+ */
+
 static void find_top(struct prof__thread *t)
 {
     uintptr_t top = is_main_thread() ? prof__stack_main_end() : 0;
@@ -64,8 +116,10 @@ static void find_top(struct prof__thread *t)
 /* Move stack_low down to the page of `sp`, as far as that can be read. */
 static void lower(struct prof__thread *t, uintptr_t sp)
 {
-    uintptr_t low = t->stack_low, page = page_of(sp);
+    uintptr_t low = t->stack_low, page = page_of(sp), start = start_of(t);
 
+    if (sp < start)
+        return;
     if (t->stack_high == prof__stack_main_end()) {
         if (t->stack_high - sp < MAIN_STACK_MAX && prof__page_readable(page))
             t->stack_low = page;
@@ -81,7 +135,9 @@ static void lower(struct prof__thread *t, uintptr_t sp)
             low |= BOTTOM_REACHED;
             break;
         }
-        low = next;
+        low = PROF_MAX(next, start);
+        if (next <= start)
+            break;
     }
     t->stack_low = low;
 }
@@ -155,7 +211,7 @@ bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintp
     if (at < b->low || at >= b->high || b->high - at < sizeof(word)) {
         if (!is_near(b, sp, at))
             return false;
-        if (b->of == PROF__BOUNDS_KERNEL)
+        if (b->of == PROF__BOUNDS_KERNEL || b->of == PROF__BOUNDS_DOUBTED)
             return prof__memory_get(at, ret, sizeof(*ret)) == 0;
         if (!move_to_own(b, at) && (b->of == PROF__BOUNDS_OWN || !move_to_page(b, at)))
             return false;
@@ -164,10 +220,19 @@ bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintp
     return true;
 }
 
+/* Is what counts as the thread's own stack nothing else's? */
+static bool is_certain(const struct prof__thread *t)
+{
+    return t->stack_high == prof__stack_main_end() || start_of(t) != 0;
+}
+
 void prof__bounds_doubt(struct prof__bounds *b)
 {
     if (b->of == PROF__BOUNDS_OTHER) {
         b->of = PROF__BOUNDS_KERNEL;
+        b->high = b->low;
+    } else if (b->of == PROF__BOUNDS_OWN && !is_certain(&prof__self)) {
+        b->of = PROF__BOUNDS_DOUBTED;
         b->high = b->low;
     }
 }
@@ -198,9 +263,12 @@ PROF_COLD static bool look_for_room(struct prof__thread *t, uintptr_t sp, uintpt
 
     if (t->stack_high == 0)
         find_top(t);
+    uintptr_t start = start_of(t);
     if (sp < t->stack_high && low < t->stack_low)
         lower(t, low);
-    if (sp >= t->stack_low && sp < t->stack_high)
+    if (sp >= start && sp < t->stack_high && low < start)
+        room = false;
+    else if (sp >= t->stack_low && sp < t->stack_high)
         room = low >= t->stack_low;
     else /* another stack, or ours further down than has been looked */
         room = are_readable(page_of(low), page_of(sp)) && !leaves_signal_stack(sp, low);

@@ -15,9 +15,10 @@ struct prof__bounds {
     uintptr_t low, high;
     uintptr_t shift; /* added to an address before it is read: a copy lies elsewhere */
     enum {
-        PROF__BOUNDS_OWN,    /* the thread's own stack: `high` is its end */
-        PROF__BOUNDS_OTHER,  /* one that it stands on */
-        PROF__BOUNDS_KERNEL, /* the same, but the way up was guessed: the kernel reads */
+        PROF__BOUNDS_OWN,     /* the thread's own stack: `high` is its end */
+        PROF__BOUNDS_OTHER,   /* one that it stands on */
+        PROF__BOUNDS_KERNEL,  /* the same, but the way up was guessed: the kernel reads */
+        PROF__BOUNDS_DOUBTED, /* the thread's own, but the same, as its beginning is not known */
         PROF__BOUNDS_COPY,
     } of;
     bool whole; /* of a copy: `high` is the end of the stack */
@@ -44,10 +45,15 @@ bool prof__bounds_read(struct prof__bounds *b, uintptr_t sp, uintptr_t at, uintp
 /* Is [at, ...) beyond the end of the stack, so that nobody's frame can be there? */
 static inline bool prof__bounds_ends(const struct prof__bounds *b, uintptr_t at)
 {
+    if (b->of == PROF__BOUNDS_DOUBTED)
+        return at >= prof__self.stack_high;
     return at >= b->high && (b->of == PROF__BOUNDS_OWN || (b->of == PROF__BOUNDS_COPY && b->whole));
 }
 
 /* From here on what is on the stack is believed without proof. */
 void prof__bounds_doubt(struct prof__bounds *b);
+
+/* Where in a thread's control block libc keeps the stack's beginning; 0: not known. */
+extern uint32_t prof__stack_block_at;
 
 #endif
