@@ -30,6 +30,15 @@ extern PROF_SHARED _Thread_local struct prof__thread prof__self
 /* `busy` of a thread that is left out of every profile. */
 #define PROF__HIDDEN UINTPTR_MAX
 
+/* In `busy` beside the place: libprof itself is calling a function that it hooks. Of a thread that
+ * is only busy, or hidden, that is not known: it may be in the program's code. */
+#define PROF__OWN_CALL ((uintptr_t)1)
+
+static inline bool prof__thread_in_own_call(const struct prof__thread *t)
+{
+    return t->busy & PROF__OWN_CALL && t->busy != PROF__HIDDEN;
+}
+
 /*
  * Everything the profiler does that may allocate, lock or be interrupted by its own hooks goes
  * between these two. False: already inside, so leave at once. Context: signal.
@@ -66,7 +75,7 @@ static inline void prof__leave(struct prof__thread *t)
  * frame address points to, in every ABI that has frame records. Context: signal. */
 static inline const void *prof__entered_from(const struct prof__thread *t)
 {
-    uintptr_t frame = t->busy;
+    uintptr_t frame = t->busy == PROF__HIDDEN ? t->busy : t->busy & ~PROF__OWN_CALL;
 
     return frame && frame != PROF__HIDDEN ? ((const void *const *)frame)[1] : NULL;
 }

@@ -113,10 +113,20 @@ void prof__helper_ends(void)
     atomic_fetch_sub(&n_living, 1);
 }
 
+/* Is the calling thread one of ours? One that is hidden may be the program's. */
+static bool am_one(void)
+{
+    int tid = prof__self.busy == PROF__HIDDEN ? prof__gettid() : 0;
+
+    for (int i = 0; tid && i < HELPERS; i++)
+        if (atomic_load(&tids[i]) == tid)
+            return true;
+    return false;
+}
+
 bool prof__helpers_present(void)
 {
-    return atomic_load(&n_living) > 0 && prof__self.busy != PROF__HIDDEN &&
-           atomic_load(&living_in) == getpid();
+    return atomic_load(&n_living) > 0 && !am_one() && atomic_load(&living_in) == getpid();
 }
 
 static int count(pid_t tid, void *n)

@@ -18,7 +18,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <linux/nsfs.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 
 #include "base/withdraw.h"
 #include "hooks/real.h"
@@ -130,6 +132,18 @@ static void follow(int flags)
     prof__helpers_return();
 }
 
+/* What setns() has entered: any namespace may be meant by 0, and the kernel knows of which kind the
+ * file is. Kinds that our threads do not follow to are 0 again. */
+static int entered(int fd, int type)
+{
+    int saved = errno;
+
+    if (type == 0)
+        type = ioctl(fd, NS_GET_NSTYPE);
+    errno = saved;
+    return PROF_MAX(type, 0);
+}
+
 /* clang-format off */
 #define ENTER(name, parameters, arguments, flags)                                              \
     PROF_SHARED int name parameters                                                            \
@@ -149,4 +163,4 @@ static void follow(int flags)
     }
 /* clang-format on */
 ENTER(unshare, (int flags), (flags), flags)
-ENTER(setns, (int fd, int type), (fd, type), type)
+ENTER(setns, (int fd, int type), (fd, type), entered(fd, type))

@@ -21,7 +21,7 @@
 PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
                           struct sigaction *restrict old)
 {
-    bool program = !prof__self.busy;
+    bool program = !prof__thread_in_own_call(&prof__self);
 
     if (action && program)
         prof__signal_before(signal);
@@ -44,7 +44,7 @@ typedef void handler_fn(int signal);
 static handler_fn *set_handler(int number, handler_fn *handler,
                                handler_fn *(*real)(int number, handler_fn *handler))
 {
-    bool program = !prof__self.busy;
+    bool program = !prof__thread_in_own_call(&prof__self);
 
     if (program)
         prof__signal_before(number);
@@ -86,7 +86,7 @@ PROF_SHARED handler_fn *sigset(int number, handler_fn *handler)
 
 PROF_SHARED int sigignore(int number)
 {
-    if (!prof__self.busy)
+    if (!prof__thread_in_own_call(&prof__self))
         prof__signal_before(number);
     return prof__real.sigignore(number);
 }

@@ -2,8 +2,8 @@
  * own_signal.c - installing handlers next to a program that knows nothing of them.
  *
  * libc's function is asked, not the kernel: under ThreadSanitizer the kernel knows only its
- * handler. That function may be hooked by ourselves, which lets calls from inside libprof through
- * as they are. More is blocked than sigfillset() would, which leaves out the two signals by which
+ * handler. That function may be hooked by ourselves, which lets calls of libprof's own through as
+ * they are. More is blocked than sigfillset() would, which leaves out the two signals by which
  * libc cancels threads and changes their ids; but not the one that answers a system call.
  */
 #include "record/own_signal.h"
@@ -23,11 +23,14 @@ static _Atomic uint64_t owned; /* the signals of them that we send */
 
 static int set_action(int signal, const struct sigaction *action, struct sigaction *ret_old)
 {
-    bool entered = prof__enter(&prof__self); /* so that our hook takes the call for ours */
-    int r = sigaction(signal, action, ret_old) == 0 ? 0 : -errno;
+    struct prof__thread *t = &prof__self;
+    uintptr_t was = t->busy; /* the thread may be hidden */
 
-    if (entered)
-        prof__leave(&prof__self);
+    t->busy = (uintptr_t)__builtin_frame_address(0) | PROF__OWN_CALL;
+    atomic_signal_fence(memory_order_seq_cst);
+    int r = sigaction(signal, action, ret_old) == 0 ? 0 : -errno;
+    atomic_signal_fence(memory_order_seq_cst);
+    t->busy = was;
     return r;
 }
 

@@ -200,6 +200,35 @@ static int enter_mounts(void)
     return r;
 }
 
+/* With a root of its own, which nobody has seen it take, and so not refused; and with no word of
+ * what kind of namespace it is. */
+static int enter_other_mounts(void)
+{
+    char path[64], byte;
+    int ready[2], r = -1;
+
+    if (pipe(ready) != 0)
+        return -1;
+    pid_t other = (pid_t)syscall(SYS_fork); /* without handlers, with nothing of ours in it */
+    if (other == 0) {
+        if (unshare(CLONE_NEWNS) == 0 && write(ready[1], "", 1) == 1)
+            pause();
+        _exit(1);
+    }
+    close(ready[1]);
+    if (read(ready[0], &byte, 1) == 1) {
+        snprintf(path, sizeof(path), "/proc/%d/ns/mnt", (int)other);
+        int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+        r = syscall(SYS_unshare, CLONE_FS) == 0 ? setns(fd, 0) : -1;
+        close(fd);
+    }
+    close(ready[0]);
+    kill(other, SIGKILL);
+    waitpid(other, NULL, 0);
+    return r;
+}
+
 static int nobody(void)
 {
     return setgroups(0, NULL) == 0 && setresgid(NOBODY, NOBODY, NOBODY) == 0 &&
@@ -246,6 +275,7 @@ static const struct {
     { "unshare(CLONE_NEWNS)", mounts },
     { "unshare(CLONE_FS), chroot()", own_root },
     { "setns(CLONE_NEWNS)", enter_mounts },
+    { "unshare(CLONE_FS), setns(0)", enter_other_mounts },
     { "setgroups(), setresgid(), setresuid()", nobody },
     { "the same, keeping capabilities", nobody_with_capabilities },
     { "the same, by system calls", nobody_by_system_calls },
@@ -344,8 +374,19 @@ static void test_each_call(void)
     MEASURED("%ld of %zu calls are allowed here", n, sizeof(calls) / sizeof(calls[0]));
 }
 
-/* --- odd moments
- * ----------------------------------------------------------------------------------- */
+/* --- odd moments ------------------------------------------------------------------------------ */
+
+/* A thread that no profile shows is the program's all the same. */
+static void by_a_hidden_thread(size_t ignored)
+{
+    serve();
+    CHECK_INT(ask("/metrics"), 200, "before");
+    prof_thread_hide();
+    CHECK_INT(unshare(CLONE_NEWUSER), 0, strerror(errno));
+    CHECK_INT(ask("/metrics"), 200, "after");
+    check_same_as_ours("a hidden thread");
+    prof_http_stop();
+}
 
 /* Where a thread can be made no more, serving ends, and with it who is connected. */
 static void no_more_threads(size_t ignored)
@@ -534,6 +575,7 @@ static void too_deep_in_a_request(size_t ignored)
 int main(void)
 {
     test_each_call();
+    CHECK_INT(in_child(by_a_hidden_thread, 99), 0, "by a hidden thread");
     CHECK_INT(in_child(threads_of_its_own, 99), 0, "threads of its own");
     CHECK_INT(in_child(children, 99), 0, "children");
     CHECK_INT(in_child(again_and_again, 99), 0, "again and again");

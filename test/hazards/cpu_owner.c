@@ -120,32 +120,74 @@ static void by_sigignore(void (*handler)(int))
 #pragma GCC diagnostic pop
 /* clang-format on */
 
+/* Who sets it: a thread as any, one that no profile shows, and one in a part that none does. */
+enum who { ANY, HIDDEN, HIDING };
+
+struct door {
+    const char *name;
+    void (*set)(void (*handler)(int));
+    int has_code; /* of its own, and not that of another door */
+};
+
+struct setting {
+    const struct door *door;
+    void (*handler)(int);
+};
+
+static void *set_hidden(void *arg)
+{
+    const struct setting *s = arg;
+
+    prof_thread_hide();
+    s->door->set(s->handler);
+    return NULL;
+}
+
+static void set(enum who who, struct setting s)
+{
+    struct prof_hiding hiding;
+    pthread_t t;
+
+    if (who == HIDDEN) {
+        pthread_create(&t, NULL, set_hidden, &s);
+        pthread_join(t, NULL);
+    } else if (who == HIDING) {
+        prof_hide_begin(&hiding);
+        s.door->set(s.handler);
+        prof_hide_end(&hiding);
+    } else {
+        s.door->set(s.handler);
+    }
+}
+
 static void test_every_door_is_seen(void)
 {
-    static const struct {
-        const char *name;
-        void (*set)(void (*handler)(int));
-    } doors[] = {
-        { "sigaction", by_sigaction },
-        { "signal", by_signal },
-        { "ssignal", by_ssignal },
-        { "bsd_signal", by_bsd_signal },
-        { "__sysv_signal", by___sysv_signal },
-        { "sysv_signal", by_sysv_signal },
-        { "sigset", by_sigset },
-        { "sigignore", by_sigignore },
+    static const struct door doors[] = {
+        { "sigaction", by_sigaction, 1 },
+        { "signal", by_signal, 1 },
+        { "ssignal", by_ssignal, 0 },
+        { "bsd_signal", by_bsd_signal, 0 },
+        { "__sysv_signal", by___sysv_signal, 0 },
+        { "sysv_signal", by_sysv_signal, 0 },
+        { "sigset", by_sigset, 0 },
+        { "sigignore", by_sigignore, 1 },
     };
-    void (*const handlers[])(int) = { on_own, SIG_DFL };
+    static const struct {
+        enum who who;
+        void (*handler)(int);
+    } cases[] = { { ANY, on_own }, { ANY, SIG_DFL }, { HIDDEN, SIG_DFL }, { HIDING, SIG_DFL } };
 
     for (size_t i = 0; i < sizeof(doors) / sizeof(doors[0]); i++)
-        for (size_t j = 0; j < 2; j++) {
+        for (size_t j = 0; j < sizeof(cases) / sizeof(cases[0]); j++) {
             struct prof_window *w = NULL;
             struct text_profile text;
 
+            if (cases[j].who != ANY && !doors[i].has_code)
+                continue;
             CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
             burn(0.11); /* libprof itself looks ten times a second */
             atomic_store(&own_signals, 0);
-            doors[i].set(handlers[j]);
+            set(cases[j].who, (struct setting) { &doors[i], cases[j].handler });
             burn(0.05);
             CHECK_INT(atomic_load(&own_signals), 0, doors[i].name);
             CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
