@@ -255,9 +255,10 @@ void prof__wait_begin(struct prof__wait *w, enum prof__wait_kind kind, bool time
     int saved = errno;
     w->caller = caller;
     w->since_ns = prof__monotonic_ns();
+    w->shared = kind == PROF__WAIT_READ;
     w->place = prof__wait_table_add(kind, timed, object, w->since_ns);
     if (has_owner(kind) && prof__mutex_fraction())
-        w->account = prof__ledger_arrive(object, w->since_ns);
+        w->account = prof__ledger_arrive(object, w->shared, w->since_ns);
     errno = saved;
     prof__leave(t);
 }
@@ -268,7 +269,7 @@ static void settle(const struct prof__wait *w, int64_t now_ns)
     struct prof__heir heir;
 
     if (w->end == PROF__WAIT_REFUSED)
-        prof__ledger_retract(w->account, w->since_ns);
+        prof__ledger_retract(w->account, w->shared, w->since_ns);
     else if (prof__ledger_leave(w->account, now_ns, w->end == PROF__WAIT_GOT ? prof__tid() : 0,
                                 &debt, &heir))
         row_add(heir.row, prof__wait_scale((int64_t)debt.waiters << PROF__EVENT_SHIFT, heir.factor),

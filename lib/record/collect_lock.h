@@ -25,6 +25,7 @@ struct prof__wait {
     uint32_t account;   /* lock_ledger.h; 0: none */
     uint32_t place;     /* wait_table.h; 0: none */
     enum prof__wait_end end;
+    bool shared; /* for a lock that others may have, too */
 };
 
 /* Before and after a real function that waits. Nothing is held between the two. The end is called

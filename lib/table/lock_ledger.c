@@ -10,6 +10,11 @@
  * is charged exactly once, however often the lock changes hands meanwhile. Balance and counts
  * change by one 16-byte compare-and-swap.
  *
+ * Each wait counts once, at the release that ends it. Which of those who wait that will be nobody
+ * knows, and it does not matter: a release ends one wait of those that have not been counted, and
+ * the waits of all who have given up; so as many stay fresh as are left waiting. But of those who
+ * wait to share a lock it ends all, and they are not left to whoever of them lets go first.
+ *
  * An entry whose balance and counts are all 0 is idle: its place may be given to another lock.
  * Each such change counts up a generation that is part of the state, so who read the state, then
  * the address, and then changes the state, has changed what he read. Two threads may make an entry
@@ -37,12 +42,13 @@ struct entry {
 
 struct state {
     int64_t balance;
-    uint32_t waiting, fresh; /* fresh: arrived since the last charge */
+    uint32_t waiting;
+    uint32_t fresh, sharing; /* not counted yet; `sharing` wait to share the lock */
     uint32_t generation;
     bool claimed; /* it is being given to another lock */
 };
 
-enum { COUNT_BITS = 20, COUNT_MAX = (1 << COUNT_BITS) - 1, GENERATIONS = 1 << 23 };
+enum { COUNT_BITS = 16, COUNT_MAX = (1 << COUNT_BITS) - 1, GENERATIONS = 1 << 15 };
 
 enum { FILTERS = 2 };
 
@@ -57,7 +63,8 @@ static struct state unpack(struct prof__pair_value v)
         .balance = (int64_t)v.low,
         .waiting = v.high & COUNT_MAX,
         .fresh = v.high >> COUNT_BITS & COUNT_MAX,
-        .generation = v.high >> (2 * COUNT_BITS) & (GENERATIONS - 1),
+        .sharing = v.high >> (2 * COUNT_BITS) & COUNT_MAX,
+        .generation = v.high >> (3 * COUNT_BITS) & (GENERATIONS - 1),
         .claimed = v.high >> 63,
     };
 }
@@ -67,13 +74,14 @@ static struct prof__pair_value pack(struct state s)
     return (struct prof__pair_value) {
         (uint64_t)s.balance,
         (uint64_t)s.waiting | (uint64_t)s.fresh << COUNT_BITS |
-            (uint64_t)(s.generation % GENERATIONS) << (2 * COUNT_BITS) | (uint64_t)s.claimed << 63,
+            (uint64_t)s.sharing << (2 * COUNT_BITS) |
+            (uint64_t)(s.generation % GENERATIONS) << (3 * COUNT_BITS) | (uint64_t)s.claimed << 63,
     };
 }
 
 static bool idle(struct state s)
 {
-    return s.balance == 0 && s.waiting == 0 && s.fresh == 0 && !s.claimed;
+    return s.balance == 0 && s.waiting == 0 && s.fresh == 0 && s.sharing == 0 && !s.claimed;
 }
 
 void prof__ledger_keep_filter(struct prof__lock_filter *f)
@@ -125,6 +133,18 @@ static int64_t owed(struct state s, int64_t now_ns)
     return PROF_MAX(ns, 0);
 }
 
+/* Take out what is owed, and count all waits but `stay`, of those who go on waiting. */
+static struct prof__debt settle(struct state *s, uint32_t stay, int64_t now_ns)
+{
+    uint32_t over = s->fresh > stay ? s->fresh - stay : 0;
+    struct prof__debt debt = { owed(*s, now_ns), over + s->sharing };
+
+    s->balance = (int64_t)((uint64_t)s->balance - (uint64_t)debt.wait_ns);
+    s->fresh -= over;
+    s->sharing = 0;
+    return debt;
+}
+
 /* One step of an account from one state to the next. */
 static bool change(struct entry *e, uintptr_t lock, struct prof__pair_value from, struct state to)
 {
@@ -152,7 +172,7 @@ static bool peek(const struct entry *e, uintptr_t lock, struct prof__pair_value 
 
 /* --- waiters ---------------------------------------------------------------------------------- */
 
-static bool arrive_at(struct entry *e, uintptr_t lock, int64_t now_ns)
+static bool arrive_at(struct entry *e, uintptr_t lock, bool shared, int64_t now_ns)
 {
     struct prof__pair_value from;
 
@@ -165,7 +185,8 @@ static bool arrive_at(struct entry *e, uintptr_t lock, int64_t now_ns)
             atomic_store_explicit(&e->owner, 0, memory_order_relaxed);
         to.balance = (int64_t)((uint64_t)to.balance - (uint64_t)now_ns);
         to.waiting++;
-        to.fresh = PROF_MIN(to.fresh + 1, (uint32_t)COUNT_MAX);
+        uint32_t *count = shared ? &to.sharing : &to.fresh;
+        *count = PROF_MIN(*count + 1, (uint32_t)COUNT_MAX);
         if (change(e, lock, from, to))
             return true;
     }
@@ -173,7 +194,7 @@ static bool arrive_at(struct entry *e, uintptr_t lock, int64_t now_ns)
 }
 
 /* Give an entry that nobody waits in to `lock`. */
-static bool claim(struct entry *e, uintptr_t lock, bool also_open, int64_t now_ns)
+static bool claim(struct entry *e, uintptr_t lock, bool also_open, bool shared, int64_t now_ns)
 {
     struct prof__pair_value from = prof__pair_peek(&e->state);
     struct state s = unpack(from);
@@ -185,7 +206,7 @@ static bool claim(struct entry *e, uintptr_t lock, bool also_open, int64_t now_n
         return false;
     if (!idle(s)) {
         filter_remove(atomic_load_explicit(&e->lock, memory_order_relaxed));
-        atomic_fetch_add_explicit(&lost, s.fresh, memory_order_relaxed);
+        atomic_fetch_add_explicit(&lost, s.fresh + s.sharing, memory_order_relaxed);
     }
     atomic_store_explicit(&e->heir, 0, memory_order_relaxed);
     atomic_store_explicit(&e->owner, 0, memory_order_relaxed);
@@ -194,12 +215,14 @@ static bool claim(struct entry *e, uintptr_t lock, bool also_open, int64_t now_n
     from = pack(to);
     to.claimed = false;
     to.balance = -now_ns;
-    to.waiting = to.fresh = 1;
+    to.waiting = 1;
+    to.fresh = !shared;
+    to.sharing = shared;
     prof__pair_change(&e->state, from, pack(to)); /* a claimed entry is ours alone */
     return true;
 }
 
-uint32_t prof__ledger_arrive(const void *lock, int64_t now_ns)
+uint32_t prof__ledger_arrive(const void *lock, bool shared, int64_t now_ns)
 {
     uintptr_t key = (uintptr_t)lock;
     struct entry *set = set_of(key);
@@ -207,11 +230,11 @@ uint32_t prof__ledger_arrive(const void *lock, int64_t now_ns)
     if (!atomic_load_explicit(&used, memory_order_relaxed))
         atomic_store_explicit(&used, true, memory_order_relaxed);
     for (unsigned i = 0; i < WAYS; i++)
-        if (arrive_at(&set[i], key, now_ns))
+        if (arrive_at(&set[i], key, shared, now_ns))
             return (uint32_t)(&set[i] - entry) + 1;
     for (unsigned also_open = 0; also_open < 2; also_open++)
         for (unsigned i = 0; i < WAYS; i++)
-            if (claim(&set[i], key, also_open, now_ns))
+            if (claim(&set[i], key, also_open, shared, now_ns))
                 return (uint32_t)(&set[i] - entry) + 1;
     atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
     return 0;
@@ -242,18 +265,15 @@ bool prof__ledger_leave(uint32_t ref, int64_t now_ns, uint32_t owner, struct pro
         to.waiting--;
         if (to.waiting == 0) /* a charge with a clock read after ours was faster */
             to.balance = PROF_MAX(to.balance, 0);
-        if (heir) {
-            *ret_debt = (struct prof__debt) { owed(to, now_ns), to.fresh };
-            to.balance = (int64_t)((uint64_t)to.balance - (uint64_t)ret_debt->wait_ns);
-            to.fresh = 0;
-        }
+        if (heir)
+            *ret_debt = settle(&to, to.waiting, now_ns);
     } while (!change(e, lock, from, to));
 
     *ret_heir = (struct prof__heir) { (uint32_t)(heir >> 32), (uint32_t)heir };
     return (ret_debt->wait_ns || ret_debt->waiters) && ret_heir->row != PROF__HEIR_NOBODY;
 }
 
-void prof__ledger_retract(uint32_t ref, int64_t since_ns)
+void prof__ledger_retract(uint32_t ref, bool shared, int64_t since_ns)
 {
     struct entry *e = &entry[ref - 1];
     uintptr_t lock = atomic_load_explicit(&e->lock, memory_order_relaxed);
@@ -269,8 +289,8 @@ void prof__ledger_retract(uint32_t ref, int64_t since_ns)
         to.waiting--;
         if (to.waiting == 0)
             to.balance = PROF_MAX(to.balance, 0);
-        if (to.fresh)
-            to.fresh--;
+        uint32_t *count = shared ? &to.sharing : &to.fresh;
+        *count -= *count > 0;
     } while (!change(e, lock, from, to));
 }
 
@@ -293,9 +313,7 @@ bool prof__ledger_take(const void *lock, int64_t now_ns, struct prof__debt *ret_
                 break;
             }
             to = unpack(from);
-            d = (struct prof__debt) { owed(to, now_ns), to.fresh };
-            to.balance = (int64_t)((uint64_t)to.balance - (uint64_t)d.wait_ns);
-            to.fresh = 0;
+            d = settle(&to, to.waiting ? to.waiting - 1 : 0, now_ns);
             /* Until prof__ledger_set_heir() nobody else is to be charged. */
             atomic_store_explicit(&set[i].heir, 0, memory_order_relaxed);
         } while (!change(&set[i], key, from, to));
@@ -366,7 +384,7 @@ void prof__ledger_forgive(int64_t now_ns)
                 break;
             to = unpack(from);
             to.balance = (int64_t)((uint64_t)to.balance - (uint64_t)owed(to, now_ns));
-            to.fresh = 0;
+            to.fresh = to.sharing = 0;
         } while (!change(&entry[i], lock, from, to));
     }
 }

@@ -39,7 +39,8 @@ static inline bool prof__ledger_maybe(const struct prof__lock_filter *filter, co
  * further ones stay as they are. It must live for ever. */
 void prof__ledger_keep_filter(struct prof__lock_filter *filter);
 
-/* What is taken out of an account: the time waited, and those who had not been counted yet. */
+/* What is taken out of an account: the time waited, by all, and the waits that are over with it, of
+ * those not counted before. */
 struct prof__debt {
     int64_t wait_ns;
     uint32_t waiters;
@@ -53,17 +54,17 @@ struct prof__heir {
 };
 #define PROF__HEIR_NOBODY UINT32_MAX
 
-/* A thread begins to wait. Returns a reference for prof__ledger_leave(); 0 when there is no room,
- * which is counted. */
-uint32_t prof__ledger_arrive(const void *lock, int64_t now_ns);
+/* A thread begins to wait, maybe only to share the lock with others. Returns a reference for
+ * prof__ledger_leave(); 0 when there is no room, which is counted. */
+uint32_t prof__ledger_arrive(const void *lock, bool shared, int64_t now_ns);
 
 /* It has stopped waiting. `owner`: the thread id under which it has the lock now, or 0 if it gave
  * up. True: *ret_debt is what *ret_heir has to be charged. */
 bool prof__ledger_leave(uint32_t ref, int64_t now_ns, uint32_t owner, struct prof__debt *ret_debt,
                         struct prof__heir *ret_heir);
 
-/* It never waited: the lock was refused to it. `since_ns` is what it arrived with. */
-void prof__ledger_retract(uint32_t ref, int64_t since_ns);
+/* It never waited: the lock was refused to it. The rest is what it arrived with. */
+void prof__ledger_retract(uint32_t ref, bool shared, int64_t since_ns);
 
 /* Take out all that is owed, for a release that is about to happen. False: nothing is. */
 bool prof__ledger_take(const void *lock, int64_t now_ns, struct prof__debt *ret_debt);

@@ -46,7 +46,7 @@ static void test_a_release_is_charged_what_was_waited_until_then(void)
     uint32_t waiters;
 
     CHECK(!prof__ledger_maybe(&filter, lock), "nobody waits");
-    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    uint32_t ref = prof__ledger_arrive(lock, false, 1000);
     CHECK(ref && prof__ledger_maybe(&filter, lock), "now one does");
     CHECK_INT(charged(lock, 1100, &waiters), 100, "the first holder");
     CHECK_INT(waiters, 1, "who kept one waiting");
@@ -67,7 +67,7 @@ static void test_without_an_heir_the_next_release_pays(void)
     struct prof__debt d;
     struct prof__heir h;
 
-    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    uint32_t ref = prof__ledger_arrive(lock, false, 1000);
     CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
     CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "its row is not known yet");
     CHECK(prof__ledger_maybe(&filter, lock), "so it stays");
@@ -81,31 +81,76 @@ static void test_an_unsampled_release_has_its_rest_dropped(void)
     struct prof__debt d;
     struct prof__heir h;
 
-    uint32_t ref = prof__ledger_arrive(lock, 1000);
+    uint32_t ref = prof__ledger_arrive(lock, false, 1000);
     CHECK_INT(charged(lock, 1100, NULL), 100, "the holder");
     prof__ledger_set_heir(lock, (struct prof__heir) { PROF__HEIR_NOBODY, 0 });
     CHECK(!prof__ledger_leave(ref, 1130, 42, &d, &h), "nobody is charged");
     CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
-static void test_five_waiters_make_five_times_the_time(void)
+/* As Go counts since 1.22: 5 waiters for a second are 5 s at the first unlock, and one contention
+ * at each unlock that lets one of them in. */
+static void test_each_release_ends_one_wait(void)
+{
+    const void *lock = lock_at(4);
+    struct prof__heir heir = { 7, 1 }, got_heir;
+    struct prof__debt debt;
+    uint32_t ref[5], waiters;
+
+    for (int i = 0; i < 5; i++)
+        ref[i] = prof__ledger_arrive(lock, false, 1000 + i);
+    for (int i = 0; i < 5; i++) {
+        CHECK_INT(charged(lock, 2000 + i * 100, &waiters), i == 0 ? 5 * 1000 - 10 : (5 - i) * 90,
+                  "all who wait");
+        CHECK_INT(waiters, 1, "the one that is let in");
+        prof__ledger_set_heir(lock, heir);
+        CHECK(prof__ledger_leave(ref[i], 2010 + i * 100, 1, &debt, &got_heir), "it takes a while");
+        CHECK_INT(debt.wait_ns, (5 - i) * 10, "for all");
+        CHECK_INT(debt.waiters, 0, "who are counted where they are let in");
+    }
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
+}
+
+static void test_a_release_ends_the_waits_of_all_who_share(void)
 {
     const void *lock = lock_at(4);
     uint32_t ref[5], waiters;
 
     for (int i = 0; i < 5; i++)
-        ref[i] = prof__ledger_arrive(lock, 1000 + i);
-    CHECK_INT(charged(lock, 2000, &waiters), 5 * 1000 - 10, "together");
-    CHECK_INT(waiters, 5, "each once");
+        ref[i] = prof__ledger_arrive(lock, true, 1000);
+    uint32_t alone = prof__ledger_arrive(lock, false, 1000);
+    CHECK_INT(charged(lock, 2000, &waiters), 6 * 1000, "time");
+    CHECK_INT(waiters, 5, "all that are let in");
     for (int i = 0; i < 5; i++)
         give_up(ref[i], 2000);
+    CHECK_INT(charged(lock, 2000, &waiters), 0, "the last of them lets go");
+    CHECK_INT(waiters, 1, "and one is let in that does not share");
+    give_up(alone, 2000);
+    CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
+}
+
+static void test_waits_that_were_given_up_end_at_the_next_release(void)
+{
+    const void *lock = lock_at(4);
+    uint32_t ref[5], waiters;
+
+    for (int i = 0; i < 5; i++)
+        ref[i] = prof__ledger_arrive(lock, false, 1000);
+    for (int i = 0; i < 3; i++)
+        give_up(ref[i], 2000);
+    CHECK_INT(charged(lock, 2000, &waiters), 5 * 1000, "together");
+    CHECK_INT(waiters, 4, "three that did not get it, and one that does");
+    for (int i = 3; i < 5; i++)
+        give_up(ref[i], 2000);
+    CHECK_INT(charged(lock, 2000, &waiters), 0, "no time");
+    CHECK_INT(waiters, 1, "and the last");
     CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_who_gives_up_is_charged_to_the_holder_all_the_same(void)
 {
     const void *lock = lock_at(5);
-    uint32_t waiters, ref = prof__ledger_arrive(lock, 1000);
+    uint32_t waiters, ref = prof__ledger_arrive(lock, false, 1000);
 
     give_up(ref, 1500);
     CHECK_INT(charged(lock, 3000, &waiters), 500, "time");
@@ -115,20 +160,20 @@ static void test_who_gives_up_is_charged_to_the_holder_all_the_same(void)
 static void test_who_was_refused_never_waited(void)
 {
     const void *lock = lock_at(6);
-    uint32_t other = prof__ledger_arrive(lock, 900), waiters;
+    uint32_t other = prof__ledger_arrive(lock, false, 900), waiters;
 
-    prof__ledger_retract(prof__ledger_arrive(lock, 1000), 1000);
+    prof__ledger_retract(prof__ledger_arrive(lock, false, 1000), false, 1000);
     CHECK_INT(charged(lock, 1100, &waiters), 200, "the other's time");
     CHECK_INT(waiters, 1, "the other");
     give_up(other, 1100);
-    prof__ledger_retract(prof__ledger_arrive(lock, 2000), 2000);
+    prof__ledger_retract(prof__ledger_arrive(lock, false, 2000), false, 2000);
     CHECK(!prof__ledger_maybe(&filter, lock), "nothing is left");
 }
 
 static void test_a_failed_release_gives_back(void)
 {
     const void *lock = lock_at(7);
-    uint32_t ref = prof__ledger_arrive(lock, 1000), waiters;
+    uint32_t ref = prof__ledger_arrive(lock, false, 1000), waiters;
     struct prof__debt d;
 
     CHECK(prof__ledger_take(lock, 1100, &d), "taken");
@@ -141,7 +186,8 @@ static void test_a_failed_release_gives_back(void)
 static void test_the_owner_is_known_while_others_wait(void)
 {
     const void *lock = lock_at(8);
-    uint32_t first = prof__ledger_arrive(lock, 1000), second = prof__ledger_arrive(lock, 1010);
+    uint32_t first = prof__ledger_arrive(lock, false, 1000),
+             second = prof__ledger_arrive(lock, false, 1010);
     struct prof__debt d;
     struct prof__heir h;
 
@@ -152,7 +198,7 @@ static void test_the_owner_is_known_while_others_wait(void)
     give_up(second, 1200);
     CHECK_INT(prof__ledger_held_since(lock, 42), 0, "nobody waits");
     charged(lock, 1200, NULL);
-    uint32_t later = prof__ledger_arrive(lock, 5000);
+    uint32_t later = prof__ledger_arrive(lock, false, 5000);
     CHECK_INT(prof__ledger_held_since(lock, 42), 0, "it may have let go meanwhile");
     give_up(later, 5000);
     charged(lock, 5000, NULL);
@@ -161,7 +207,7 @@ static void test_the_owner_is_known_while_others_wait(void)
 static void test_what_is_forgiven_is_gone(void)
 {
     const void *lock = lock_at(9);
-    uint32_t ref = prof__ledger_arrive(lock, 1000), waiters;
+    uint32_t ref = prof__ledger_arrive(lock, false, 1000), waiters;
 
     prof__ledger_forgive(5000);
     CHECK_INT(charged(lock, 5100, &waiters), 100, "only what came after");
@@ -199,7 +245,7 @@ static void test_any_sequence_adds_up(void)
                 waited += now - waiter[i].since;
                 waiter[i].ref = 0;
             } else {
-                waiter[i].ref = prof__ledger_arrive(lock_at(100 + l), now);
+                waiter[i].ref = prof__ledger_arrive(lock_at(100 + l), false, now);
                 waiter[i].lock = l;
                 waiter[i].since = now;
                 arrived++;
@@ -243,7 +289,7 @@ static void test_a_full_ledger_counts_what_it_loses(void)
     uint64_t before = prof__ledger_lost(), kept = 0;
 
     for (size_t i = 0; i < LOCKS; i++) {
-        ref[i] = prof__ledger_arrive(lock_at(1000 + i), 1000);
+        ref[i] = prof__ledger_arrive(lock_at(1000 + i), false, 1000);
         kept += ref[i] != 0;
     }
     CHECK_INT(prof__ledger_lost() - before, LOCKS - kept, "lost");
@@ -254,7 +300,7 @@ static void test_a_full_ledger_counts_what_it_loses(void)
             give_up(ref[i], 1100);
         CHECK(!prof__ledger_maybe(&filter, lock_at(1000 + i)) || !ref[i], "nothing is left");
     }
-    uint32_t again = prof__ledger_arrive(lock_at(1000), 2000);
+    uint32_t again = prof__ledger_arrive(lock_at(1000), false, 2000);
     CHECK(again, "there is room again");
     give_up(again, 2000);
     charged(lock_at(1000), 2000, NULL);
@@ -264,7 +310,7 @@ static void test_a_full_ledger_counts_what_it_loses(void)
 static void test_forgotten_debts_make_room(void)
 {
     for (size_t i = 0; i < 60000; i++) {
-        uint32_t ref = prof__ledger_arrive(lock_at(i % 60000), 1000);
+        uint32_t ref = prof__ledger_arrive(lock_at(i % 60000), false, 1000);
 
         CHECK(ref, "room for lock %zu", i);
         if (ref)
@@ -290,7 +336,7 @@ static void *wait_and_release(void *arg)
         struct prof__debt d;
         struct prof__heir h;
         int64_t since = prof__monotonic_ns(), end;
-        uint32_t ref = prof__ledger_arrive(lock, since);
+        uint32_t ref = prof__ledger_arrive(lock, false, since);
 
         if (prof__random(&rng) % 64 == 0)
             sched_yield();
@@ -338,7 +384,9 @@ int main(void)
     test_a_release_is_charged_what_was_waited_until_then();
     test_without_an_heir_the_next_release_pays();
     test_an_unsampled_release_has_its_rest_dropped();
-    test_five_waiters_make_five_times_the_time();
+    test_each_release_ends_one_wait();
+    test_a_release_ends_the_waits_of_all_who_share();
+    test_waits_that_were_given_up_end_at_the_next_release();
     test_who_gives_up_is_charged_to_the_holder_all_the_same();
     test_who_was_refused_never_waited();
     test_a_failed_release_gives_back();
