@@ -151,3 +151,10 @@ void prof__buffer_free(struct prof__buffer *b)
 {
     prof__buffer_release(prof__buffer_take(b));
 }
+
+const char *prof__buffer_read(struct prof__buffer *b, const char *path, size_t max)
+{
+    prof__buffer_add_file(b, path, max);
+    prof__buffer_add(b, "", 1);
+    return b->error ? "" : b->data;
+}

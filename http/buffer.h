@@ -35,6 +35,9 @@ int prof__buffer_printf(struct prof__buffer *b, const char *format, ...)
  * with stdio: its list of open files is locked by fork(), which a handler may call in our midst. */
 int prof__buffer_add_file(struct prof__buffer *b, const char *path, size_t max);
 
+/* The same as a string, which lives as long as the buffer; "" when it cannot be read. */
+const char *prof__buffer_read(struct prof__buffer *b, const char *path, size_t max);
+
 /* Release the memory; the buffer is empty and may be used again. */
 void prof__buffer_free(struct prof__buffer *b);
 

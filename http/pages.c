@@ -22,6 +22,7 @@
 
 #include "chart.h"
 #include "cmdline.h"
+#include "family.h"
 #include "process.h"
 
 /* No profile of the registry, since it takes its time, but one for whoever looks at the page. */
@@ -324,6 +325,30 @@ static void add_usage(struct prof__buffer *out, const char *host)
         "</html>\n");
 }
 
+enum { RELATIVES = 64 };
+
+/* Who is looking for one of them looks here first, where the address is known. */
+static void add_family(struct prof__buffer *out)
+{
+    struct prof__relative relative[RELATIVES];
+    size_t n = prof__family_list(relative, RELATIVES);
+
+    if (n == 0)
+        return;
+    prof__buffer_puts(out, "<h2>Other processes of this program</h2>\n<pre>");
+    for (size_t i = 0; i < n; i++) {
+        int pid = (int)relative[i].pid;
+
+        prof__buffer_printf(out, "%7d  ", pid);
+        prof__html_escape(out, relative[i].name);
+        prof__buffer_printf(out,
+                            "\n         curl -s --abstract-unix-socket libprof-%d "
+                            "http://localhost/debug/pprof/heap &gt; heap-%d.out\n",
+                            pid, pid);
+    }
+    prof__buffer_puts(out, "</pre>\n");
+}
+
 int prof__page_index(struct prof__buffer *out, const char *host)
 {
     struct identity id;
@@ -345,6 +370,7 @@ int prof__page_index(struct prof__buffer *out, const char *host)
         add_description(out, &entries[i]);
     prof__buffer_puts(out, "</dl>\n");
     free(entries);
+    add_family(out);
     add_usage(out, host);
     return prof__buffer_puts(out, ""); /* out of memory shows in the last one too */
 }
@@ -352,17 +378,23 @@ int prof__page_index(struct prof__buffer *out, const char *host)
 /* --- the text --------------------------------------------------------------------------------- */
 
 /* A string from outside, fit for one line. */
-static void add_line(struct prof__buffer *out, const char *key, const char *text)
+static void add_text(struct prof__buffer *out, const char *text)
 {
-    prof__buffer_printf(out, "%s: ", key);
     for (; *text; text++)
         prof__buffer_add(out, (unsigned char)*text < ' ' || *text == 127 ? "?" : text, 1);
     prof__buffer_puts(out, "\n");
 }
 
+static void add_line(struct prof__buffer *out, const char *key, const char *text)
+{
+    prof__buffer_printf(out, "%s: ", key);
+    add_text(out, text);
+}
+
 int prof__page_index_text(struct prof__buffer *out)
 {
     struct identity id;
+    struct prof__relative relative[RELATIVES];
     struct entry *entries;
     char dead[4096];
     size_t count;
@@ -379,6 +411,13 @@ int prof__page_index_text(struct prof__buffer *out)
         prof__buffer_printf(out, "seconds up: %.1f\n", id.up_s);
     if (prof_deadlocks(dead, sizeof(dead)) > 0)
         prof__buffer_puts(out, dead);
+    size_t n = prof__family_list(relative, RELATIVES);
+    for (size_t i = 0; i < n; i++) {
+        prof__buffer_printf(out, "other process: %d unix:@libprof-%d", (int)relative[i].pid,
+                            (int)relative[i].pid);
+        prof__buffer_puts(out, " ");
+        add_text(out, relative[i].name);
+    }
     prof__buffer_puts(out, "\n");
     for (size_t i = 0; i < count; i++) {
         prof__buffer_printf(out, "%lld\t", count_of(&entries[i]));

@@ -23,6 +23,7 @@ int prof__page_index(struct prof__buffer *out, const char *host);
  *   version: 0.1.0
  *   seconds up: 12.5
  *   deadlock: 2 threads wait for each other, and none can go on      (if so)
+ *   other process: 4712 unix:@libprof-4712 worker        (one line for each, as family.h says)
  *
  *   12<tab>allocs<tab>All memory allocated ...
  *

@@ -13,19 +13,11 @@
 /* Of a machine with many interrupts, /proc/stat is some 100 KiB long. */
 #define MAX_STAT ((size_t)1024 * 1024)
 
-/* The text of a file of /proc, for prof__buffer_free(); empty when it cannot be read. */
-static const char *read_file(struct prof__buffer *b, const char *path)
-{
-    prof__buffer_add_file(b, path, MAX_STAT);
-    prof__buffer_add(b, "", 1);
-    return b->error ? "" : b->data;
-}
-
 /* Seconds since 1970 when the machine started; 0 when that is not told. */
 static double boot_time(void)
 {
     struct prof__buffer b = { 0 };
-    const char *at = strstr(read_file(&b, "/proc/stat"), "\nbtime ");
+    const char *at = strstr(prof__buffer_read(&b, "/proc/stat", MAX_STAT), "\nbtime ");
     double seconds = at ? (double)strtoull(at + 7, NULL, 10) : 0;
 
     prof__buffer_free(&b);
@@ -36,7 +28,7 @@ bool prof__process_read(struct prof__process *ret)
 {
     struct prof__buffer text = { 0 };
     /* After the name, which may hold anything, fields 3 and on. */
-    const char *rest = strrchr(read_file(&text, "/proc/self/stat"), ')');
+    const char *rest = strrchr(prof__buffer_read(&text, "/proc/self/stat", MAX_STAT), ')');
     unsigned long long threads, start_ticks, virtual_bytes, resident_pages;
     bool ok =
         rest && sscanf(rest + 1,

@@ -473,6 +473,31 @@ def test_a_taken_address(d):
                   "without profrun nothing is said of %r: %r" % (bad, p.stderr))
 
 
+def test_children_that_took_other_addresses(d):
+    """Who looks for them looks at the port that was asked for."""
+    port, script_text = free_port(), "import subprocess, sys; c = [subprocess.Popen([" \
+        "sys.executable, '-c', 'import signal; signal.pause()']) for i in range(2)]; " \
+        "print(*[p.pid for p in c], flush=True); sys.stdin.read(); [p.kill() for p in c]"
+    p = subprocess.Popen([profrun, "--http", "127.0.0.1:%d" % port, sys.executable, "-c", script_text],
+                         env=clean_env(), stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                         stderr=subprocess.PIPE)
+    pids = p.stdout.readline().decode().split()
+    stranger = subprocess.Popen([profrun, "--http", "127.0.0.1:%d" % port, "sleep", "30"],
+                                env=clean_env(), stderr=subprocess.DEVNULL)
+
+    def lines():
+        text = get(port, "/debug/pprof/?debug=1").decode()
+        return re.findall(r"^other process: (\d+) unix:@libprof-\1 (\S+)$", text, re.M)
+    wait_for(lambda: sorted(pid for pid, _ in lines()) == sorted(pids), "both, and no stranger")
+    check(all(name.startswith("python") for _, name in lines()), "by name: %s" % lines())
+    page = get(port, "/debug/pprof/").decode()
+    check(all("--abstract-unix-socket libprof-%s " % pid in page for pid in pids), "and how to ask")
+    stranger.kill()
+    stranger.wait()
+    _, err = p.communicate(b"")
+    check(err.count(b"\n") == 1, "the address is printed once: %r" % err)
+
+
 DAEMON = """
 import os, sys, signal
 %s
@@ -614,6 +639,7 @@ def main():
             test_programs_that_confine_themselves(fresh())
             test_the_index_of_a_program_with_any_name(fresh())
             test_a_taken_address(fresh())
+            test_children_that_took_other_addresses(fresh())
             test_daemons_go_on_serving(fresh())
             test_a_forked_child_does_not_serve(fresh())
             test_sockets_of_children_that_leave(fresh())
