@@ -239,19 +239,15 @@ static uint64_t parse_hex(const char **s)
 }
 
 /* "running", or "NUMBER ARGUMENT.. 0xSP 0xPC"; without a system call, "-1 0xSP 0xPC". */
-int prof__task_position(pid_t tid, struct prof__position *ret)
+void prof__task_position_parse(const char *line, struct prof__position *ret)
 {
-    char line[256];
-    int r = prof__task_read(tid, "syscall", line, sizeof(line));
     uint64_t last = 0, before = 0;
     const char *s = line;
     unsigned n = 0;
 
-    if (r < 0)
-        return r == -ESRCH ? -ENOENT : r;
     *ret = (struct prof__position) { .running = true, .system_call = -1 };
     if ((line[0] < '0' || line[0] > '9') && line[0] != '-')
-        return 0;
+        return;
     ret->running = false;
     if (line[0] != '-') {
         ret->system_call = 0;
@@ -267,18 +263,23 @@ int prof__task_position(pid_t tid, struct prof__position *ret)
     }
     ret->sp = before;
     ret->pc = last;
-    return 0;
 }
 
-int prof__task_state(pid_t tid, struct prof__task_state *ret)
+int prof__task_position(pid_t tid, struct prof__position *ret)
 {
-    char line[512];
-    int r = prof__task_read(tid, "stat", line, sizeof(line));
-    const char *open = r < 0 ? NULL : strchr(line, '(');
-    const char *close = r < 0 ? NULL : strrchr(line, ')');
+    char line[256];
+    int r = prof__task_read(tid, "syscall", line, sizeof(line));
 
     if (r < 0)
         return r == -ESRCH ? -ENOENT : r;
+    prof__task_position_parse(line, ret);
+    return 0;
+}
+
+int prof__task_state_parse(const char *line, struct prof__task_state *ret)
+{
+    const char *open = strchr(line, '('), *close = strrchr(line, ')');
+
     if (!open || !close || close < open || close[1] != ' ')
         return -EPROTO;
     size_t n = PROF_MIN((size_t)(close - open - 1), sizeof(ret->name) - 1);
@@ -286,6 +287,16 @@ int prof__task_state(pid_t tid, struct prof__task_state *ret)
     ret->name[n] = '\0';
     ret->state = close[2];
     return 0;
+}
+
+int prof__task_state(pid_t tid, struct prof__task_state *ret)
+{
+    char line[512];
+    int r = prof__task_read(tid, "stat", line, sizeof(line));
+
+    if (r < 0)
+        return r == -ESRCH ? -ENOENT : r;
+    return prof__task_state_parse(line, ret);
 }
 
 /* "TIME-ON-CPU TIME-WAITING TIMES-RUN" */

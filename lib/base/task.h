@@ -35,12 +35,16 @@ struct prof__position {
 /* 0, or a negative errno: -ENOENT when the thread is no more. */
 int prof__task_position(pid_t tid, struct prof__position *ret);
 
+/* The same from what the kernel's file says, of a thread of whatever process. */
+void prof__task_position_parse(const char *line, struct prof__position *ret);
+
 /* What /proc/self/task/TID/stat says first. */
 struct prof__task_state {
     char name[32]; /* as set with pthread_setname_np() */
     char state;    /* R, S, D, T, ... as ps shows it */
 };
 int prof__task_state(pid_t tid, struct prof__task_state *ret);
+int prof__task_state_parse(const char *line, struct prof__task_state *ret);
 
 /* How often the thread has been put on a processor, plus 1; 0: unknown. If that has not changed, a
  * thread that was waiting has not moved. */

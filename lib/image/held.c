@@ -189,16 +189,18 @@ static int try_thread(pid_t tid, void *arg)
     return look_at_all(arg, folder);
 }
 
-int prof__held_read(struct prof__arena *a, struct prof__image_held **ret_held, size_t *ret_n,
-                    unsigned *ret_unreadable)
+int prof__held_read(const char *proc, struct prof__arena *a, struct prof__image_held **ret_held,
+                    size_t *ret_n, unsigned *ret_unreadable)
 {
     struct list list = { .arena = a };
+    char timers[48];
     int saved = errno;
 
     /* A first thread that has ended shows no descriptors; then those of the next that does. */
-    if (!look_at_all(&list, "/proc/self"))
+    if (!look_at_all(&list, proc) && strcmp(proc, "/proc/self") == 0)
         prof__tasks_each(try_thread, &list);
-    each_line(&list, "/proc/self/timers", timer_line, 0);
+    snprintf(timers, sizeof(timers), "%.32s/timers", proc);
+    each_line(&list, timers, timer_line, 0);
     errno = saved;
     *ret_held = list.held;
     *ret_n = list.n;

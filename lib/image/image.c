@@ -3,9 +3,12 @@
  */
 #include "image/image.h"
 
+#include <errno.h>
+#include <prof/prof.h>
 #include <string.h>
 
 #include "base/path.h"
+#include "symbol/maps.h"
 
 const struct prof__image_map *prof__image_map_of(const struct prof__image *image, uint64_t address)
 {
@@ -36,6 +39,56 @@ unsigned prof__image_hidden_regs(const struct prof__image *image)
     for (size_t i = 0; i < image->n_threads; i++)
         n += image->thread[i].hidden_regs;
     return n;
+}
+
+const char *prof__image_path(const struct prof__image *image, struct prof__arena *a,
+                             const char *path)
+{
+    if (image->program && strcmp(path, image->program) == 0)
+        return image->program_file;
+    return image->root[0] ? prof__arena_printf(a, "%s%s", image->root, path)
+                          : prof__arena_strdup(a, path);
+}
+
+/* --- mappings -------------------------------------------------------------------------------- */
+
+static bool is_untouchable(const struct prof__map *m)
+{
+    if (strncmp(m->path, "/dev/", 5) == 0)
+        return strncmp(m->path, "/dev/shm/", 9) != 0 && strncmp(m->path, "/dev/zero", 9) != 0;
+    return strncmp(m->path, "[v", 2) == 0 || strncmp(m->path, "anon_inode:", 11) == 0;
+}
+
+int prof__image_take_maps(struct prof__image *image, const char *file)
+{
+    struct prof__map *map;
+    size_t n;
+    int r = prof__maps_read_file(file, &image->arena, &map, &n);
+
+    if (r < 0)
+        return r == -ENOMEM ? r
+                            : prof_set_last_error(r, "the memory map cannot be read: %s: %s", file,
+                                                  strerror(-r));
+    struct prof__image_map *out = prof__arena_array(&image->arena, n + 1, sizeof(*out));
+    if (!out)
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        out[i] = (struct prof__image_map) {
+            .start = map[i].start,
+            .end = map[i].limit,
+            .offset = map[i].offset,
+            .inode = map[i].inode,
+            .readable = map[i].readable,
+            .writable = map[i].writable,
+            .executable = map[i].executable,
+            .shared = map[i].shared,
+            .anonymous = map[i].inode == 0 && map[i].path[0] != '/',
+            .untouchable = is_untouchable(&map[i]),
+            .name = map[i].path,
+        };
+    image->map = out;
+    image->n_maps = n;
+    return 0;
 }
 
 void prof__image_close(struct prof__image *image)

@@ -27,7 +27,7 @@ enum { PROF__IMAGE_PAGE = 4096 };
 
 /* One line of the memory map. */
 struct prof__image_map {
-    uint64_t start, end, offset;
+    uint64_t start, end, offset, inode;
     bool readable, writable, executable, shared;
     bool anonymous;   /* no file behind it */
     bool untouchable; /* a device's, or the kernel's: reading it may have effects */
@@ -53,9 +53,19 @@ struct prof__image_thread {
     uint64_t thread_pointer; /* 0: not known */
     uint64_t reg[PROF__IMAGE_REGISTERS];
     unsigned n_regs;
+    bool has_kept;
+    uint64_t kept[6];     /* those a function must restore, if has_kept: rbx, rbp, r12 to r15 */
     unsigned hidden_regs; /* registers that may hold a pointer and could not be read */
     const struct prof__image_frame *frame;
     size_t n_frames;
+    /* Of another process only: */
+    char state;        /* R, S, D, T, ... as ps shows it; 0: not known */
+    char waits_in[32]; /* where in the kernel; "" if not told */
+    int system_call;   /* -1: none, or not known */
+    uint64_t argument[6];
+    void *stack; /* its stack as it was when it was stopped; NULL: it was not */
+    uint64_t stack_from;
+    size_t stack_n;
 };
 
 /* A pointer that the program gave to the kernel and may have kept nowhere else. */
@@ -88,6 +98,8 @@ enum prof__page_state {
 struct prof__image {
     const struct prof__image_ops *ops;
     void *backend;
+    const char *root; /* before paths of its files, to open them here: "" or "/proc/PID/root" */
+    const char *program, *program_file; /* but this one is opened by that; NULL: by its path */
 
     /* The view. */
     struct prof__arena arena;
@@ -99,10 +111,13 @@ struct prof__image {
     size_t n_held;
     const struct prof__image_span *own; /* the profiler's memory, by rising address */
     size_t n_own;
-    uint64_t own_unlisted; /* bytes of it that are not in there */
+    uint64_t own_unlisted;                 /* bytes of it that are not in there */
+    const struct prof__image_block *given; /* of another's image: blocks(), as told by who looks */
+    size_t n_given;
     /* What could not be had, for the reader: */
     unsigned threads_unreadable, threads_silent, descriptors_unreadable;
     bool presence_unknown; /* presence() guesses */
+    uint64_t absent_bytes; /* of a core file that has been cut short: what it should have had */
     bool swapped;          /* some pages are swapped out, or may be */
 };
 
@@ -119,6 +134,8 @@ struct prof__image_ops {
     int (*blocks)(struct prof__image *image,
                   int (*each)(const struct prof__image_block *block, void *arg), void *arg);
     uint32_t (*now_s)(struct prof__image *image);
+    /* The function at an address of code, in `a`; NULL: not known. */
+    const char *(*function)(struct prof__image *image, struct prof__arena *a, uint64_t pc);
     /* Bytes that who looks may take; UINT64_MAX: as many as there are. */
     uint64_t (*headroom)(struct prof__image *image);
     void (*close)(struct prof__image *image);
@@ -148,6 +165,14 @@ unsigned prof__image_hidden_regs(const struct prof__image *image);
 
 /* The mapping that covers `address`, or NULL. */
 const struct prof__image_map *prof__image_map_of(const struct prof__image *image, uint64_t address);
+
+/* The path that a file of the image is opened by here, in `a`. NULL: out of memory. */
+const char *prof__image_path(const struct prof__image *image, struct prof__arena *a,
+                             const char *path);
+
+/* What a file of the kernel's says is mapped, "/proc/PID/maps", into the view. 0 or a negative
+ * errno, the sentence set unless it is -ENOMEM. */
+int prof__image_take_maps(struct prof__image *image, const char *file);
 
 /* Give everything back; the image may be zeroed memory. */
 void prof__image_close(struct prof__image *image);

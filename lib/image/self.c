@@ -27,66 +27,19 @@
 #include "image/headroom.h"
 #include "image/held.h"
 #include "image/image.h"
+#include "image/pagemap.h"
 #include "profile/thread_stacks.h"
 #include "record/collect_heap.h"
-#include "symbol/maps.h"
+#include "symbol/symbolize.h"
 #include "table/live_table.h"
 #include "unwind/stack.h"
 
-#define PAGEMAP_PRESENT ((uint64_t)1 << 63) /* proc(5) */
-#define PAGEMAP_SWAPPED ((uint64_t)1 << 62)
-
-/* Of the page table read at a time: many where it is read on, few elsewhere. */
-enum { PAGEMAP_ENTRIES = 4096, PAGEMAP_FEW = 64 };
+#define MAPS "/proc/self/maps"
 
 struct self {
-    uintptr_t entry;       /* of the calling thread's stack */
-    uint64_t pagemap_from; /* page boundary; what the entries below are of */
-    size_t n_pagemap;
-    uint64_t pagemap[PAGEMAP_ENTRIES];
+    uintptr_t entry; /* of the calling thread's stack */
+    struct prof__pagemap pagemap;
 };
-
-/* --- mappings -------------------------------------------------------------------------------- */
-
-static bool is_untouchable(const struct prof__map *m)
-{
-    if (strncmp(m->path, "/dev/", 5) == 0)
-        return strncmp(m->path, "/dev/shm/", 9) != 0 && strncmp(m->path, "/dev/zero", 9) != 0;
-    return strncmp(m->path, "[v", 2) == 0 || strncmp(m->path, "anon_inode:", 11) == 0;
-}
-
-static int take_maps(struct prof__image *image)
-{
-    struct prof__map *map;
-    size_t n;
-    int r = prof__maps_read_all(&image->arena, &map, &n);
-
-    if (r < 0)
-        return r == -ENOMEM ? r
-                            : prof_set_last_error(r,
-                                                  "the memory map cannot be read: "
-                                                  "/proc/self/maps: %s",
-                                                  strerror(-r));
-    struct prof__image_map *out = prof__arena_array(&image->arena, n + 1, sizeof(*out));
-    if (!out)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        out[i] = (struct prof__image_map) {
-            .start = map[i].start,
-            .end = map[i].limit,
-            .offset = map[i].offset,
-            .readable = map[i].readable,
-            .writable = map[i].writable,
-            .executable = map[i].executable,
-            .shared = map[i].shared,
-            .anonymous = map[i].inode == 0 && map[i].path[0] != '/',
-            .untouchable = is_untouchable(&map[i]),
-            .name = map[i].path,
-        };
-    image->map = out;
-    image->n_maps = n;
-    return 0;
-}
 
 /* --- the profiler's own memory --------------------------------------------------------------- */
 
@@ -251,10 +204,10 @@ static int refresh(struct prof__image *image)
     image->map = NULL;
     image->thread = NULL;
     image->n_maps = image->n_threads = image->n_held = image->n_own = 0;
-    self->n_pagemap = 0;
-    if ((r = prof__held_read(&image->arena, &held, &image->n_held,
+    self->pagemap.n = 0;
+    if ((r = prof__held_read("/proc/self", &image->arena, &held, &image->n_held,
                              &image->descriptors_unreadable)) < 0 ||
-        (r = take_threads(image)) < 0 || (r = take_maps(image)) < 0 ||
+        (r = take_threads(image)) < 0 || (r = prof__image_take_maps(image, MAPS)) < 0 ||
         (r = take_own_spans(image)) < 0)
         return r;
     image->held = held;
@@ -274,8 +227,8 @@ static int look_again(struct prof__image *image, struct prof__image *ret)
 {
     int r;
 
-    *ret = (struct prof__image) { .backend = image->backend };
-    r = take_maps(ret);
+    *ret = (struct prof__image) { .backend = image->backend, .root = "" };
+    r = prof__image_take_maps(ret, MAPS);
     return r < 0 ? r : take_own_spans(ret);
 }
 
@@ -285,29 +238,6 @@ static size_t self_read(struct prof__image *image, uint64_t from, void *to, size
 
     (void)image;
     return r > 0 ? (size_t)r : 0;
-}
-
-static bool fill_pagemap(struct self *self, uint64_t from, size_t n)
-{
-    uint64_t next = self->pagemap_from + self->n_pagemap * PROF__IMAGE_PAGE;
-    size_t entries = from == next ? PAGEMAP_ENTRIES
-                                  : PROF_MIN(PROF_MAX(n, PAGEMAP_FEW), (size_t)PAGEMAP_ENTRIES);
-    int saved = errno;
-    int fd = (int)syscall(SYS_openat, AT_FDCWD, "/proc/self/pagemap", O_RDONLY | O_CLOEXEC);
-    ssize_t r = -1;
-
-    self->n_pagemap = 0;
-    if (fd >= 0) {
-        r = syscall(SYS_pread64, fd, self->pagemap, entries * sizeof(*self->pagemap),
-                    from / PROF__IMAGE_PAGE * sizeof(uint64_t));
-        syscall(SYS_close, fd);
-    }
-    errno = saved;
-    if (r <= 0)
-        return false;
-    self->pagemap_from = from;
-    self->n_pagemap = (size_t)r / sizeof(uint64_t);
-    return true;
 }
 
 /* Where pagemap may not be read: mincore(2) tells the same of pages that were never swapped. */
@@ -325,29 +255,11 @@ static void guess_presence(uint64_t from, size_t n, uint8_t *ret_state)
 static void presence(struct prof__image *image, uint64_t from, size_t n, uint8_t *ret_state)
 {
     struct self *self = image->backend;
+    size_t told = prof__pagemap_read(&self->pagemap, "/proc/self/pagemap", from, n, ret_state);
 
-    while (n > 0) {
-        uint64_t at = (from - self->pagemap_from) / PROF__IMAGE_PAGE;
-
-        if (from < self->pagemap_from || at >= self->n_pagemap) {
-            if (!fill_pagemap(self, from, n)) {
-                image->presence_unknown = true;
-                guess_presence(from, n, ret_state);
-                return;
-            }
-            at = 0;
-        }
-        size_t here = PROF_MIN(n, self->n_pagemap - at);
-        for (size_t i = 0; i < here; i++) {
-            uint64_t e = self->pagemap[at + i];
-
-            ret_state[i] = e & PAGEMAP_PRESENT   ? PROF__PAGE_PRESENT
-                           : e & PAGEMAP_SWAPPED ? PROF__PAGE_SWAPPED
-                                                 : PROF__PAGE_ABSENT;
-        }
-        ret_state += here;
-        from += here * PROF__IMAGE_PAGE;
-        n -= here;
+    if (told < n) {
+        image->presence_unknown = true;
+        guess_presence(from + told * PROF__IMAGE_PAGE, n - told, ret_state + told);
     }
 }
 
@@ -402,6 +314,21 @@ static uint32_t now_s(struct prof__image *image)
     return (uint32_t)(prof__clock_ns(CLOCK_MONOTONIC_COARSE) / 1000000000);
 }
 
+static const char *function(struct prof__image *image, struct prof__arena *a, uint64_t pc)
+{
+    struct prof__modules modules;
+    struct prof__symbols symbols;
+    struct prof__code_address address = { NULL, pc };
+
+    (void)image;
+    if (prof__modules_load(a, &modules) < 0)
+        return NULL;
+    address.module = prof__modules_find_loaded(&modules, pc);
+    if (prof__symbolize(a, &address, 1, &symbols) < 0 || symbols.n == 0)
+        return NULL;
+    return symbols.line[symbols.n - 1].name;
+}
+
 static uint64_t headroom(struct prof__image *image)
 {
     (void)image;
@@ -420,6 +347,7 @@ static const struct prof__image_ops ops = {
     .look_again = look_again,
     .blocks = blocks,
     .now_s = now_s,
+    .function = function,
     .headroom = headroom,
     .close = self_close,
 };
@@ -433,6 +361,7 @@ int prof__image_self(struct prof__image *ret, uintptr_t entry)
         return -ENOMEM;
     self->entry = entry;
     ret->ops = &ops;
+    ret->root = "";
     ret->backend = self;
     return 0;
 }

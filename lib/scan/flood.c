@@ -284,6 +284,9 @@ static void step_into(struct flood *f, uint64_t start, uint64_t end, uint32_t pa
 
         kind = (struct prof__kind) { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
         f->o->path_of[0][i] = path;
+    } else if (path && f->o->row_of) {
+        kind.of = PROF__KIND_SAMPLED;
+        kind.who = f->o->row_of(f->o->row_arg, start + PROF__CHUNK_HEADER, end);
     }
     f->path = path ? prof__paths_add(f->o->paths, path, &kind) : 0;
 }

@@ -34,6 +34,7 @@ enum {
     TRIAL_CHUNKS = 64,
     RETRIES = 2,
     GARBLED_MAX = 1024,
+    GUARD_MAX = 1 << 20,
 };
 
 #define HEAP_MAX_SIZE ((uint64_t)64 << 20)
@@ -409,9 +410,11 @@ static int find_unknown(struct finder *f)
     for (size_t i = 0; i < image->n_maps && e == 0; i++) {
         const struct prof__image_map *m = &image->map[i];
 
-        /* Behind a guard are threads' stacks; and no chunk is as small as one page. */
+        /* Behind a guard are threads' stacks, unless it is what an arena has yet to use; and no
+         * chunk is as small as one page. */
         if (!is_heap_memory(m) || m->name[0] == '[' ||
-            (i > 0 && m[-1].end == m->start && !m[-1].readable))
+            (i > 0 && m[-1].end == m->start && !m[-1].readable &&
+             m[-1].end - m[-1].start <= GUARD_MAX))
             continue;
         for (uint64_t at = m->start; at + 2 * PAGE <= m->end && e == 0;) {
             while (next < known && f->h->region[next].end <= at)
@@ -521,8 +524,8 @@ static void judge(struct prof__heap *h, struct prof__image *image, struct prof__
             else
                 t->target[i].state |= PROF__TARGET_REACHED; /* nobody asks */
         }
-    if (h->n == 0 || t->n == 0 || (met == 0 && h->missed > 0))
-        h->why = t->n ? "the heap is not that of glibc's malloc" : "no block is sampled";
+    if (h->n == 0 || (met == 0 && h->missed > 0))
+        h->why = "the heap is not that of glibc's malloc";
     else if (h->missed * 50 > met + h->missed && h->missed > 2)
         h->why = "the heap could not be walked: too many sampled blocks were not met";
     else if (h->garbled_bytes > h->bytes / 10)

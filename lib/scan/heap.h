@@ -4,7 +4,7 @@
  * No symbol of libc's is needed, and no layout but that of a chunk and the first words of a heap:
  * two words before each block, its size and three flags, as in glibc's malloc.c ("A chunk of
  * memory"). The walk checks itself: it must end where the heap does, and it must come by all the
- * sampled blocks, whose addresses are known.
+ * sampled blocks, whose addresses are known, if there are any.
  *
  *   region   the main heap, a heap of another arena, or one mmapped chunk
  *   unit     16 bytes of a region

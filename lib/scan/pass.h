@@ -28,6 +28,9 @@ struct prof__ways {
     uint32_t *path_of[2]; /* of each target, malloced and fed, the path of what holds it; 0: none */
     prof__root_fn *name_root;
     void *name_arg;
+    /* The row of a block that is no target, [block, end) in the image; NULL: it has none. */
+    uint32_t (*row_of)(void *arg, uint64_t block, uint64_t end);
+    void *row_arg;
 };
 
 struct prof__pass_count {

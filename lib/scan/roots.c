@@ -9,8 +9,6 @@
 #include <string.h>
 
 #include "base/path.h"
-#include "symbol/modules.h"
-#include "symbol/symbolize.h"
 #include "table/stack_table.h"
 
 /* --- kinds ----------------------------------------------------------------------------------- */
@@ -37,9 +35,11 @@ static struct prof__roots_module *module_of(struct prof__roots *r, const struct 
         r->room = room;
     }
     struct prof__roots_module *out = &r->module[r->n_modules];
-    *out = (struct prof__roots_module) { .path = prof__arena_strdup(r->arena, m->path),
-                                         .bias = m->bias };
-    if (!out->path)
+    *out =
+        (struct prof__roots_module) { .path = prof__arena_strdup(r->arena, m->path),
+                                      .file = prof__image_path(r->plan->image, r->arena, m->path),
+                                      .bias = m->bias };
+    if (!out->path || !out->file)
         return NULL;
     *ret_index = (uint32_t)r->n_modules++;
     return out;
@@ -55,7 +55,7 @@ static void global_kind(struct prof__roots *r, const struct prof__area *area, ui
         return;
     if (!m->loaded) {
         m->loaded = true;
-        prof__data_symbols_load(m->path, r->arena, &m->symbol, &m->n);
+        prof__data_symbols_load(m->file, r->arena, &m->symbol, &m->n);
     }
     const struct prof__data_symbol *s = prof__data_symbol_find(m->symbol, m->n, slot - m->bias);
     /* A field of a variable is told apart, in a large array no longer. */
@@ -138,7 +138,7 @@ static const char *global_name(struct prof__roots *r, struct prof__arena *a,
     const struct prof__roots_module *m = &r->module[kind->who];
     const struct prof__data_symbol *s =
         prof__data_symbol_find(m->symbol, m->n, kind->detail - m->bias);
-    const char *name = s ? prof__data_symbol_name(m->path, a, s) : NULL;
+    const char *name = s ? prof__data_symbol_name(m->file, a, s) : NULL;
     if (!name)
         return prof__arena_printf(a, "global at 0x%llx (%.200s)",
                                   (unsigned long long)(kind->detail - m->bias),
@@ -162,25 +162,12 @@ static const char *thread_name(const struct prof__image *image, uint32_t tid)
     return "that has ended";
 }
 
-static const char *function_at(struct prof__arena *a, uint64_t pc)
-{
-    struct prof__modules modules;
-    struct prof__symbols symbols;
-    struct prof__code_address address = { NULL, pc };
-
-    if (prof__modules_load(a, &modules) < 0)
-        return NULL;
-    address.module = prof__modules_find_loaded(&modules, pc);
-    if (prof__symbolize(a, &address, 1, &symbols) < 0 || symbols.n == 0)
-        return NULL;
-    return symbols.line[symbols.n - 1].name;
-}
-
 static const char *stack_name(struct prof__roots *r, struct prof__arena *a,
                               const struct prof__kind *kind)
 {
-    const char *thread = thread_name(r->plan->image, kind->who);
-    const char *function = kind->detail ? function_at(a, kind->detail) : NULL;
+    struct prof__image *image = r->plan->image;
+    const char *thread = thread_name(image, kind->who);
+    const char *function = kind->detail ? image->ops->function(image, a, kind->detail) : NULL;
 
     if (function)
         return prof__arena_printf(a, "thread %s in %.300s", thread, function);

@@ -13,7 +13,7 @@ struct prof__roots {
     struct prof__arena *arena;
     const struct prof__plan *plan; /* of the pass under way */
     struct prof__roots_module {
-        const char *path; /* in the arena */
+        const char *path, *file; /* as the image has it, and to open it by; in the arena */
         uint64_t bias;
         bool loaded;
         struct prof__data_symbol *symbol;

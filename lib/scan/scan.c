@@ -178,6 +178,8 @@ static int make_plan(struct prof__scan *s, struct prof__plan *plan, const struct
     plan->n_ignored = named->n_ignored;
     if (r == 0 && without_heap)
         r = prof__heap_walk(&s->heap, plan, &s->blocks, &s->sweep, &s->pass_arena);
+    if (r == 0 && without_heap && s->blocks.n == 0)
+        s->heap.why = "no block is sampled";
     return r;
 }
 

@@ -104,11 +104,12 @@ static bool parse(char *line, struct prof__map *ret_map)
     return ret_map->limit > ret_map->start;
 }
 
-static int maps_read(struct prof__arena *a, bool all, struct prof__map **ret_map, size_t *ret_n)
+static int maps_read(const char *path, struct prof__arena *a, bool all, struct prof__map **ret_map,
+                     size_t *ret_n)
 {
     size_t lines = 0, n = 0;
     char *text = NULL;
-    int r = read_all(a, "/proc/self/maps", &text);
+    int r = read_all(a, path, &text);
 
     if (r < 0)
         return r;
@@ -128,10 +129,16 @@ static int maps_read(struct prof__arena *a, bool all, struct prof__map **ret_map
 
 int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n)
 {
-    return maps_read(a, false, ret_map, ret_n);
+    return maps_read("/proc/self/maps", a, false, ret_map, ret_n);
 }
 
 int prof__maps_read_all(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n)
 {
-    return maps_read(a, true, ret_map, ret_n);
+    return maps_read("/proc/self/maps", a, true, ret_map, ret_n);
+}
+
+int prof__maps_read_file(const char *path, struct prof__arena *a, struct prof__map **ret_map,
+                         size_t *ret_n)
+{
+    return maps_read(path, a, true, ret_map, ret_n);
 }

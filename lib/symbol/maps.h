@@ -1,5 +1,5 @@
 /*
- * maps.h - /proc/self/maps: what is mapped.
+ * maps.h - /proc/PID/maps: what is mapped.
  */
 #ifndef PROF_SYMBOL_MAPS_H
 #define PROF_SYMBOL_MAPS_H
@@ -17,7 +17,9 @@ struct prof__map {
  * -ENOMEM. */
 int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
 
-/* All that is mapped. */
+/* All that is mapped: by this process, or as the file `path` says of another. */
 int prof__maps_read_all(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
+int prof__maps_read_file(const char *path, struct prof__arena *a, struct prof__map **ret_map,
+                         size_t *ret_n);
 
 #endif
