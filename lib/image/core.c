@@ -243,6 +243,7 @@ static void take_thread(struct core *c, size_t *room, const char *desc, size_t s
                               r.r9,  r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi };
     *t = (struct prof__image_thread) {
         .tid = status.pr_pid,
+        .own_tid = status.pr_pid,
         .sp = r.rsp,
         .pc = r.rip,
         .thread_pointer = r.fs_base,

@@ -59,6 +59,7 @@ struct prof__image_thread {
     const struct prof__image_frame *frame;
     size_t n_frames;
     /* Of another process only: */
+    pid_t own_tid;     /* what it calls itself, in its namespace; 0: not known */
     char state;        /* R, S, D, T, ... as ps shows it; 0: not known */
     char waits_in[32]; /* where in the kernel; "" if not told */
     int system_call;   /* -1: none, or not known */

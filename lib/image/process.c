@@ -105,12 +105,23 @@ static int read_text(const char *path, char *text, size_t size)
     return n < 0 ? -e : (int)n;
 }
 
+/* "NSpid:\t4242\t17": one for each namespace, the innermost last. */
+static pid_t last_id(char *status)
+{
+    char *line = strstr(status, "\nNSpid:"), *end = line ? strchr(line + 1, '\n') : NULL;
+
+    if (!end)
+        return 0;
+    *end = '\0';
+    return (pid_t)atoi(strrchr(line, '\t') ? strrchr(line, '\t') + 1 : "0");
+}
+
 static void look_at_thread(struct prof__image *image, struct prof__image_thread *t)
 {
     struct process *p = image->backend;
     struct prof__task_state state;
     struct prof__position at;
-    char path[64], text[512];
+    char path[64], text[4096];
 
     snprintf(path, sizeof(path), "%s/task/%d/stat", p->proc, (int)t->tid);
     if (read_text(path, text, sizeof(text)) > 0 && prof__task_state_parse(text, &state) == 0) {
@@ -120,6 +131,9 @@ static void look_at_thread(struct prof__image *image, struct prof__image_thread 
     snprintf(path, sizeof(path), "%s/task/%d/wchan", p->proc, (int)t->tid);
     if (read_text(path, text, sizeof(text)) > 0 && strcmp(text, "0") != 0)
         snprintf(t->waits_in, sizeof(t->waits_in), "%.*s", (int)sizeof(t->waits_in) - 1, text);
+    snprintf(path, sizeof(path), "%s/task/%d/status", p->proc, (int)t->tid);
+    if (read_text(path, text, sizeof(text)) > 0)
+        t->own_tid = last_id(text);
     t->hidden_regs = KEPT_REGISTERS;
     t->system_call = -1;
     snprintf(path, sizeof(path), "%s/task/%d/syscall", p->proc, (int)t->tid);

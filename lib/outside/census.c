@@ -10,6 +10,7 @@
 
 #include "base/hash.h"
 #include "base/path.h"
+#include "outside/threads.h"
 #include "scan/flood.h"
 #include "scan/words.h"
 
@@ -479,6 +480,7 @@ static int look_at_holders(struct prof__census *c, uint32_t **path)
         r = find_storage(c);
     if (r < 0)
         return r;
+    prof__outside_frames(c->image, &c->pass_arena);
     *path = prof__arena_array(&c->arena, c->targets.n + 1, sizeof(**path));
     if (!*path)
         return -ENOMEM;

@@ -38,8 +38,9 @@ enum ctl_takes {
     CTL_TAKES_JSON = 1 << 3,
     CTL_TAKES_TABLE = 1 << 4, /* --rows, --sort, --type, --all-code, --names */
     CTL_TAKES_ANYTHING = 1 << 5,
-    CTL_TAKES_STOP = 1 << 6, /* --stop: of programs without libprof, and their cores */
-    CTL_TAKES_DIFF = 1 << 7, /* --diff, likewise */
+    CTL_TAKES_STOP = 1 << 6,  /* --stop: of programs without libprof, and their cores */
+    CTL_TAKES_DIFF = 1 << 7,  /* --diff, likewise */
+    CTL_TAKES_CORE = 1 << 12, /* --exe, --sysroot: of core files */
     CTL_TAKES_PORT = 1 << 8,
     CTL_TAKES_ALL = 1 << 9,
     CTL_TAKES_SITE = 1 << 10, /* holders */
@@ -56,8 +57,9 @@ struct ctl_options {
     const char *type;  /* sample type; NULL: the one shown first */
     const char *names; /* short, full, mangled; NULL: short */
     const char *token;
-    unsigned rows; /* of tables; 0: what fits */
-    uint16_t port; /* of --port; 0: any */
+    const char *exe, *sysroot; /* of a core file: its program, its files; NULL: where they were */
+    unsigned rows;             /* of tables; 0: what fits */
+    uint16_t port;             /* of --port; 0: any */
     bool by_cum, all_code, stop, all;
 };
 

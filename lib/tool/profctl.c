@@ -63,6 +63,8 @@ enum {
     TOKEN,
     COLOR,
     STOP,
+    EXE,
+    SYSROOT,
     DIFF,
     PORT,
     ALL,
@@ -132,6 +134,14 @@ static const struct {
       CTL_TAKES_DIFF,
       "SECONDS",
       "of a process without libprof: between two looks" },
+    { { "exe", required_argument, NULL, EXE },
+      CTL_TAKES_CORE,
+      "FILE",
+      "of a core: its program, if it is elsewhere" },
+    { { "sysroot", required_argument, NULL, SYSROOT },
+      CTL_TAKES_CORE,
+      "DIR",
+      "of a core: where its files are, libraries and all" },
     { { "port", required_argument, NULL, PORT }, CTL_TAKES_PORT, "N", "on loopback; any free one" },
     { { "token", required_argument, NULL, TOKEN },
       0,
@@ -318,6 +328,12 @@ static int take_option(struct parsed *p, int option, const char *value)
         return CTL_OK;
     case ALL_CODE:
         p->o.all_code = true;
+        return CTL_OK;
+    case EXE:
+        p->o.exe = value;
+        return CTL_OK;
+    case SYSROOT:
+        p->o.sysroot = value;
         return CTL_OK;
     case STOP:
         p->o.stop = true;

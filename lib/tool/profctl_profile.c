@@ -16,59 +16,12 @@
 
 #include "tool/client.h"
 #include "tool/ctl.h"
+#include "tool/output.h"
 #include "tool/outside.h"
 #include "tool/profile_of.h"
 #include "tool/read_profile.h"
 #include "tool/show.h"
 #include "tool/term.h"
-
-/* --- output ----------------------------------------------------------------------------------- */
-
-/* stdout, or the file of -o, which is there whole or not at all. */
-struct output {
-    FILE *file;
-    const char *path;
-    char beside[4200];
-};
-
-static int open_output(const struct ctl_options *o, struct output *out)
-{
-    *out = (struct output) { .file = stdout, .path = o->output };
-    if (!o->output)
-        return CTL_OK;
-    struct stat st;
-    if (stat(o->output, &st) == 0 && !S_ISREG(st.st_mode)) { /* a pipe or a device: written to */
-        out->path = NULL;
-        out->file = fopen(o->output, "we");
-    } else {
-        snprintf(out->beside, sizeof(out->beside), "%s.%d.tmp", o->output, (int)getpid());
-        int fd = open(out->beside, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
-        out->file = fd >= 0 ? fdopen(fd, "w") : NULL;
-    }
-    if (!out->file)
-        return ctl_say(CTL_FAILED, "%s cannot be written: %s.", o->output, strerror(errno));
-    return CTL_OK;
-}
-
-static int close_output(struct output *out, int status)
-{
-    if (out->file == stdout)
-        return status;
-    bool is_whole = fflush(out->file) == 0 && !ferror(out->file);
-    is_whole = fclose(out->file) == 0 && is_whole;
-    if (out->path) {
-        if (status == CTL_OK && is_whole && rename(out->beside, out->path) == 0) {
-            fprintf(stderr, "profctl: written to %s\n", out->path);
-            return CTL_OK;
-        }
-        int error = errno;
-        unlink(out->beside);
-        errno = error;
-    }
-    return status != CTL_OK || is_whole
-               ? status
-               : ctl_say(CTL_FAILED, "%s cannot be written: %s.", out->path, strerror(errno));
-}
 
 /* --- where a profile comes from -----------------------------------------------------------------
  */
@@ -195,13 +148,13 @@ static int put(const char *data, size_t size, const char *title, const char *fro
         return ctl_say(CTL_USAGE, "protobuf is no text for a terminal: say where to with -o FILE.");
     r = as_is ? CTL_OK : profile_parse(data, size, from, o, &a, &report);
     if (r == CTL_OK)
-        r = open_output(o, &out);
+        r = output_open(o, &out);
     if (r == CTL_OK) {
         if (!as_is)
             r = show_report(&report, title, o, out.file);
         else if (fwrite(data, 1, size, out.file) != size)
             r = CTL_FAILED;
-        r = close_output(&out, r);
+        r = output_close(&out, r);
     }
     prof__arena_free(&a);
     return r;
@@ -252,13 +205,13 @@ static int show_own(const struct target *t, const struct what *w, const char *qu
     int r = client_ask(t, &ask, &reply);
     if (r != CTL_OK)
         return r;
-    r = open_output(o, &out);
+    r = output_open(o, &out);
     if (r == CTL_OK) {
         for (size_t i = 0; i < reply.size; i++) /* names of a stranger's making */
             if ((unsigned char)reply.body[i] < ' ' && !strchr("\n\t", reply.body[i]))
                 reply.body[i] = '?';
         fwrite(reply.body, 1, reply.size, out.file);
-        r = close_output(&out, CTL_OK);
+        r = output_close(&out, CTL_OK);
     }
     free(reply.body);
     return r;
@@ -386,7 +339,7 @@ static int run_diff(const struct ctl_command *self, const struct ctl_options *o,
                 : ctl_no_memory();
     }
     if (r == CTL_OK)
-        r = open_output(o, &out);
+        r = output_open(o, &out);
     if (r == CTL_OK) {
         snprintf(title, sizeof(title), "%s minus %s", argv[1], argv[0]);
         difference.has_own_lines = !o->all_code;
@@ -394,7 +347,7 @@ static int run_diff(const struct ctl_command *self, const struct ctl_options *o,
             r = show_pprof(&difference, &a, out.file);
         else
             r = show_report(&difference, title, o, out.file);
-        r = close_output(&out, r);
+        r = output_close(&out, r);
     }
     free(data[0]);
     free(data[1]);
@@ -407,7 +360,7 @@ static int run_diff(const struct ctl_command *self, const struct ctl_options *o,
 enum {
     FORMS = CTL_TAKES_OUTPUT | CTL_TAKES_FORMS | CTL_TAKES_JSON | CTL_TAKES_TABLE,
     WINDOWS = FORMS | CTL_TAKES_SECONDS,
-    OUTSIDE = CTL_TAKES_STOP | CTL_TAKES_DIFF,
+    OUTSIDE = CTL_TAKES_STOP | CTL_TAKES_DIFF | CTL_TAKES_CORE,
 };
 
 const struct ctl_command ctl_profile_commands[] = {

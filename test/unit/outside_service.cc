@@ -2,8 +2,8 @@
  * outside_service.cc - a C++ service that knows nothing of libprof, to be looked at from outside.
  *
  * It makes objects of known numbers, says on stdout what it has made and what malloc says of it,
- * and then waits on stdin: a line "leak" plants a leak, "stats" says it again, the end of input
- * ends it. Threads wait meanwhile as those of services do.
+ * and then waits on stdin: a line "leak" plants a leak, "deadlock" makes one, "stats" says it
+ * again, the end of input ends it. Threads wait meanwhile as those of services do.
  */
 #include <malloc.h>
 #include <pthread.h>
@@ -95,6 +95,32 @@ static void __attribute__((noinline)) plant(int n)
     }
 }
 
+static pthread_mutex_t g_first = PTHREAD_MUTEX_INITIALIZER, g_second = PTHREAD_MUTEX_INITIALIZER;
+static pthread_barrier_t g_both;
+
+static void *lock_both(void *backwards)
+{
+    pthread_mutex_t *one = backwards ? &g_second : &g_first;
+    pthread_mutex_t *other = backwards ? &g_first : &g_second;
+
+    pthread_mutex_lock(one);
+    pthread_barrier_wait(&g_both);
+    pthread_mutex_lock(other);
+    return nullptr;
+}
+
+static void deadlock()
+{
+    pthread_t t;
+
+    pthread_barrier_init(&g_both, nullptr, 3);
+    pthread_create(&t, nullptr, lock_both, nullptr);
+    pthread_setname_np(t, "forwards");
+    pthread_create(&t, nullptr, lock_both, &g_both);
+    pthread_setname_np(t, "backwards");
+    pthread_barrier_wait(&g_both);
+}
+
 static void __attribute__((noinline)) stats(int leaked)
 {
     struct mallinfo2 m = mallinfo2();
@@ -158,6 +184,8 @@ int main()
             leaked += 200;
             scrub();
         }
+        if (strncmp(line, "deadlock", 8) == 0)
+            deadlock();
         stats(leaked);
     }
     _exit(0);

@@ -1,0 +1,192 @@
+#!/usr/bin/env python3
+"""from_outside.py - profctl on a program that was never prepared, and on its core file.
+
+    from_outside.py PROFCTL SERVICE DOCS
+
+Beside unit/test_outside.py, which checks the numbers: here is what people see, and that docs/post-mortem.md
+says what is so, as its commands are run.
+"""
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+from checks import check, environment, run_all
+
+PROFCTL, SERVICE, DOCS = map(os.path.abspath, sys.argv[1:4])
+
+
+class Service:
+    def __init__(self, *commands):
+        self.process = subprocess.Popen([SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                                        env=environment())
+        self.pid = self.process.pid
+        self.told = self.read()
+        for command in commands:
+            self.ask(command)
+
+    def read(self):
+        lines = []
+        for line in self.process.stdout:
+            if line == "ready\n":
+                break
+            lines.append(line)
+        return lines
+
+    def ask(self, command):
+        self.process.stdin.write(command + "\n")
+        self.process.stdin.flush()
+        self.told = self.read()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *what):
+        self.process.kill()
+        self.process.wait()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+
+def profctl(*args):
+    return subprocess.run([PROFCTL, *map(str, args)], capture_output=True, text=True, timeout=90, env=environment())
+
+
+def shows(*args):
+    r = profctl(*args)
+    check(r.returncode == 0, "%s: %d %s" % (" ".join(map(str, args)), r.returncode, r.stderr[:300]))
+    return r.stdout
+
+
+def test_the_heap_is_shown_by_arena_and_type():
+    with Service() as s:
+        out = shows("heap", s.pid)
+        check(re.search(r"^main +2\.\d+M +\S+ +\S+", out, re.M), out)
+        check(re.search(r"^mmapped +5\.00M +5\.00M +1 ", out, re.M), out)
+        for name in ("shop::Premium", "shop::Account", "shop::Box<double>", "std::string"):
+            check(re.search(r" %s$" % re.escape(name), out, re.M), "%s in\n%s" % (name, out))
+        check(all(len(line) <= 80 for line in out.splitlines()), "80 columns: " + out)
+        table = json.loads(shows("heap", s.pid, "--json"))
+        flat = {f["name"]: f["flat"] for f in table["functions"]}
+        check(flat["shop::Premium"] == 2500 * 368, "bytes of Premium: %s" % flat["shop::Premium"])
+        shows("heap", s.pid, "-o", "heap.pb.gz")
+        check("shop::Premium" in shows("heap", "heap.pb.gz"), "the file is a profile")
+
+
+def test_a_difference_shows_what_has_come():
+    with Service() as s:
+        looking = subprocess.Popen([PROFCTL, "heap", str(s.pid), "--diff", "3", "--json"], stdout=subprocess.PIPE,
+                                   text=True, env=environment())
+        # The first look is over when another thing of it can be seen: it has read all of the heap.
+        while looking.poll() is None and read_bytes(looking.pid) < 2 << 20:
+            pass
+        s.ask("leak")
+        functions = json.loads(looking.communicate(timeout=60)[0])["functions"]
+        flat = {f["name"]: f["flat"] for f in functions}
+        check(200 * 336 <= flat.get("shop::Session", 0) <= 200 * 352, "sessions that came: %s" % flat)
+        check("shop::Premium" not in flat, "what did not change is not shown")
+
+
+def read_bytes(pid):
+    """process_vm_readv() is no read(2), so what it has in memory has to do: profctl's own."""
+    try:
+        with open("/proc/%d/statm" % pid) as f:
+            return int(f.read().split()[1]) * 4096 if b"nanosleep" in syscall_of(pid) else 0
+    except OSError:
+        return 0
+
+
+def syscall_of(pid):
+    try:
+        with open("/proc/%d/wchan" % pid, "rb") as f:
+            return f.read()
+    except OSError:
+        return b""
+
+
+def test_a_leak_and_holders_are_named():
+    with Service("leak") as s:
+        out = shows("leaks", s.pid)
+        check(re.search(r"^ *\S+ +200 blocks shop::Session, unreferenced$", out, re.M), out)
+        out = shows("holders", s.pid)
+        check(re.search(r"shop::Account\n +held by std::vector storage\n +held by global g_accounts", out), out)
+        check("held by thread outside_service in hold_on_stack" in out, out)
+        s.ask("stats")
+        check("EINTR\n" not in s.told, "no thread was disturbed")
+
+
+def check_stacks(out):
+    for chain in (("wait_in_epoll", "start_thread"), ("hold_on_stack", "start_thread"), ("fgets", "main")):
+        check(re.search(r"\n    %s\b[^\n]*\n(?:    [^\n]*\n)*?    %s\b" % chain, out), "%s in\n%s" % (chain, out))
+
+
+def test_threads_and_a_deadlock_are_named():
+    with Service("deadlock") as s:
+        # Both are on their way into the second lock: looked at until they wait there.
+        for _ in range(200):
+            out = shows("threads", s.pid)
+            if "DEADLOCK" in out:
+                break
+        check(re.search(r"DEADLOCK 1:\n.*forwards waits for mutex 0x\w+, which thread \d+ has\n"
+                        r".*backwards waits for mutex 0x\w+, which thread \d+ has", out), out)
+        check_stacks(out)
+        check("outside_service.cc:" in out, "lines: " + out)
+        stopped = shows("threads", "--stop", s.pid)
+        check_stacks(stopped)
+        check("could not be walked" not in stopped, stopped)
+        shows("threads", s.pid, "-o", "threads.pb.gz")
+        check("wait_in_epoll" in shows("threads", s.pid, "--folded"), "folded")
+
+
+def test_from_core_to_culprit_by_the_commands_of_the_docs():
+    if not shutil.which("gcore"):
+        print("skipped: gcore is not installed")
+        return
+    with open(os.path.join(DOCS, "post-mortem.md")) as f:
+        commands = re.findall(r"^    \$ (.*?)(?: +#.*)?$", f.read(), re.M)
+    check(len(commands) == 5, "five commands: %s" % commands)
+    with Service("leak", "deadlock") as s:
+        os.makedirs("bin", exist_ok=True)
+        if not os.path.exists("bin/profctl"):
+            os.symlink(PROFCTL, "bin/profctl")
+        out = []
+        for command in commands:
+            done = subprocess.run(command.replace("PID", str(s.pid)), shell=True, capture_output=True, text=True,
+                                  timeout=120, env=environment(PATH=os.path.abspath("bin") + ":" + os.environ["PATH"]))
+            check(done.returncode == 0, "%s: %d %s" % (command, done.returncode, done.stderr[-500:]))
+            out.append(done.stdout)
+    check("DEADLOCK 1:" in out[1], out[1])
+    check_stacks(out[1])
+    check("shop::Premium" in out[2], out[2])
+    check("blocks shop::Session, unreferenced" in out[3], out[3])
+    check("held by global g_accounts" in out[4], out[4])
+
+
+def test_what_cannot_be_done_gets_a_sentence():
+    with Service() as s:
+        r = profctl("mutex", s.pid)
+        check(r.returncode == 6 and "from outside heap, leaks, holders and threads" in r.stderr, r.stderr)
+    jemalloc = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
+    if os.path.exists(jemalloc):
+        with subprocess.Popen(["sleep", "60"], env=environment(LD_PRELOAD=jemalloc)) as sleeper:
+            while jemalloc not in open("/proc/%d/maps" % sleeper.pid).read():
+                pass
+            r = profctl("heap", sleeper.pid)
+            check(r.returncode == 6 and "jemalloc" in r.stderr, "%d %s" % (r.returncode, r.stderr))
+            sleeper.kill()
+    if os.geteuid() == 0 and shutil.which("setpriv"):
+        with Service() as s:
+            shutil.copy(PROFCTL, "/tmp/libprof-profctl-%d" % s.pid)
+            copy = "/tmp/libprof-profctl-%d" % s.pid
+            os.chmod(copy, 0o755)
+            r = subprocess.run(["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups", copy, "heap", str(s.pid)],
+                               capture_output=True, text=True, timeout=60, cwd="/")
+            os.unlink(copy)
+            check(r.returncode == 4 and "root" in r.stderr, "%d %s" % (r.returncode, r.stderr))
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(globals(), "libprof-from-outside-"))
