@@ -119,7 +119,10 @@ static void report_unknown(void)
     }
 }
 
-void prof__settings_read(struct prof__settings *ret, bool report)
+static struct prof__settings at_start;
+static atomic_bool is_started;
+
+static void parse_all(struct prof__settings *ret, bool report)
 {
     for (size_t i = 0; i < ARRAY_LEN(numbers); i++) {
         const char *value = secure_getenv(numbers[i].name);
@@ -129,6 +132,21 @@ void prof__settings_read(struct prof__settings *ret, bool report)
         if (report && value && n < 0)
             prof__log("%s=%.80s is not %s; ignored", numbers[i].name, value, numbers[i].expected);
     }
+}
+
+__attribute__((constructor(101))) static void start(void)
+{
+    parse_all(&at_start, false);
+    /* Release: they are there; pairs with the acquire below. */
+    atomic_store_explicit(&is_started, true, memory_order_release);
+}
+
+void prof__settings_read(struct prof__settings *ret, bool report)
+{
+    if (report || !atomic_load_explicit(&is_started, memory_order_acquire))
+        parse_all(ret, report);
+    else
+        *ret = at_start;
     if (report)
         report_unknown();
 }

@@ -1,8 +1,10 @@
 /*
  * settings.h - the environment variables LIBPROF_*.
  *
- * Read with secure_getenv, so a setuid program ignores them all. A value that cannot be understood
- * is reported once to the log and changes nothing; so is a variable LIBPROF_* that nobody knows.
+ * Read once, when libprof is loaded: later the environment is the program's to change, in a thread
+ * of its own while one of ours would look. With secure_getenv, so a setuid program ignores them
+ * all. A value that cannot be understood is reported once to the log and changes nothing; so is a
+ * variable LIBPROF_* that nobody knows.
  */
 #ifndef PROF_BASE_SETTINGS_H
 #define PROF_BASE_SETTINGS_H
@@ -20,8 +22,8 @@ struct prof__settings {
     int64_t memory_limit; /* LIBPROF_MEMORY_LIMIT: bytes for stacks and rows */
 };
 
-/* Parse them now. Allocates nothing. `report`: also log what is malformed or unknown.
- * Context: hook, without `report`. */
+/* As they were when libprof was loaded; or are now, before that. Allocates nothing. `report`: also
+ * log what is malformed or unknown, which is for constructors. Context: hook, without `report`. */
 void prof__settings_read(struct prof__settings *ret, bool report);
 
 #endif

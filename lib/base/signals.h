@@ -48,6 +48,6 @@ ssize_t prof__write(int fd, const void *data, size_t size);
 
 /* The same for a line of at most 512 bytes that is lost rather than waited for: where `fd` takes
  * nothing at the moment, nothing is written. */
-PROF_SHARED void prof__write_line(int fd, const char *line, size_t size);
+void prof__write_line(int fd, const char *line, size_t size);
 
 #endif

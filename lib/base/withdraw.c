@@ -113,8 +113,7 @@ void prof__helper_ends(void)
     atomic_fetch_sub(&n_living, 1);
 }
 
-/* Is the calling thread one of ours? One that is hidden may be the program's. */
-static bool am_one(void)
+bool prof__helper_is_me(void)
 {
     int tid = prof__self.busy == PROF__HIDDEN ? prof__gettid() : 0;
 
@@ -126,7 +125,8 @@ static bool am_one(void)
 
 bool prof__helpers_present(void)
 {
-    return atomic_load(&n_living) > 0 && !am_one() && atomic_load(&living_in) == getpid();
+    return atomic_load(&n_living) > 0 && !prof__helper_is_me() &&
+           atomic_load(&living_in) == getpid();
 }
 
 static int count(pid_t tid, void *n)

@@ -9,6 +9,10 @@
 
 #include "base/compiler.h"
 
+/* Is the calling thread one of ours? One that is only hidden may be the program's. Context: signal.
+ */
+bool prof__helper_is_me(void);
+
 /* Has this process threads of ours, and is the caller none? A child of vfork() has none. */
 PROF_SHARED bool prof__helpers_present(void);
 

@@ -27,6 +27,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "hooks/hook_alone.h"
 #include "hooks/objects.h"
 #include "hooks/own_doors.h"
 #include "hooks/real.h"
@@ -35,6 +36,17 @@
 
 void *memalign(size_t alignment, size_t size);
 void *pvalloc(size_t size);
+void free_sized(void *p, size_t size);
+void free_aligned_sized(void *p, size_t alignment, size_t size);
+
+/* The hooks that only lead to others, by libc's names. */
+#define FORWARDED(DOOR)      \
+    DOOR(reallocarray)       \
+    DOOR(free_sized)         \
+    DOOR(free_aligned_sized) \
+    DOOR(bsd_signal)         \
+    DOOR(ssignal)            \
+    DOOR(sysv_signal)
 
 /* A function with a hook, by libc's names. */
 struct door {
@@ -52,6 +64,8 @@ struct door {
 static struct door doors[] = {
     PROF__REAL_DOORS(DOOR)
     PROF__PTHREAD_HOOKED(DOOR_PTHREAD)
+    FORWARDED(DOOR)
+    PROF__ALONE_HOOKED(DOOR_PTHREAD)
 };
 #pragma GCC diagnostic pop
 /* clang-format on */
@@ -63,16 +77,16 @@ static bool own_first[PROF__OWN_DOORS_MAX]; /* it is what the program finds unde
 
 /* What the linker had loaded when all was looked at. */
 static uint64_t looked_at;
-static bool again;         /* something was left for later */
-static bool maybe_deep;    /* and may have come with RTLD_DEEPBIND */
-static unsigned bypassing; /* objects that were found to */
+static atomic_bool again;          /* something was left for later */
+static atomic_bool maybe_deep;     /* and may have come with RTLD_DEEPBIND */
+static _Atomic unsigned bypassing; /* objects that were found to */
 
 /* By one thread at a time; here is its process, as a child of fork() has no other thread. */
 static _Atomic pid_t at_work;
 
 struct look {
-    uint64_t adds;  /* the linker's count */
-    size_t n, skip; /* objects, and those in front that have been looked at */
+    uint64_t adds, subs; /* the linker's counts */
+    size_t n, skip;      /* objects, and those in front that have been looked at */
     bool deep;
     struct prof__object object;
     const struct dl_phdr_info *info;
@@ -138,8 +152,7 @@ static void goes_by(struct look *l, const char *function)
     if (l->is_named)
         return;
     l->is_named = true;
-    bypassing++;
-    prof__heap_bypassed(bypassing, l->object.path, function);
+    prof__heap_bypassed(atomic_fetch_add(&bypassing, 1) + 1, l->object.path, function);
 }
 
 static struct question ask(const struct prof__object_slot *slot, void *hook, void *real)
@@ -194,24 +207,34 @@ static void look_at_slot(const struct prof__object_slot *slot, void *arg)
         goes_by(l, slot->name);
 }
 
-/* A pool of its own, which the program has not been told to do without. */
+/* A pool of its own, which the program may have been told to do without. */
+static const struct {
+    const char *function, *variable, *off;
+    enum prof__pool pool;
+} pools[] = {
+    { "PyObject_Malloc", "PYTHONMALLOC", "malloc", PROF__POOL_PYTHON },
+    { "_emalloc", "USE_ZEND_ALLOC", "0", PROF__POOL_PHP },
+    { "ruby_xmalloc", NULL, NULL, PROF__POOL_RUBY },
+};
+static bool is_off[ARRAY_LEN(pools)];
+
+/* At the start: later another thread may be changing the environment. */
+static void ask_environment(void)
+{
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++) {
+        const char *value = pools[i].variable ? getenv(pools[i].variable) : NULL;
+
+        is_off[i] = value && strncmp(value, pools[i].off, strlen(pools[i].off)) == 0;
+    }
+}
+
 static void look_for_pools(const struct prof__object *o)
 {
-    static const struct {
-        const char *function, *variable, *off;
-        enum prof__pool pool;
-    } known[] = {
-        { "PyObject_Malloc", "PYTHONMALLOC", "malloc", PROF__POOL_PYTHON },
-        { "_emalloc", "USE_ZEND_ALLOC", "0", PROF__POOL_PHP },
-        { "ruby_xmalloc", NULL, NULL, PROF__POOL_RUBY },
-    };
-
-    for (size_t i = 0; i < ARRAY_LEN(known); i++) {
-        if (!prof__object_exports(o, known[i].function, NULL))
+    for (size_t i = 0; i < ARRAY_LEN(pools); i++) {
+        if (!prof__object_exports(o, pools[i].function, NULL))
             continue;
-        const char *value = known[i].variable ? getenv(known[i].variable) : NULL;
-        if (!value || strncmp(value, known[i].off, strlen(known[i].off)) != 0)
-            prof__heap_pools(known[i].pool);
+        if (!is_off[i])
+            prof__heap_pools(pools[i].pool);
     }
 }
 
@@ -228,6 +251,12 @@ static int look_at_object(struct dl_phdr_info *info, size_t size, void *arg)
 {
     struct look *l = arg;
 
+    /* Counted before, without the linker's lock in between: what is gone since was in front, maybe.
+     */
+    if (info->dlpi_adds != l->adds || info->dlpi_subs != l->subs)
+        l->skip = 0;
+    l->adds = info->dlpi_adds;
+    l->subs = info->dlpi_subs;
     if (l->n++ < l->skip || is_ours(info) || !prof__object_read(info, &l->object))
         return 0;
     l->info = info;
@@ -242,6 +271,7 @@ static int count_object(struct dl_phdr_info *info, size_t size, void *arg)
     struct look *l = arg;
 
     l->adds = info->dlpi_adds;
+    l->subs = info->dlpi_subs;
     l->n++;
     return 0;
 }
@@ -267,9 +297,8 @@ static void look_round(bool all, bool deep)
         again = true; /* whoever is at it may have passed by; the next one looks at all */
         return;
     }
-    struct look l = { .deep = deep || maybe_deep };
-    all = all || again;
-    again = maybe_deep = false;
+    struct look l = { .deep = atomic_exchange(&maybe_deep, false) || deep };
+    all = atomic_exchange(&again, false) || all;
     dl_iterate_phdr(count_object, &l);
     if (all) {
         bypassing = 0;
@@ -282,7 +311,8 @@ static void look_round(bool all, bool deep)
         l.n = 0;
         dl_iterate_phdr(look_at_object, &l);
         looked_at = l.adds;
-        maybe_deep = again && l.deep;
+        if (again && l.deep)
+            maybe_deep = true;
     }
     atomic_store(&at_work, 0);
 }
@@ -396,19 +426,27 @@ void prof__redirect_start(void)
     /* clang-format off */
 #define REAL(name)                                  (void *)(uintptr_t)prof__real.name,
 #define REAL_PTHREAD(name, parameters, arguments)   prof__pthread_real_of(#name),
+#define NEXT(name)                                  prof__hooks_next(#name),
+#define NEXT_ALONE(name, parameters, arguments)     NEXT(name)
     void *const real[] = {
         PROF__REAL_DOORS(REAL)
         PROF__PTHREAD_HOOKED(REAL_PTHREAD)
+        FORWARDED(NEXT)
+        PROF__ALONE_HOOKED(NEXT_ALONE)
     };
     /* clang-format on */
+
+    dlerror(); /* the program must not be told of our failures */
+    ask_environment();
 
     for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
         doors[i].real = real[i];
         if (!real[i])
             doors[i].hook = NULL;
-        doors[i].is_heap = strstr("malloc free calloc realloc posix_memalign aligned_alloc "
-                                  "memalign valloc pvalloc",
-                                  doors[i].name) != NULL;
+        doors[i].is_heap =
+            strstr("malloc free calloc realloc posix_memalign aligned_alloc "
+                   "memalign valloc pvalloc reallocarray free_sized free_aligned_sized",
+                   doors[i].name) != NULL;
     }
     if (prof__hooks_process_malloc() != (const void *)(uintptr_t)prof__hooks_malloc)
         return; /* the other copy does it */

@@ -16,10 +16,11 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "base/signals.h"
+#include "base/rawlog.h"
 #include "record/before_end.h"
 
 /* Of the process that they are for, both made ready before: _exit() itself only writes and unlinks.
@@ -30,6 +31,7 @@ static struct {
 } told;
 static struct {
     _Atomic pid_t pid;
+    struct stat file; /* another of that name is somebody else's */
     char path[256];
 } removed;
 
@@ -63,7 +65,7 @@ void prof__leave_tell(const char *file)
 void prof__leave_remove(const char *path)
 {
     removed.pid = 0;
-    if (strlen(path) < sizeof(removed.path)) {
+    if (strlen(path) < sizeof(removed.path) && lstat(path, &removed.file) == 0) {
         strcpy(removed.path, path);
         removed.pid = getpid();
     }
@@ -72,10 +74,12 @@ void prof__leave_remove(const char *path)
 static void __attribute__((noreturn)) leave(int status)
 {
     pid_t pid = (pid_t)syscall(SYS_getpid);
+    struct stat now;
 
     if (!prof__before_end() && told.pid == pid)
-        prof__write_line(STDERR_FILENO, told.text, strlen(told.text));
-    if (removed.pid == pid)
+        prof__stderr_line(told.text, strlen(told.text));
+    if (removed.pid == pid && lstat(removed.path, &now) == 0 && now.st_dev == removed.file.st_dev &&
+        now.st_ino == removed.file.st_ino)
         unlink(removed.path);
     for (;;)
         syscall(SYS_exit_group, status);

@@ -30,7 +30,6 @@
 
 #include "base/pattern.h"
 #include "base/rawlog.h"
-#include "base/signals.h"
 #include "base/thread.h"
 #include "preload/cpu_dump.h"
 #include "preload/later.h"
@@ -45,11 +44,12 @@ static const char *dump_at; /* the directory that a relative one starts from, an
 static bool dump_cpu;       /* it is a CPU profile */
 static bool dump_each;      /* each process writes its own: it has %p */
 static pid_t dump_owner;    /* else the process that writes it; 0: none here */
+static pid_t announcer;     /* the process that tells who ran profrun; 0: nobody, or it has */
 
 static int (*http_start)(const char *addr, const struct prof_http_options *opts);
 static int (*http_address)(char *buf, size_t size);
 
-/* The value of a variable, or NULL when it is unset or empty. */
+/* The value of a variable, or NULL when it is unset or empty. For the constructor. */
 static const char *setting(const char *name)
 {
     const char *value = secure_getenv(name);
@@ -74,16 +74,16 @@ static void announce(const char *format, ...)
     size_t n = strlen(line);
     va_list args;
 
-    if (!is_profruns() || !setting("LIBPROF_ANNOUNCE"))
+    if (announcer != getpid())
         return;
-    unsetenv("LIBPROF_ANNOUNCE"); /* so that what the program execs stays silent */
+    announcer = 0;
 
     va_start(args, format);
     vsnprintf(line + n, sizeof(line) - n - 1, format, args);
     va_end(args);
     n = strlen(line);
     line[n++] = '\n';
-    prof__write_line(STDERR_FILENO, line, n);
+    prof__stderr_line(line, n);
 }
 
 /* --- serving ---------------------------------------------------------------------------------- */
@@ -256,8 +256,7 @@ static void tell_if_unwritten(void)
 {
     char path[4096];
 
-    if (is_profruns() && setting("LIBPROF_ANNOUNCE") &&
-        prof__preload_dump_path(path, sizeof(path)) == 0)
+    if (announcer == getpid() && prof__preload_dump_path(path, sizeof(path)) == 0)
         prof__leave_tell(path);
 }
 
@@ -282,12 +281,17 @@ __attribute__((constructor)) static void start(void)
     int saved = errno;
     bool entered = prof__enter(&prof__self); /* what the server's libraries take is ours */
 
+    if (is_profruns() && setting("LIBPROF_ANNOUNCE"))
+        announcer = getpid();
     if (setting("LIBPROF_DUMP"))
         remember_dump(setting("LIBPROF_DUMP"));
     address = setting("LIBPROF_HTTP") ? strdup(setting("LIBPROF_HTTP")) : NULL;
     bool serves = address && http_load() == 0;
     if (serves)
         prof__preload_serve(true);
+    if (address && is_profruns())
+        unsetenv(
+            "LIBPROF_ANNOUNCE"); /* it has been told, and what the program execs stays silent */
     if (serves || dump)
         prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
     dump_cpu = dump && setting("LIBPROF_CPU_DUMP");

@@ -19,6 +19,7 @@
 #include "base/fork.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "base/withdraw.h"
 #include "record/own_signal.h"
 
 enum { IDLE, ASKED, DONE };
@@ -103,8 +104,7 @@ static bool have_done(int64_t since_ns)
 bool prof__before_end(void)
 {
     /* A thread of ours that ends the process is the one that would be waited for. */
-    if (atomic_load(&owner) != process() || !prof__thread_is_libcs() ||
-        prof__self.busy == PROF__HIDDEN)
+    if (atomic_load(&owner) != process() || !prof__thread_is_libcs() || prof__helper_is_me())
         return false;
     return have_done(prof__monotonic_ns());
 }

@@ -2,7 +2,8 @@
 """own_writes.py PROFRUN PRELOAD - what libprof writes of its own accord does the program no harm.
 
 Guards: no write of libprof's raises a signal that ends or stops the program, and none waits for a
-reader: its log, the line of profrun's, a profile at exit.
+reader: its log, the line of profrun's, a profile at exit. None goes to a file of the program's that
+has the number of its standard error by then, and no file goes that has the name of a socket.
 """
 import fcntl
 import os
@@ -18,6 +19,12 @@ from checks import check, report  # noqa: E402
 profrun, preload = map(os.path.abspath, sys.argv[1:3])
 LIMIT_S = 60
 STATUS = 3
+# Opens its database, which gets number 2, and leaves by exit() or _exit().
+OPENS = ("import os, sys; os.close(2); assert os.open(sys.argv[1], os.O_RDWR | os.O_CREAT) == 2; "
+         "sys.argv[2] == 'exit' or os._exit(%d); sys.exit(%d)" % (STATUS, STATUS))
+# Puts a file of its own where the socket has been.
+REPLACES = ("import os, sys; path = sys.argv[1] + '/%%d' %% os.getpid(); os.unlink(path); "
+            "open(path, 'w').close(); os._exit(%d)" % STATUS)
 PROGRAM = ["sh", "-c", "exit %d" % STATUS]
 # Ends as exit() does, which other shells do not, and does not ignore these signals, as Python does.
 EXITS = ["bash", "-c", "exit %d" % STATUS]
@@ -65,6 +72,24 @@ def full_pipe():
     return w, r
 
 
+def numbered_two(d):
+    os.mkdir(d + "/two")
+    for how in ("exit", "_exit"):
+        base, log = d + "/two/" + how, d + "/two/log"
+        for where in ("stderr", log):
+            run("a database as standard error, %s()" % how, [sys.executable, "-c", OPENS, base, how],
+                clean_env(LD_PRELOAD=preload, LIBPROF_DUMP=d + "/two/heap.pb.gz",
+                          LIBPROF_LOG=where), None)
+            size = os.path.getsize(base)
+            check(size == 0, "the database has %d bytes of the log" % size)
+        check(os.path.getsize(log) > 0, "there is something to say at the end")
+        os.unlink(log)
+    run("another file of the socket's name", [sys.executable, "-c", REPLACES, d + "/two"],
+        clean_env(LD_PRELOAD=preload, LIBPROF_HTTP="unix:" + d + "/two/%p"), None)
+    left = [n for n in os.listdir(d + "/two") if n.isdigit()]
+    check(len(left) == 1, "it stays: %s" % left)
+
+
 def main():
     with tempfile.TemporaryDirectory() as d:
         serving = [profrun, "--http", "unix:" + d + "/socket", "--", *PROGRAM]
@@ -91,6 +116,7 @@ def main():
         check(not left, "nothing is left of what could not be written: %s" % left)
         run("a profile to a full device", EXITS,
             clean_env(LD_PRELOAD=preload, LIBPROF_DUMP="/dev/full"), None)
+        numbered_two(d)
     return report()
 
 

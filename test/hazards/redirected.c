@@ -91,6 +91,9 @@ static void try_library(const char *path, int mode, const char *how)
     CHECK_INT(stats_now().heap_watched, 1, how);
 
     /* Not only what is about memory. */
+    for (int i = 0; i < OTHERS; i++)
+        CHECK((void *)(uintptr_t)p->other[i].function == dlsym(RTLD_DEFAULT, p->other[i].name),
+              "%s: %s is the hook", how, p->other[i].name);
     CHECK_INT(p->set_action(SIGUSR1), 0, how);
     CHECK_INT(dlclose(library), 0, how);
 }

@@ -6,12 +6,16 @@
 
 #include <stddef.h>
 
-enum { MAKERS = 6, DROPPERS = 2 };
+enum { MAKERS = 7, DROPPERS = 2, OTHERS = 4 };
 
 struct plugin {
     void *(*make[MAKERS])(size_t size);
     void (*drop[DROPPERS])(void *p);
     int (*set_action)(int number);
+    struct {
+        const char *name;
+        void (*function)(void); /* what it calls by that name */
+    } other[OTHERS];
 };
 
 extern const struct plugin plugin;

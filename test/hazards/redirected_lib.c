@@ -4,8 +4,10 @@
  */
 #include <errno.h>
 #include <malloc.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 #include "redirected.h"
 
@@ -36,6 +38,11 @@ static void *by_memalign(size_t size)
     return memalign(64, size);
 }
 
+static void *by_reallocarray(size_t size)
+{
+    return reallocarray(NULL, 1, size);
+}
+
 static void by_free(void *p)
 {
     free(p);
@@ -50,7 +57,11 @@ static int set_action(int number)
 
 /* In .data.rel.ro: words of functions, read-only once the linker is done. */
 const struct plugin plugin = {
-    .make = { by_malloc, by_calloc, by_realloc, by_memalign, by_aligned, malloc },
+    .make = { by_malloc, by_calloc, by_realloc, by_memalign, by_aligned, malloc, by_reallocarray },
     .drop = { by_free, free },
     .set_action = set_action,
+    .other = { { "setns", (void (*)(void))setns },
+               { "unshare", (void (*)(void))unshare },
+               { "setresuid", (void (*)(void))setresuid },
+               { "ssignal", (void (*)(void))ssignal } },
 };
