@@ -23,8 +23,13 @@ PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
 {
     bool program = !prof__thread_in_own_call(&prof__self);
 
-    if (action && program)
+    struct sigaction ours;
+
+    if (action && program) {
         prof__signal_before(signal);
+        if (action->sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
+            action = &ours;
+    }
     int r = prof__real.sigaction(signal, action, old);
     if (r == 0 && old && program) {
         uintptr_t seen = prof__signal_seen(signal, (uintptr_t)old->sa_handler);
@@ -45,10 +50,16 @@ static handler_fn *set_handler(int number, handler_fn *handler,
                                handler_fn *(*real)(int number, handler_fn *handler))
 {
     bool program = !prof__thread_in_own_call(&prof__self);
+    struct sigaction ours, before;
+    handler_fn *old;
 
     if (program)
         prof__signal_before(number);
-    handler_fn *old = real(number, handler);
+    if (program && handler == SIG_DFL && real != prof__real.sigset &&
+        prof__signal_stands_in(number, &ours))
+        old = prof__real.sigaction(number, &ours, &before) == 0 ? before.sa_handler : SIG_ERR;
+    else
+        old = real(number, handler);
     return program && old != SIG_ERR ? (handler_fn *)prof__signal_seen(number, (uintptr_t)old)
                                      : old;
 }

@@ -148,7 +148,14 @@ static void on_signal(int signal, siginfo_t *info, void *ucontext)
     end_by(atomic_load(&first_signal) ? atomic_load(&first_signal) : signal);
 }
 
-static const struct prof__own_signal own = { .handler = on_signal };
+/* Many a handler of a program's ends by asking for the default action and raising the signal again.
+ */
+static bool stands_in(void)
+{
+    return atomic_load(&owner) == process();
+}
+
+static const struct prof__own_signal own = { .handler = on_signal, .stands_in = stands_in };
 
 /* A child is ended as any process is, until it has something to do first itself. */
 static void fork_child(void)

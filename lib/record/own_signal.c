@@ -49,6 +49,18 @@ static bool is_ours(int signal, uintptr_t handler)
     return own && handler == (uintptr_t)own->handler;
 }
 
+static struct sigaction action_of(const struct prof__own_signal *own)
+{
+    struct sigaction mine;
+
+    memset(&mine, 0, sizeof(mine));
+    mine.sa_sigaction = own->handler;
+    mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
+    memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
+    sigdelset(&mine.sa_mask, SIGSYS); /* base/signals.h */
+    return mine;
+}
+
 int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool only_default)
 {
     struct sigaction now, mine;
@@ -62,11 +74,7 @@ int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool 
     atomic_store_explicit(&owners[signal], own, memory_order_relaxed);
     if (own->sent)
         atomic_fetch_or_explicit(&owned, PROF__SIGNAL_BIT(signal), memory_order_relaxed);
-    memset(&mine, 0, sizeof(mine));
-    mine.sa_sigaction = own->handler;
-    mine.sa_flags = SA_SIGINFO | SA_RESTART | SA_ONSTACK;
-    memset(&mine.sa_mask, 0xff, sizeof(mine.sa_mask));
-    sigdelset(&mine.sa_mask, SIGSYS); /* base/signals.h */
+    mine = action_of(own);
     return set_action(signal, &mine, NULL);
 }
 
@@ -83,6 +91,17 @@ void prof__signal_before(int signal)
 
     if (own && own->before)
         own->before();
+}
+
+bool prof__signal_stands_in(int signal, struct sigaction *ret)
+{
+    const struct prof__own_signal *own = owner_of(signal);
+
+    if (!own || !own->stands_in || !own->stands_in())
+        return false;
+    atomic_store_explicit(&before[signal], (uintptr_t)SIG_DFL, memory_order_relaxed);
+    *ret = action_of(own);
+    return true;
 }
 
 bool prof__signal_is_ours(int number, const siginfo_t *info)

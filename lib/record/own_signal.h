@@ -19,6 +19,10 @@ struct prof__own_signal {
     /* The program is about to set an action for it: stop sending it. NULL if none is sent.
      * errno is kept. Context: signal. */
     void (*before)(void);
+
+    /* Does it stand before the default action? Then the handler is there when the program asks for
+     * that action. NULL: it never does. Context: signal. */
+    bool (*stands_in)(void);
 };
 
 /*
@@ -37,6 +41,10 @@ bool prof__own_signal_kept(int signal);
 /* The program is about to set an action for a signal: stop sending it, if it is one of ours.
  * errno is kept. Context: signal. */
 PROF_SHARED void prof__signal_before(int signal);
+
+/* Is there a handler of ours for the default action that the program asks for? *ret is what sets
+ * it. Context: signal. */
+PROF_SHARED bool prof__signal_stands_in(int signal, struct sigaction *ret);
 
 /* Is this a signal that we sent, and not for the program to see? `number` is that of the signal.
  * Context: signal. */

@@ -11,6 +11,7 @@
 #include <link.h>
 #include <pthread.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -89,6 +90,25 @@ static void own_handler(void)
     exit(4);
 }
 
+/* Cleans up, and has itself ended as if it had not. */
+static void end_as_ever(int number)
+{
+    signal(number, SIG_DFL);
+    raise(number);
+}
+
+static void raised_again(bool by_sigaction)
+{
+    struct sigaction action = { .sa_handler = SIG_DFL }, old;
+
+    if (signal(SIGTERM, end_as_ever) != SIG_DFL)
+        exit(9);
+    if (by_sigaction && (sigaction(SIGTERM, &action, &old) != 0 || old.sa_handler != end_as_ever ||
+                         sigaction(SIGTERM, NULL, &old) != 0 || old.sa_handler != SIG_DFL))
+        exit(9);
+    wait_for_ever();
+}
+
 /* Has the signal while it waits, and only then. */
 static void masked(void)
 {
@@ -163,6 +183,10 @@ int main(int argc, char **argv)
     }
     if (strcmp(way, "handler") == 0)
         own_handler();
+    if (strcmp(way, "raised again") == 0)
+        raised_again(false);
+    if (strcmp(way, "default again") == 0)
+        raised_again(true);
     if (strcmp(way, "masked") == 0)
         masked();
     if (strcmp(way, "sigwait") == 0)

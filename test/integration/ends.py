@@ -77,6 +77,8 @@ def test_other_signals_are_none_of_ours():
 
 def test_signals_that_the_program_has():
     Run("handler").ready().send(signal.SIGTERM).ends(4).wrote()
+    for way in "raised again", "default again":
+        Run(way).ready().send(signal.SIGTERM).ends(-signal.SIGTERM).wrote()
     Run("sigwait").ready().send(signal.SIGTERM).ends(6).wrote()
     Run("ignored").ready().send(signal.SIGTERM).ends(7).wrote()
     started = Run("wait", "sh", "-c", 'trap "" TERM; exec "$@"', "sh").ready().send(signal.SIGTERM)
