@@ -40,6 +40,9 @@ int prof__serve_symbol(struct prof__exchange *x);
 /* vars.c: numbers over time. */
 int prof__serve_vars(struct prof__exchange *x);
 
+/* trace.c: a timeline. */
+int prof__serve_trace(struct prof__exchange *x);
+
 /* scan.c: a profile that reads all memory, which takes its time; the reply has its headers. */
 bool prof__is_scan(const char *name);
 int prof__serve_scan(struct prof__exchange *x, struct prof_profile *p);

@@ -59,6 +59,7 @@ static const struct prof__route routes[] = {
     { GET, ROOT "ui", redirect_to_ui, "ui" },
     { GET, ROOT "metrics", serve_metrics, "metrics" },
     { GET, ROOT "vars", prof__serve_vars, "vars" },
+    { GET, ROOT "trace", prof__serve_trace, "trace" },
     { GET, ROOT, serve_profile, NULL }, /* the index when nothing follows */
     { GET, "/debug/pprof", redirect_to_index, "index" },
     { GET, "/metrics", serve_metrics, "metrics" },
@@ -176,8 +177,7 @@ static void profile_reply(struct prof__exchange *x, const char *suffix)
     strcpy(x->reply.attachment + n, suffix);
 }
 
-/* A sink into the reply, which gives up when the server stops. */
-static int write_body(void *exchange, const void *data, size_t size)
+int prof__exchange_write(void *exchange, const void *data, size_t size)
 {
     struct prof__exchange *x = exchange;
 
@@ -276,7 +276,7 @@ static int serve_cmdline(struct prof__exchange *x)
 
 static int write_window(struct prof__exchange *x)
 {
-    int r = prof_window_write(x->window, &x->options, write_body, x);
+    int r = prof_window_write(x->window, &x->options, prof__exchange_write, x);
 
     prof_window_close(x->window);
     x->window = NULL;
@@ -401,7 +401,7 @@ static int serve_profile(struct prof__exchange *x)
     if ((r = age_params(x)) < 0)
         return r;
     /* ?gc=1 means "collect garbage first": there is none, and values are those of this moment. */
-    return have_or_lack(prof_profile_write(p, &x->options, write_body, x));
+    return have_or_lack(prof_profile_write(p, &x->options, prof__exchange_write, x));
 }
 
 /* --- the exchange ---------------------------------------------------------------------------- */
@@ -480,6 +480,7 @@ const char *prof__exchange_handler(const struct prof__exchange *x)
 void prof__exchange_close(struct prof__exchange *x)
 {
     prof_window_close(x->window);
+    prof_trace_stop(x->trace);
     prof__job_close(x->job);
     prof__buffer_free(&x->upload);
     prof__buffer_free(&x->reply.body);

@@ -14,6 +14,7 @@
 #define PROF_HTTP_ROUTES_H
 
 #include <prof/prof.h>
+#include <prof/trace.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stddef.h>
@@ -55,17 +56,19 @@ struct prof__exchange {
     uint64_t wait_ns; /* after PROF__WAIT */
     int (*go_on)(struct prof__exchange *x);
     struct prof_window *window; /* open meanwhile */
-    struct prof__job *job;      /* at work meanwhile */
-    char job_message[256];      /* why it failed */
-    const char *words;          /* addresses still to be looked up, */
+    struct prof_trace *trace;   /* under way meanwhile */
+    struct prof_trace_options trace_options;
+    struct prof__job *job; /* at work meanwhile */
+    char job_message[256]; /* why it failed */
+    const char *words;     /* addresses still to be looked up, */
     size_t words_size;
     uint64_t deadline_ns; /* until then */
     struct prof_write_options options;
     const char *name; /* of the profile */
-    char folded[64];  /* options.folded points here */
+    char folded[64];  /* options.folded points here, and trace_options.format */
     char site[300];   /* scan.site points here */
     struct prof_scan_options scan;
-    char names[16]; /* and options.names here */
+    char names[16]; /* and options.names, trace_options.as here */
 
     const char *message;         /* why a handler returned an error; NULL: take prof_last_error() */
     const atomic_bool *stopping; /* may be NULL; true ends the writing of a body */
@@ -81,6 +84,9 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
 /* 0: the reply is ready. PROF__WAIT: go on in wait_ns, or refuse or close any time. */
 int prof__exchange_run(struct prof__exchange *x);
 int prof__exchange_go_on(struct prof__exchange *x);
+
+/* A sink into the reply, which gives up when the server stops; `exchange` is one. */
+int prof__exchange_write(void *exchange, const void *data, size_t size);
 
 /* Make the reply an error: status by number, or by negative errno, with one sentence. */
 void prof__exchange_refuse(struct prof__exchange *x, unsigned status, const char *sentence);

@@ -15,6 +15,8 @@ enum prof__rank {
     PROF__RANK_FORK = 1,  /* one fork at a time */
     PROF__RANK_SERVER,    /* start and stop of what runs threads */
     PROF__RANK_VARS,      /* start and stop of the record; taken with signals masked */
+    PROF__RANK_RECORDER,  /* whether the flight recorder is on; taken with signals masked */
+    PROF__RANK_TRACE,     /* whether a trace is on; taken with signals masked */
     PROF__RANK_REGISTRY,  /* name -> profile */
     PROF__RANK_THREADS,   /* one dump of all threads at a time */
     PROF__RANK_ASK,       /* the timers of its questions; taken with signals masked */

@@ -27,6 +27,10 @@ static const struct unit size_units[] = {
 static const struct unit time_units[] = {
     { "", 1 }, { "ns", 1 }, { "us", 1000 }, { "ms", 1000000 }, { "s", 1000000000 }, { NULL, 0 },
 };
+static const struct unit span_units[] = {
+    { "ms", 1000000 },      { "s", 1000000000 }, { "m", 60000000000 },
+    { "min", 60000000000 }, { NULL, 0 },
+};
 static const struct unit hz_units[] = { { "", 1 }, { "hz", 1 }, { NULL, 0 } };
 static const struct unit no_units[] = { { "", 1 }, { NULL, 0 } };
 
@@ -50,6 +54,8 @@ static const struct {
       "0, or 1 to note numbers over time where there is a server" },
     { "LIBPROF_MEMORY_LIMIT", size_units, (int64_t)1 << 28,
       offsetof(struct prof__settings, memory_limit), "bytes up to 256m" },
+    { "LIBPROF_TRACE", span_units, (int64_t)3600 * 1000000000,
+      offsetof(struct prof__settings, trace_ns), "a time up to 60m, such as 10s" },
 };
 
 /* Those read elsewhere. */

@@ -20,6 +20,7 @@ struct prof__settings {
     int64_t cpu_rate;
     int64_t vars;         /* LIBPROF_VARS: 0 or 1 */
     int64_t memory_limit; /* LIBPROF_MEMORY_LIMIT: bytes for stacks and rows */
+    int64_t trace_ns;     /* LIBPROF_TRACE: how far back the flight recorder goes */
 };
 
 /* As they were when libprof was loaded; or are now, before that. Allocates nothing. `report`: also

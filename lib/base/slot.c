@@ -69,11 +69,14 @@ static bool grow(uint32_t top)
 static void leave(void *arg)
 {
     struct prof__slot *s = arg;
-    void (*at_exit)(const struct prof__slot *s) = s->at_exit;
 
-    s->at_exit = NULL;
-    if (at_exit)
-        at_exit(s);
+    for (unsigned i = 0; i < PROF__SLOT_EXITS; i++) {
+        prof__slot_exit_fn *at_exit = s->at_exit[i];
+
+        s->at_exit[i] = NULL;
+        if (at_exit)
+            at_exit(s);
+    }
     atomic_store_explicit(&s->function, 0, memory_order_relaxed);
     prof__self.labels = 0;
     atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
@@ -188,7 +191,8 @@ static void fork_child(void)
             atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
             atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
             atomic_store_explicit(&s->helper, false, memory_order_relaxed);
-            s->at_exit = NULL;
+            for (unsigned k = 0; k < PROF__SLOT_EXITS; k++)
+                s->at_exit[k] = NULL;
             atomic_store_explicit(&s->function, 0, memory_order_relaxed);
             s->depth = s->skipped = 0;
             atomic_store_explicit(&s->tid, 0, memory_order_relaxed);

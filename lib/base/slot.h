@@ -14,6 +14,12 @@
 /* Most labels pushed one upon the other. */
 enum { PROF__SLOT_LEVELS = 32 };
 
+struct prof__slot;
+
+/* Who wants to be told when the thread ends, in this order. */
+enum { PROF__SLOT_EXIT_TRACE, PROF__SLOT_EXIT_CPU, PROF__SLOT_EXITS };
+typedef void prof__slot_exit_fn(const struct prof__slot *s);
+
 struct prof__slot {
     _Atomic uint32_t tid;       /* 0: free */
     _Atomic uint32_t labels;    /* as prof__self.labels */
@@ -22,7 +28,7 @@ struct prof__slot {
     _Atomic uintptr_t function; /* where it started; 0: not known */
 
     /* The rest is touched by the thread itself only. */
-    void (*at_exit)(const struct prof__slot *s); /* called once when it ends; NULL: no need */
+    prof__slot_exit_fn *at_exit[PROF__SLOT_EXITS]; /* each called once; NULL: no need */
     uint32_t depth, skipped;           /* levels in use, and levels above them that were not kept */
     uint32_t level[PROF__SLOT_LEVELS]; /* the labels before each push */
 };

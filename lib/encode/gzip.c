@@ -105,6 +105,11 @@ int prof__gzip_write(struct prof__gzip *z, const void *data, size_t size)
     return z->error;
 }
 
+int prof__gzip_sink(void *gzip, const void *data, size_t size)
+{
+    return prof__gzip_write(gzip, data, size);
+}
+
 int prof__gzip_close(struct prof__gzip *z)
 {
     if (!z)

@@ -17,6 +17,9 @@ int prof__gzip_open(struct prof__arena *a, prof_sink_fn *sink, void *arg,
 /* 0, or what the sink returned. */
 int prof__gzip_write(struct prof__gzip *z, const void *data, size_t size);
 
+/* The same as a prof_sink_fn; `gzip` is a struct prof__gzip. */
+int prof__gzip_sink(void *gzip, const void *data, size_t size);
+
 /* Flush and end the stream; releases zlib's state also on error. NULL is allowed. */
 int prof__gzip_close(struct prof__gzip *z);
 

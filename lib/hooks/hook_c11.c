@@ -6,6 +6,7 @@
  */
 #include "hooks/real_pthread.h"
 #include "hooks/watch.h"
+#include "record/collect_trace.h"
 
 static enum prof__wait_end c11_result(int r)
 {
@@ -96,6 +97,18 @@ int prof__watch_cnd_timedwait(cnd_t *c, mtx_t *m, const struct timespec *t)
     int r = prof__pthread_real.cnd_timedwait(c, m, t);
     w.end = c11_result(r);
     return r;
+}
+
+int prof__watch_cnd_signal(cnd_t *c)
+{
+    prof__trace_wake(c, false);
+    return prof__pthread_real.cnd_signal(c);
+}
+
+int prof__watch_cnd_broadcast(cnd_t *c)
+{
+    prof__trace_wake(c, true);
+    return prof__pthread_real.cnd_broadcast(c);
 }
 
 int prof__watch_thrd_join(thrd_t thread, int *ret)

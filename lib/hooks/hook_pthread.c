@@ -1,9 +1,9 @@
 /*
  * hook_pthread.c - everything in libc that waits for another thread: the names.
  *
- * Each is one jump, to libc's function while the block and mutex rates are 0, and to the one that
- * watches else (real_pthread.c). What never waits is not replaced: the tries, spin locks, posts and
- * signals.
+ * Each is one jump, to libc's function while the block and mutex rates are 0 and no trace is on,
+ * and to the one that watches else (real_pthread.c). What neither waits nor wakes is not replaced:
+ * the tries and spin locks.
  *
  * What cannot be seen: libc's own locks inside stdio, malloc and the loader, since libc does not
  * call itself through the symbol table; for the same reason, the waiting for the mutex at the end

@@ -21,20 +21,21 @@ struct start {
         int (*iso)(void *arg);
     } function;
     void *arg;
-    uint32_t labels;
+    struct prof__thread_heritage from;
 };
 
 static struct start *start_new(void *arg)
 {
     int saved = errno;
+    struct prof__thread_heritage from;
     struct start *s = NULL;
 
-    if (prof__thread_wants_start())
+    if (prof__thread_wants_start(&from))
         s = prof__real.malloc(sizeof(*s));
     errno = saved;
     if (s) {
         s->arg = arg;
-        s->labels = prof__self.labels;
+        s->from = from;
     }
     return s;
 }
@@ -44,7 +45,7 @@ static struct start start_take(void *arg)
     struct start s = *(struct start *)arg;
 
     prof__real.free(arg);
-    prof__thread_started(s.labels, (uintptr_t)s.function.posix);
+    prof__thread_started(s.from, (uintptr_t)s.function.posix);
     return s;
 }
 

@@ -1,12 +1,14 @@
 /*
- * hook_wait.c - condition variables, semaphores, barriers and joins while a rate is on.
+ * hook_wait.c - condition variables, semaphores, barriers and joins while a rate or a trace is on.
  *
- * They show in the block profile only: nobody holds them. But to wait on a condition is also to
- * release a mutex, and that is charged as any other release; before the real call, since after it
- * the mutex is locked again. Most of them are points of cancellation. Context: hook.
+ * They show in the block profile only: nobody holds them. Who wakes others shows in traces. But to
+ * wait on a condition is also to release a mutex, and that is charged as any other release; before
+ * the real call, since after it the mutex is locked again. Most of them are points of cancellation.
+ * Context: hook.
  */
 #include "hooks/real_pthread.h"
 #include "hooks/watch.h"
+#include "record/collect_trace.h"
 
 /* --- condition variables ---------------------------------------------------------------------- */
 
@@ -47,7 +49,33 @@ int prof__watch_pthread_cond_clockwait(pthread_cond_t *c, pthread_mutex_t *m, cl
     return r;
 }
 
+int prof__watch_pthread_cond_signal(pthread_cond_t *c)
+{
+    prof__trace_wake(c, false);
+    return prof__pthread_real.pthread_cond_signal(c);
+}
+
+int prof__watch_pthread_cond_broadcast(pthread_cond_t *c)
+{
+    prof__trace_wake(c, true);
+    return prof__pthread_real.pthread_cond_broadcast(c);
+}
+
 /* --- semaphores ------------------------------------------------------------------------------- */
+
+/* Signal: it may be posted from a handler. */
+int prof__watch_sem_post(sem_t *s)
+{
+    prof__trace_wake(s, false);
+    return prof__pthread_real.sem_post(s);
+}
+
+/* What is posted or ends between trying and waiting has woken this one, too. */
+static inline void began_trying(struct prof__wait *w, uint64_t since)
+{
+    if (since && w->since)
+        w->since = since;
+}
 
 static bool sem_try(sem_t *s)
 {
@@ -68,10 +96,12 @@ static enum prof__wait_end sem_result(int r)
 int prof__watch_sem_wait(sem_t *s)
 {
     pthread_testcancel(); /* as glibc's does, also when it need not wait */
+    uint64_t since = prof__trace_try();
     if (sem_try(s))
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, false, s, CALLER);
+    began_trying(&w, since);
     int r = prof__pthread_real.sem_wait(s);
     w.end = sem_result(r);
     return r;
@@ -82,10 +112,12 @@ int prof__watch_sem_timedwait(sem_t *s, const struct timespec *t)
     if (!prof__timeout_valid(CLOCK_REALTIME, t))
         return prof__pthread_real.sem_timedwait(s, t);
     pthread_testcancel(); /* as above */
+    uint64_t since = prof__trace_try();
     if (sem_try(s))
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, true, s, CALLER);
+    began_trying(&w, since);
     int r = prof__pthread_real.sem_timedwait(s, t);
     w.end = sem_result(r);
     return r;
@@ -95,10 +127,12 @@ int prof__watch_sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *
 {
     if (!prof__timeout_valid(clock, t))
         return prof__pthread_real.sem_clockwait(s, clock, t);
+    uint64_t since = prof__trace_try();
     if (sem_try(s)) /* here glibc's is no point of cancellation */
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, true, s, CALLER);
+    began_trying(&w, since);
     int r = prof__pthread_real.sem_clockwait(s, clock, t);
     w.end = sem_result(r);
     return r;
@@ -110,18 +144,22 @@ int prof__watch_pthread_barrier_wait(pthread_barrier_t *b)
 {
     PROF__WAIT(w, PROF__WAIT_BARRIER, false, b, CALLER);
     int r = prof__pthread_real.pthread_barrier_wait(b);
-    /* The serial thread is the one that came last, so it did not wait. */
+    /* The serial thread is the one that came last, so it did not wait: it let the others go. */
     w.end = prof__wait_result(r);
+    if (r == PTHREAD_BARRIER_SERIAL_THREAD)
+        w.wakes = true;
     return r;
 }
 
 int prof__watch_pthread_join(pthread_t thread, void **ret)
 {
+    uint64_t since = prof__trace_try();
     int r = prof__pthread_real.pthread_tryjoin_np(thread, ret);
 
     if (r == 0)
         return 0;
     PROF__WAIT(w, PROF__WAIT_JOIN, false, (const void *)thread, CALLER);
+    began_trying(&w, since);
     r = prof__pthread_real.pthread_join(thread, ret);
     w.end = prof__wait_result(r);
     return r;
@@ -129,6 +167,7 @@ int prof__watch_pthread_join(pthread_t thread, void **ret)
 
 int prof__watch_pthread_timedjoin_np(pthread_t thread, void **ret, const struct timespec *t)
 {
+    uint64_t since = prof__trace_try();
     int r = prof__timeout_valid(CLOCK_REALTIME, t)
                 ? prof__pthread_real.pthread_tryjoin_np(thread, ret)
                 : EBUSY;
@@ -136,6 +175,7 @@ int prof__watch_pthread_timedjoin_np(pthread_t thread, void **ret, const struct 
     if (r == 0)
         return 0;
     PROF__WAIT(w, PROF__WAIT_JOIN, t != NULL, (const void *)thread, CALLER);
+    began_trying(&w, since);
     r = prof__pthread_real.pthread_timedjoin_np(thread, ret, t);
     w.end = prof__wait_result(r);
     return r;
@@ -144,12 +184,14 @@ int prof__watch_pthread_timedjoin_np(pthread_t thread, void **ret, const struct 
 int prof__watch_pthread_clockjoin_np(pthread_t thread, void **ret, clockid_t clock,
                                      const struct timespec *t)
 {
+    uint64_t since = prof__trace_try();
     int r =
         prof__timeout_valid(clock, t) ? prof__pthread_real.pthread_tryjoin_np(thread, ret) : EBUSY;
 
     if (r == 0)
         return 0;
     PROF__WAIT(w, PROF__WAIT_JOIN, t != NULL, (const void *)thread, CALLER);
+    began_trying(&w, since);
     r = prof__pthread_real.pthread_clockjoin_np(thread, ret, clock, t);
     w.end = prof__wait_result(r);
     return r;

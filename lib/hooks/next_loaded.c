@@ -12,7 +12,8 @@ void *prof__hooks_next(const char *name)
 
 #ifdef __x86_64__
     /* x86-64 has had two kinds of condition variables; all but antiques use the second. */
-    if (strcmp(name, "pthread_cond_wait") == 0 || strcmp(name, "pthread_cond_timedwait") == 0)
+    if (strcmp(name, "pthread_cond_wait") == 0 || strcmp(name, "pthread_cond_timedwait") == 0 ||
+        strcmp(name, "pthread_cond_signal") == 0 || strcmp(name, "pthread_cond_broadcast") == 0)
         f = dlvsym(RTLD_NEXT, name, "GLIBC_2.3.2");
 #endif
     return f ? f : dlsym(RTLD_NEXT, name);

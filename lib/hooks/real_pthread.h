@@ -40,6 +40,9 @@
     DOOR(pthread_cond_clockwait,                                                                   \
          (pthread_cond_t *c, pthread_mutex_t *m, clockid_t clock, const struct timespec *t),       \
          (c, m, clock, t))                                                                         \
+    DOOR(pthread_cond_signal, (pthread_cond_t *c), (c))                                            \
+    DOOR(pthread_cond_broadcast, (pthread_cond_t *c), (c))                                         \
+    DOOR(sem_post, (sem_t *s), (s))                                                                \
     DOOR(sem_wait, (sem_t *s), (s))                                                                \
     DOOR(sem_timedwait, (sem_t *s, const struct timespec *t), (s, t))                              \
     DOOR(sem_clockwait, (sem_t *s, clockid_t clock, const struct timespec *t), (s, clock, t))      \
@@ -53,6 +56,8 @@
     DOOR(mtx_lock, (mtx_t *m), (m))                                                                \
     DOOR(mtx_timedlock, (mtx_t *m, const struct timespec *t), (m, t))                              \
     DOOR(mtx_unlock, (mtx_t *m), (m))                                                              \
+    DOOR(cnd_signal, (cnd_t *c), (c))                                                              \
+    DOOR(cnd_broadcast, (cnd_t *c), (c))                                                           \
     DOOR(cnd_wait, (cnd_t *c, mtx_t *m), (c, m))                                                   \
     DOOR(cnd_timedwait, (cnd_t *c, mtx_t *m, const struct timespec *t), (c, m, t))                 \
     DOOR(thrd_join, (thrd_t thread, int *ret), (thread, ret))

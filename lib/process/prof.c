@@ -22,6 +22,7 @@
 #include "scan/scan.h"
 #include "symbol/modules.h"
 #include "table/tables.h"
+#include "trace/recorder.h"
 #include "unwind/stack.h"
 
 enum { LEAST_RESERVE = 2 << 20 }; /* bytes, for one profile when there is no more memory */
@@ -45,6 +46,7 @@ __attribute__((constructor(101))) static void start(void)
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
     prof__scan_init();
+    prof__trace_recorder_init(settings.trace_ns);
     prof__last_thread_init();
     if (entered)
         prof__leave(&prof__self);

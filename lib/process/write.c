@@ -63,18 +63,6 @@ int prof__take_snapshot(const struct prof_profile *p, const struct prof_write_op
     return r == -ENOMEM ? prof__error_memory("a snapshot") : r;
 }
 
-static int pass_on(void *arg, const void *data, size_t size)
-{
-    struct prof__sink *s = arg;
-
-    s->is_used = true;
-    prof__sink_leave(s);
-    int r = s->fn(s->arg, data, size);
-    prof__self.busy = s->busy;
-    s->program = prof__arithmetic_begin();
-    return r;
-}
-
 static int encode(const struct prof_profile *p, const struct prof__report *report,
                   const struct prof_write_options *o, struct prof__arena *arena, prof_sink_fn *sink,
                   void *arg)
@@ -98,7 +86,7 @@ static int write_once(const struct prof_profile *p, const struct prof__snapshot 
                       : prof__report_build(p, s, options, &arena, &report);
 
     if (r == 0)
-        r = encode(p, &report, o, &arena, pass_on, sink);
+        r = encode(p, &report, o, &arena, prof__sink_pass, sink);
     prof__arena_free(&arena);
     return r;
 }
@@ -138,7 +126,7 @@ static int write_detail(const struct prof_profile *p, const struct prof_write_op
 
     if (r < 0)
         return r;
-    r = p->write_detail(p, &options, pass_on, sink);
+    r = p->write_detail(p, &options, prof__sink_pass, sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 

@@ -44,6 +44,7 @@
 #include "record/own_signal.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
+#include "table/trace_ring.h"
 #include "unwind/stack.h"
 
 enum {
@@ -105,7 +106,8 @@ static inline void end_adding(void)
     atomic_fetch_sub_explicit(&adding, 1, memory_order_release);
 }
 
-static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples)
+/* `mine`: of the calling thread, now; else of another's time. */
+static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t samples, bool mine)
 {
     if (begin_adding()) {
         prof__stack_id stack = prof__stack_table_add(PROF__STORE_CPU, pcs, n);
@@ -113,6 +115,11 @@ static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t sample
 
         if (ref)
             prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
+        if (PROF_UNLIKELY(atomic_load_explicit(&prof__trace_wants, memory_order_relaxed) &
+                          PROF__TRACE_SAMPLES) &&
+            mine)
+            prof__trace_write(PROF__TRACE_CPU, 0, prof__trace_time(), 0,
+                              (uint64_t)samples * prof__cpu_period_ns(), stack);
     }
     end_adding();
 }
@@ -122,7 +129,7 @@ PROF_APART static void walk(const struct prof__thread *t, const void *ucontext, 
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = prof__stack_interrupted(ucontext, pcs, PROF__STACK_MAX);
 
-    add_sample(pcs, n, t->labels, samples);
+    add_sample(pcs, n, t->labels, samples, true);
 }
 
 static void sample(void *ucontext, int64_t samples)
@@ -137,7 +144,7 @@ static void sample(void *ucontext, int64_t samples)
      * longjmp() has left it long ago (thread.h). */
     uintptr_t sp = prof__context_sp(ucontext);
     if (before && (sp < before || !prof__entry_is_history(t, sp))) {
-        add_sample(&at_work, 1, t->labels, samples);
+        add_sample(&at_work, 1, t->labels, samples, true);
         return;
     }
     t->busy = (uintptr_t)__builtin_frame_address(0);
@@ -145,7 +152,7 @@ static void sample(void *ucontext, int64_t samples)
     if (prof__stack_room())
         walk(t, ucontext, samples);
     else
-        add_sample(&no_stack, 1, t->labels, samples);
+        add_sample(&no_stack, 1, t->labels, samples, true);
     atomic_signal_fence(memory_order_seq_cst);
     t->busy = 0;
 }
@@ -200,7 +207,7 @@ static void add_time(enum prof__cpu_why why, uintptr_t function, uint32_t labels
         pcs[0] = function;
         pcs[1] = frame[why];
     }
-    add_sample(pcs, function ? 2 : 1, labels, periods);
+    add_sample(pcs, function ? 2 : 1, labels, periods, false);
 }
 
 static void charge(enum prof__cpu_why why, pid_t tid, int64_t periods)
@@ -567,7 +574,7 @@ void prof__cpu_thread_started(void)
     uint64_t mask = prof__lock_masked(&lock);
     if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
         prof__cpu_timers_add(prof__gettid(), mask);
-        s->at_exit = thread_ended;
+        s->at_exit[PROF__SLOT_EXIT_CPU] = thread_ended;
     }
     prof__unlock_masked(&lock, mask);
 }

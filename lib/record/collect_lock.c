@@ -28,9 +28,11 @@
 #include "base/error.h"
 #include "base/settings.h"
 #include "base/thread.h"
+#include "record/collect_trace.h"
 #include "record/wait_sampler.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
+#include "table/trace_ring.h"
 #include "unwind/stack.h"
 #include "unwind/tail.h"
 
@@ -86,10 +88,11 @@ static bool any_rate(void)
 {
     /* Sequentially consistent, as the stores in set_rate(): of two threads that change a rate, the
      * one that switches last has seen what both have set. */
-    return atomic_load(&block_rate) > 0 || atomic_load(&mutex_fraction) > 0;
+    return atomic_load(&block_rate) > 0 || atomic_load(&mutex_fraction) > 0 ||
+           atomic_load(&prof__trace_wants);
 }
 
-static void switch_hooks(void)
+void prof__lock_hooks_switch(void)
 {
     bool on;
 
@@ -114,7 +117,7 @@ void prof__lock_hooks_present(const struct prof__lock_hooks *hooks)
         if (atomic_compare_exchange_strong(&copy[i], &seen, hooks))
             break;
     }
-    switch_hooks();
+    prof__lock_hooks_switch();
 }
 
 bool prof__lock_watched(void)
@@ -127,7 +130,7 @@ static int64_t set_rate(_Atomic int64_t *rate, int64_t value)
     rate_now(rate); /* the environment's comes first */
     int64_t before = atomic_exchange(rate, value);
 
-    switch_hooks();
+    prof__lock_hooks_switch();
     return PROF_MAX(before, 0);
 }
 
@@ -183,9 +186,8 @@ static uintptr_t jumped_from(const void *caller)
 /* FED: through the feeding API, and not by a hook. */
 enum source { HOOKED, FED };
 
-/* The row of the caller's stack, less its innermost `skip` frames. */
-PROF_APART static uint32_t row_here(struct prof__thread *t, unsigned table, const void *caller,
-                                    enum source source, int skip)
+/* The caller's stack, less its innermost `skip` frames. */
+PROF_APART static prof__stack_id stack_here(const void *caller, enum source source, int skip)
 {
     uintptr_t pcs[PROF__STACK_MAX];
     size_t n = 0, from = (size_t)skip;
@@ -198,8 +200,13 @@ PROF_APART static uint32_t row_here(struct prof__thread *t, unsigned table, cons
         n = 1;
         pcs[0] = PROF__PC_SKIPPED;
     }
-    return prof__rows_get(table, prof__stack_table_add(PROF__STORE_KEPT, pcs + from, n - from),
-                          t->labels, 0);
+    return prof__stack_table_add(PROF__STORE_KEPT, pcs + from, n - from);
+}
+
+static uint32_t row_here(struct prof__thread *t, unsigned table, const void *caller,
+                         enum source source, int skip)
+{
+    return prof__rows_get(table, stack_here(caller, source, skip), t->labels, 0);
 }
 
 static uint64_t *generator(struct prof__thread *t)
@@ -237,6 +244,21 @@ static struct prof__heir record_release(struct prof__thread *t, const struct pro
     return heir;
 }
 
+/* --- the timeline ----------------------------------------------------------------------------- */
+
+static prof__stack_id trace_stack(int64_t wait_ns, const void *caller)
+{
+    return wait_ns >= prof__trace_min_wait_ns() && prof__stack_room()
+               ? stack_here(caller, HOOKED, 0)
+               : 0;
+}
+
+static void trace_wait(const struct prof__wait *w, uint64_t now, int64_t wait_ns)
+{
+    prof__trace_write(PROF__TRACE_WAIT, PROF__TRACE_WAITED(w->kind, w->end), now,
+                      (uintptr_t)w->object, w->since, trace_stack(wait_ns, w->caller));
+}
+
 /* --- waiting ---------------------------------------------------------------------------------- */
 
 static bool has_owner(enum prof__wait_kind kind)
@@ -249,7 +271,7 @@ void prof__wait_begin(struct prof__wait *w, enum prof__wait_kind kind, bool time
 {
     struct prof__thread *t = &prof__self;
 
-    *w = (struct prof__wait) { .end = PROF__WAIT_CANCELLED };
+    *w = (struct prof__wait) { .end = PROF__WAIT_CANCELLED, .kind = kind, .object = object };
     if (!prof__enter(t)) /* the profiler's own, or a hidden thread's */
         return;
     int saved = errno;
@@ -257,7 +279,8 @@ void prof__wait_begin(struct prof__wait *w, enum prof__wait_kind kind, bool time
     w->since_ns = prof__monotonic_ns();
     w->shared = kind == PROF__WAIT_READ;
     w->place = prof__wait_table_add(kind, timed, object, w->since_ns);
-    if (has_owner(kind) && prof__mutex_fraction())
+    w->since = prof__tracing() ? prof__trace_time() : 0;
+    if (has_owner(kind) && (w->since || prof__mutex_fraction()))
         w->account = prof__ledger_arrive(object, w->shared, w->since_ns);
     errno = saved;
     prof__leave(t);
@@ -284,12 +307,17 @@ void prof__wait_end(struct prof__wait *w)
         return;
     int saved = errno;
     int64_t now_ns = prof__monotonic_ns();
+    uint64_t now = w->since ? prof__trace_time() : 0;
 
     if (w->account)
         settle(w, now_ns);
     prof__wait_table_remove(w->place);
+    if (w->wakes && w->since && prof__tracing())
+        prof__trace_write(PROF__TRACE_WAKE, 1, w->since, (uintptr_t)w->object, 0, 0);
     if (w->end != PROF__WAIT_REFUSED && prof__enter(t)) {
         record_wait(t, now_ns - w->since_ns, w->caller, HOOKED, 0);
+        if (w->since && prof__tracing())
+            trace_wait(w, now, now_ns - w->since_ns);
         prof__leave(t);
     }
     w->caller = NULL;
@@ -300,7 +328,10 @@ void prof__wait_end(struct prof__wait *w)
 
 bool prof__release_begin(const void *lock, struct prof__debt *ret_debt)
 {
-    return prof__ledger_take(lock, prof__monotonic_ns(), ret_debt);
+    bool owes = prof__ledger_take(lock, prof__monotonic_ns(), ret_debt);
+
+    ret_debt->at = owes && prof__tracing() ? prof__trace_time() : 0;
+    return owes;
 }
 
 void prof__release_end(const void *lock, const struct prof__debt *debt, bool released,
@@ -317,6 +348,9 @@ void prof__release_end(const void *lock, const struct prof__debt *debt, bool rel
         int saved = errno;
 
         heir = record_release(t, debt, caller, HOOKED, 0);
+        if (debt->at)
+            prof__trace_write(PROF__TRACE_RELEASE, 0, debt->at, (uintptr_t)lock,
+                              (uint64_t)debt->wait_ns, trace_stack(debt->wait_ns, caller));
         errno = saved;
         prof__leave(t);
     }
@@ -342,7 +376,7 @@ int prof_block_record(int64_t wait_ns, int skip)
 int prof_mutex_record(int64_t wait_ns, int waiters, int skip)
 {
     struct prof__thread *t = &prof__self;
-    struct prof__debt debt = { wait_ns, (uint32_t)waiters };
+    struct prof__debt debt = { wait_ns, (uint32_t)waiters, 0 };
 
     if (wait_ns < 0 || waiters < 0 || skip < 0)
         return prof_set_last_error(-EINVAL, "prof_mutex_record() was given a negative %s",

@@ -22,8 +22,13 @@ enum prof__wait_end {
 struct prof__wait {
     const void *caller; /* return address of the hook; NULL: not watched */
     int64_t since_ns;   /* CLOCK_MONOTONIC */
-    uint32_t account;   /* lock_ledger.h; 0: none */
-    uint32_t place;     /* wait_table.h; 0: none */
+    uint64_t since;     /* trace_ring.h; 0: not traced. A hook that tries before it waits may have
+                           set it to when it began to try */
+    const void *object;
+    bool wakes;       /* it has not waited: the others waited for it, until it began */
+    uint32_t account; /* lock_ledger.h; 0: none */
+    uint32_t place;   /* wait_table.h; 0: none */
+    enum prof__wait_kind kind;
     enum prof__wait_end end;
     bool shared; /* for a lock that others may have, too */
 };
@@ -54,6 +59,9 @@ struct prof__lock_hooks {
     const void *doors;
     size_t doors_size;
 };
+
+/* Let them forward or record, as is wanted now. */
+void prof__lock_hooks_switch(void);
 
 /* They are in this process. Never taken back. */
 PROF_SHARED void prof__lock_hooks_present(const struct prof__lock_hooks *hooks);

@@ -10,9 +10,11 @@
 #include "base/slot.h"
 #include "base/thread.h"
 #include "record/collect_cpu.h"
+#include "record/collect_trace.h"
 #include "table/labels.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
+#include "table/trace_ring.h"
 #include "unwind/stack.h"
 
 PROF_APART static void record(const struct prof__thread *t, const void *return_address)
@@ -36,18 +38,22 @@ void prof__thread_created(const void *return_address)
     prof__leave(t);
 }
 
-bool prof__thread_wants_start(void)
+bool prof__thread_wants_start(struct prof__thread_heritage *ret)
 {
     const struct prof__thread *t = &prof__self;
 
     if (t->busy)
         return false;
-    return t->labels || atomic_load(&prof__cpu_watching);
+    ret->labels = t->labels;
+    ret->number = prof__tracing() ? prof__trace_thread_created() : 0;
+    return ret->labels || ret->number || atomic_load(&prof__cpu_watching);
 }
 
-void prof__thread_started(uint32_t labels, uintptr_t function)
+void prof__thread_started(struct prof__thread_heritage from, uintptr_t function)
 {
-    prof__labels_inherit(labels);
+    if (prof__tracing())
+        prof__trace_thread_started(from.number, function);
+    prof__labels_inherit(from.labels);
     prof__cpu_thread_started();
     struct prof__slot *s = prof__slot_mine_if_any();
     if (s)

@@ -22,6 +22,7 @@
 #include "base/hash.h"
 #include "base/slot.h"
 #include "base/thread.h"
+#include "table/trace_ring.h"
 
 enum { HEADS = 1 << 12 };
 
@@ -152,6 +153,8 @@ static void set_current(struct prof__slot *s, uint32_t set)
     prof__self.labels = set; /* one store: our handlers see the old set or the new one */
     /* Release: the set is seen whole by a thread that reads it from here. */
     atomic_store_explicit(&s->labels, set, memory_order_release);
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_LABELS, 0, prof__trace_time(), set, 0, 0);
 }
 
 int prof_labels_push(const char *key, const char *value)

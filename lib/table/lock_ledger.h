@@ -44,6 +44,7 @@ void prof__ledger_keep_filter(struct prof__lock_filter *filter);
 struct prof__debt {
     int64_t wait_ns;
     uint32_t waiters;
+    uint64_t at; /* when it was taken out, for who traces (trace_ring.h); 0: nobody */
 };
 
 /* Who owes what comes in after a release has been charged: the time it takes until the next owner

@@ -100,7 +100,7 @@ ROWS = [
     ("an unknown profile is told before odd seconds", "nosuch?seconds=abc", {},
      dict(status=404, error=b"Unknown profile\n")),
     ("no goroutineleak", "goroutineleak", {}, dict(status=404, error=b"Unknown profile\n")),
-    ("no trace", "trace", {}, dict(status=404, error=b"Unknown profile\n"), OURS),
+    ("no trace before its name", "traces", {}, dict(status=404, error=b"Unknown profile\n")),
     ("a broken escape in the path", "%zz", {}, dict(status=400)),
     ("half an escape in the path", "heap%4", {}, dict(status=400)),
     ("a NUL in the path", "heap%00", {}, dict(status=400), OURS),
@@ -387,7 +387,7 @@ def test_names_that_routes_take(s):
     """A profile that cannot be fetched cannot be made."""
     if not s.ours:
         return
-    for name in ["ui", "ui/", "ui/x", "ui/source", "metrics", "vars", "cmdline", "profile", "symbol", "heap"]:
+    for name in ["ui", "ui/", "ui/x", "ui/source", "metrics", "vars", "trace", "cmdline", "profile", "symbol", "heap"]:
         r = s.demo.tell("profile", name)
         check(r.startswith("-17 "), "%s is taken: %s" % (name, r))
     for name in [".", "..", "a/../b", "a/.", "./a"]:

@@ -114,7 +114,7 @@ def test_requests(demo):
     for target, handler, code in (
             ("heap", "heap", 200), ("heap?seconds=-1", "heap", 400), ("nothing", "other", 404),
             ("", "index", 200), ("ui/", "ui", 200), ("ui/%3Cscript%3E", "ui", 404),
-            ("vars", "vars", 200), ("my.custom", "custom", 200), ("cmdline", "cmdline", 200)):
+            ("vars", "vars", 200), ("trace?as=x", "trace", 400), ("my.custom", "custom", 200), ("cmdline", "cmdline", 200)):
         before = count(handler, code)
         ask(demo.where, "/debug/pprof/" + target)
         equal(count(handler, code), before + 1, "requests by handler and code: " + target)

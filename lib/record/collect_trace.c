@@ -1,0 +1,193 @@
+/*
+ * collect_trace.c - events for a timeline, written to the rings while somebody wants them.
+ *
+ * Waits and releases come from collect_lock.c, CPU samples from collect_cpu.c, labels from
+ * labels.c; here is the rest, what the program itself tells with it, and the switch.
+ */
+#include "record/collect_trace.h"
+
+#include <errno.h>
+#include <prof/trace.h>
+#include <pthread.h>
+#include <string.h>
+#include <sys/prctl.h>
+
+#include "base/error.h"
+#include "base/fork.h"
+#include "base/lock.h"
+#include "base/slot.h"
+#include "record/collect_thread.h"
+#include "table/trace_names.h"
+#include "table/trace_ring.h"
+
+/* --- the switch ------------------------------------------------------------------------------- */
+
+static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_TRACE);
+
+/* Guarded by the lock. */
+static unsigned traces, with_samples;
+
+static _Atomic int64_t min_wait_ns;
+
+int64_t prof__trace_min_wait_ns(void)
+{
+    return atomic_load_explicit(&min_wait_ns, memory_order_relaxed);
+}
+
+/* The lock is held. */
+static void set_wants(void)
+{
+    uint32_t wants = (traces ? PROF__TRACE_EVENTS : 0u) | (with_samples ? PROF__TRACE_SAMPLES : 0u);
+
+    /* Sequentially consistent, as collect_lock.c wants it of what its hooks go by. */
+    atomic_store(&prof__trace_wants, wants);
+    prof__lock_hooks_switch();
+}
+
+int prof__trace_open(int64_t min_ns, bool samples)
+{
+    uint64_t mask = prof__lock_masked(&lock);
+    int r = prof__trace_rings_begin();
+
+    if (r == 0) {
+        if (traces == 0 || min_ns < prof__trace_min_wait_ns())
+            atomic_store_explicit(&min_wait_ns, min_ns, memory_order_relaxed);
+        traces++;
+        with_samples += samples;
+        set_wants();
+    }
+    prof__unlock_masked(&lock, mask);
+    return r;
+}
+
+void prof__trace_close(bool samples)
+{
+    uint64_t mask = prof__lock_masked(&lock);
+
+    if (traces) {
+        with_samples -= samples;
+        traces--;
+        set_wants();
+        if (traces == 0)
+            prof__trace_rings_end();
+    }
+    prof__unlock_masked(&lock, mask);
+}
+
+/* A child begins with no trace: what its parent's threads do is not its affair. */
+static void fork_child(void)
+{
+    prof__lock_reset(&lock);
+    traces = with_samples = 0;
+    set_wants();
+}
+
+PROF__AT_FORK(PROF__RANK_TRACE, NULL, NULL, fork_child)
+
+/* --- wake-ups --------------------------------------------------------------------------------- */
+
+uint64_t prof__trace_try(void)
+{
+    return prof__tracing() ? prof__trace_time() : 0;
+}
+
+void prof__trace_wake(const void *object, bool all)
+{
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_WAKE, all, prof__trace_time(), (uintptr_t)object, 0, 0);
+}
+
+/* --- threads ---------------------------------------------------------------------------------- */
+
+static _Atomic uint32_t threads;
+
+uint32_t prof__trace_thread_created(void)
+{
+    uint32_t number = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
+
+    prof__trace_write(PROF__TRACE_CREATE, 0, prof__trace_time(), number, 0, 0);
+    return number;
+}
+
+/* Its name is told when it ends, since it is asked of the kernel, and may have been changed. */
+static void thread_ended(const struct prof__slot *s)
+{
+    char name[16] = "";
+    uint64_t word[2];
+    int saved = errno;
+
+    (void)s;
+    if (!prof__tracing())
+        return;
+    if (prctl(PR_GET_NAME, name) == 0) {
+        memcpy(word, name, sizeof(word));
+        prof__trace_write(PROF__TRACE_NAME, 0, prof__trace_time(), word[0], word[1], 0);
+    }
+    prof__trace_write(PROF__TRACE_END, 0, prof__trace_time(), (uintptr_t)pthread_self(), 0, 0);
+    errno = saved;
+}
+
+void prof__trace_thread_started(uint32_t number, uintptr_t function)
+{
+    struct prof__slot *s = prof__slot_mine();
+
+    if (s)
+        s->at_exit[PROF__SLOT_EXIT_TRACE] = thread_ended;
+    prof__trace_write(PROF__TRACE_START, 0, prof__trace_time(), number, function, 0);
+}
+
+/* --- what the program tells ------------------------------------------------------------------- */
+
+static int no_name(const char *call)
+{
+    return prof_set_last_error(-EINVAL, "%s() takes a name", call);
+}
+
+int prof_region_begin(const char *name)
+{
+    if (!name || !*name)
+        return no_name(__func__);
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, prof__trace_time(), prof__trace_name(name),
+                          0, 0);
+    return 0;
+}
+
+int prof_region_end(const char *name)
+{
+    if (!name || !*name)
+        return no_name(__func__);
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_REGION_END, 0, prof__trace_time(), prof__trace_name(name), 0,
+                          0);
+    return 0;
+}
+
+int prof_task_begin(uint64_t id, const char *name)
+{
+    if (!name || !*name)
+        return no_name(__func__);
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_TASK_BEGIN, 0, prof__trace_time(), id, prof__trace_name(name),
+                          0);
+    return 0;
+}
+
+int prof_task_end(uint64_t id, const char *name)
+{
+    if (!name || !*name)
+        return no_name(__func__);
+    if (prof__tracing())
+        prof__trace_write(PROF__TRACE_TASK_END, 0, prof__trace_time(), id, prof__trace_name(name),
+                          0);
+    return 0;
+}
+
+int prof_trace_log(const char *text)
+{
+    if (!text)
+        return prof_set_last_error(-EINVAL, "prof_trace_log() takes a text");
+    if (prof__tracing())
+        prof__trace_write_text(text, strnlen(text, PROF__TRACE_TEXT_MAX));
+    return 0;
+}

@@ -1,0 +1,360 @@
+/*
+ * trace_ring.c - the rings: who has which, writing, and copying.
+ *
+ *   class 0: 64 rings of 4,096 records   1: 64 of 1,024   2: 256 of 256   3: 2,048 of 64
+ *
+ * All lie in one mapping of 16 MiB, each at its place for ever, so a thread that is late by a whole
+ * trace writes into memory that is there, and into nobody's but its own ring. Most programs have
+ * dozens of threads, and each gets a large ring; one with thousands has small ones for the rest,
+ * rather than nothing.
+ *
+ * Nothing is to be done when a thread ends, whichever way. A ring whose owner is no more can be
+ * taken by another thread; until then its records can be read. That it is no more the kernel says:
+ * a signal 0 to it. As numbers of threads come again, a ring may stay with one that is not its
+ * owner, and then is not to be had until that ends, too; nobody but the owner writes to it.
+ *
+ * The records of a ring go on through all its owners and traces. A change of owner is itself a
+ * record, which names both.
+ */
+#include "table/trace_ring.h"
+
+#include <errno.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
+
+#include "arch/own.h"
+#include "base/arena.h"
+#include "base/fork.h"
+#include "base/task.h"
+#include "table/wait_table.h"
+
+struct record {
+    _Atomic uint64_t time, object, value;
+    _Atomic uint32_t stack;
+    _Atomic uint32_t what; /* kind, detail, and the lower bits of its number; 0: not whole */
+};
+static_assert(sizeof(struct record) == PROF__TRACE_RECORD_BYTES, "two in a cache line");
+
+enum { KIND_BITS = 6, DETAIL_BITS = 8, NUMBER_SHIFT = KIND_BITS + DETAIL_BITS };
+static_assert(PROF__TRACE_RING_RECORDS < 1 << (32 - NUMBER_SHIFT), "a stale number is seen");
+static_assert(PROF__TRACE_KINDS <= 1 << KIND_BITS, "kinds fit");
+
+struct ring {
+    _Atomic uint64_t written; /* records, ever */
+    struct record *record;    /* set with `mask` by the first owner, and never changed */
+    uint32_t mask;
+    _Atomic uint32_t tid; /* owner; 0: none yet */
+} __attribute__((aligned(64)));
+
+enum { CLASSES = 4, LARGE_CLASSES = 2 };
+static const struct {
+    unsigned rings, records;
+} class[CLASSES] = { { 64, PROF__TRACE_RING_RECORDS }, { 64, 1024 }, { 256, 256 }, { 2048, 64 } };
+enum { RINGS = 64 + 64 + 256 + 2048, LARGE_RINGS = 64 + 64 };
+static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) * sizeof(struct record) <=
+                  PROF__TRACE_POOL_BYTES,
+              "all rings fit");
+
+#define CLAIMED UINT32_MAX /* as an owner: it changes just now */
+#define NO_RING UINT32_MAX
+
+_Atomic uint32_t prof__trace_wants;
+bool prof__trace_by_ticks;
+
+static struct ring ring[RINGS];
+static pid_t
+    process; /* a child of vfork() may ask after no thread: it has our memory, not our threads */
+static _Atomic(struct record *) pool;
+static _Atomic uint32_t fresh[CLASSES]; /* rings of a class that have had an owner */
+static _Atomic uint32_t hint;           /* where to look for one whose owner is no more */
+static _Atomic uint64_t lost;
+
+/* The number of the thread's ring, plus 1; NO_RING: there was none to be had at `tried`. */
+static _Thread_local uint32_t mine __attribute__((tls_model("initial-exec")));
+
+/* When nobody had a ring to give; then it is not tried again by each record. */
+static _Atomic int64_t exhausted_ns;
+enum { PATIENCE_NS = 10 * 1000 * 1000 };
+
+int prof__trace_rings_begin(void)
+{
+    struct record *none = NULL, *p;
+
+    if (atomic_load_explicit(&pool, memory_order_acquire))
+        return 0;
+    prof__trace_by_ticks = prof__ticks_steady();
+    process = getpid();
+    p = prof__pages_map(PROF__TRACE_POOL_BYTES);
+    if (!p)
+        return -ENOMEM;
+    /* Release: its zeros, and how time is told. */
+    if (!atomic_compare_exchange_strong_explicit(&pool, &none, p, memory_order_release,
+                                                 memory_order_acquire))
+        prof__pages_unmap(p, PROF__TRACE_POOL_BYTES);
+    return 0;
+}
+
+void prof__trace_rings_end(void)
+{
+    struct record *p = atomic_load_explicit(&pool, memory_order_acquire);
+
+    /* They read as zeros, which is no record. Who writes late has a page again. */
+    if (p)
+        madvise(p, PROF__TRACE_POOL_BYTES, MADV_DONTNEED);
+}
+
+/* --- owners ----------------------------------------------------------------------------------- */
+
+static struct record *record_of(unsigned number, uint32_t *ret_mask)
+{
+    struct record *at = atomic_load_explicit(&pool, memory_order_acquire);
+
+    for (unsigned c = 0; at && c < CLASSES; c++) {
+        *ret_mask = class[c].records - 1;
+        if (number < class[c].rings)
+            return at + (size_t)number * class[c].records;
+        number -= class[c].rings;
+        at += (size_t) class[c].rings * class[c].records;
+    }
+    return NULL;
+}
+
+static inline __attribute__((always_inline)) void put(struct ring *r, uint64_t number,
+                                                      uint32_t what, uint64_t time, uint64_t object,
+                                                      uint64_t value, uint32_t stack)
+{
+    struct record *to = &r->record[number & r->mask];
+
+    atomic_store_explicit(&to->what, 0, memory_order_relaxed);
+    /* Release: who sees what follows sees that the old record is no more. */
+    atomic_thread_fence(memory_order_release);
+    atomic_store_explicit(&to->time, time, memory_order_relaxed);
+    atomic_store_explicit(&to->object, object, memory_order_relaxed);
+    atomic_store_explicit(&to->value, value, memory_order_relaxed);
+    atomic_store_explicit(&to->stack, stack, memory_order_relaxed);
+    /* Release: whoever finds the number finds the rest. */
+    atomic_store_explicit(&to->what, what | (uint32_t)number << NUMBER_SHIFT, memory_order_release);
+}
+
+static uint32_t what_of(enum prof__trace_kind kind, unsigned detail)
+{
+    return (uint32_t)kind | (detail & ((1u << DETAIL_BITS) - 1)) << KIND_BITS;
+}
+
+/* The ring's tid is CLAIMED, by this thread. */
+static void move_in(unsigned number, uint32_t before, uint32_t tid)
+{
+    struct ring *r = &ring[number];
+
+    if (!r->record)
+        r->record = record_of(number, &r->mask);
+    uint64_t at = prof__own_add(&r->written, 1);
+    put(r, at, what_of(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before, 0);
+    /* Release: who sees the owner sees the record of it. */
+    atomic_store_explicit(&r->tid, tid, memory_order_release);
+}
+
+/* One that nobody has had, of those classes. */
+static bool claim_fresh(unsigned from, unsigned to, uint32_t tid, unsigned *ret_number)
+{
+    unsigned first = 0;
+
+    for (unsigned c = 0; c < to; first += class[c].rings, c++) {
+        uint32_t next = atomic_load_explicit(&fresh[c], memory_order_relaxed), none = 0;
+
+        while (c >= from && next < class[c].rings)
+            if (atomic_compare_exchange_weak_explicit(&fresh[c], &next, next + 1,
+                                                      memory_order_relaxed, memory_order_relaxed)) {
+                *ret_number = first + next;
+                /* One that a child of fork() has inherited is somebody's. */
+                if (atomic_compare_exchange_strong(&ring[*ret_number].tid, &none, CLAIMED)) {
+                    move_in(*ret_number, 0, tid);
+                    return true;
+                }
+                none = 0;
+                next = atomic_load_explicit(&fresh[c], memory_order_relaxed);
+            }
+    }
+    return false;
+}
+
+static bool is_gone(uint32_t tid)
+{
+    return syscall(SYS_tgkill, getpid(), (pid_t)tid, 0) < 0 && errno == ESRCH;
+}
+
+/* One of the first n whose owner is no more. */
+static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
+{
+    uint32_t from = atomic_load_explicit(&hint, memory_order_relaxed);
+
+    for (unsigned i = 0; i < n; i++) {
+        unsigned at = (from + i) % n;
+        uint32_t owner = atomic_load_explicit(&ring[at].tid, memory_order_relaxed);
+
+        /* The caller's own number is that of a thread before it, or it would have the ring. */
+        if (owner == 0 || owner == CLAIMED || (owner != tid && !is_gone(owner)) ||
+            !atomic_compare_exchange_strong(&ring[at].tid, &owner, CLAIMED))
+            continue;
+        atomic_store_explicit(&hint, at + 1, memory_order_relaxed);
+        move_in(at, owner, tid);
+        *ret_number = at;
+        return true;
+    }
+    return false;
+}
+
+static PROF_COLD struct ring *claim(void)
+{
+    int saved = errno;
+    uint32_t tid = prof__tid();
+    unsigned number;
+    bool got;
+
+    if (!atomic_load_explicit(&pool, memory_order_acquire) || getpid() != process)
+        return NULL;
+    if (mine == NO_RING &&
+        prof__monotonic_ns() - atomic_load_explicit(&exhausted_ns, memory_order_relaxed) <
+            PATIENCE_NS)
+        return NULL;
+    /* Of two that are lost, the handler's that came between is left to a later thread. */
+    got = claim_fresh(0, LARGE_CLASSES, tid, &number) || claim_left(LARGE_RINGS, tid, &number) ||
+          claim_fresh(LARGE_CLASSES, CLASSES, tid, &number) || claim_left(RINGS, tid, &number);
+    mine = got ? number + 1 : NO_RING;
+    if (!got)
+        atomic_store_explicit(&exhausted_ns, prof__monotonic_ns(), memory_order_relaxed);
+    errno = saved;
+    return got ? &ring[number] : NULL;
+}
+
+/* --- writing ---------------------------------------------------------------------------------- */
+
+static inline struct ring *my_ring(void)
+{
+    uint32_t number = mine;
+
+    return PROF_LIKELY(number - 1 < RINGS) ? &ring[number - 1] : claim();
+}
+
+static PROF_COLD void count_lost(uint64_t n)
+{
+    atomic_fetch_add_explicit(&lost, n, memory_order_relaxed);
+}
+
+void prof__trace_write(enum prof__trace_kind kind, unsigned detail, uint64_t time, uint64_t object,
+                       uint64_t value, uint32_t stack)
+{
+    struct ring *r = my_ring();
+
+    if (PROF_UNLIKELY(!r)) {
+        count_lost(1);
+        return;
+    }
+    /* A handler that comes between takes the next one. */
+    uint64_t number = prof__own_add(&r->written, 1);
+    put(r, number, what_of(kind, detail), time, object, value, stack);
+}
+
+void prof__trace_write_text(const char *text, size_t size)
+{
+    struct ring *r = my_ring();
+    uint64_t word[3] = { 0 };
+
+    size = PROF_MIN(size, (size_t)PROF__TRACE_TEXT_MAX);
+    unsigned more = size > 16 ? (unsigned)(size - 16 + 23) / 24 : 0;
+    if (!r) {
+        count_lost(1 + more);
+        return;
+    }
+    uint64_t number = prof__own_add(&r->written, 1 + more);
+    memcpy(word, text, PROF_MIN(size, (size_t)16));
+    put(r, number, what_of(PROF__TRACE_LOG, more), prof__trace_time(), word[0], word[1], 0);
+    for (unsigned i = 0; i < more; i++) {
+        size_t from = 16 + (size_t)i * 24;
+
+        memset(word, 0, sizeof(word));
+        memcpy(word, text + from, PROF_MIN(size - from, (size_t)24));
+        put(r, number + 1 + i, what_of(PROF__TRACE_MORE, 0), word[0], word[1], word[2], 0);
+    }
+}
+
+uint64_t prof__trace_lost(void)
+{
+    return atomic_load_explicit(&lost, memory_order_relaxed);
+}
+
+/* --- reading ---------------------------------------------------------------------------------- */
+
+unsigned prof__trace_rings(void)
+{
+    return RINGS;
+}
+
+uint64_t prof__trace_ring_written(unsigned number)
+{
+    return atomic_load_explicit(&ring[number].written, memory_order_acquire);
+}
+
+static void copy_one(const struct record *from, uint64_t number, struct prof__trace_record *to)
+{
+    /* Acquire: the rest is of this record, or of a later one. */
+    uint32_t what = atomic_load_explicit(&from->what, memory_order_acquire);
+
+    *to = (struct prof__trace_record) {
+        .time = atomic_load_explicit(&from->time, memory_order_relaxed),
+        .object = atomic_load_explicit(&from->object, memory_order_relaxed),
+        .value = atomic_load_explicit(&from->value, memory_order_relaxed),
+        .stack = atomic_load_explicit(&from->stack, memory_order_relaxed),
+        .kind = what & ((1u << KIND_BITS) - 1),
+        .detail = what >> KIND_BITS & ((1u << DETAIL_BITS) - 1),
+    };
+    /* Acquire: if any of it was a later record's, so is this. */
+    atomic_thread_fence(memory_order_acquire);
+    if (what >> NUMBER_SHIFT != ((uint32_t)number << NUMBER_SHIFT) >> NUMBER_SHIFT ||
+        atomic_load_explicit(&from->what, memory_order_relaxed) != what)
+        to->kind = PROF__TRACE_NOTHING;
+}
+
+bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
+{
+    const struct ring *r = &ring[number];
+    uint32_t mask, before;
+    const struct record *record = record_of(number, &mask);
+    int tries = 3;
+
+    if (!record || prof__trace_ring_written(number) == 0)
+        return false;
+    do {
+        before = atomic_load_explicit(&r->tid, memory_order_acquire);
+        ret->written = prof__trace_ring_written(number);
+        ret->first = ret->written > mask + 1 ? ret->written - mask - 1 : 0;
+        ret->n = ret->written - ret->first;
+        for (size_t i = 0; i < ret->n; i++)
+            copy_one(&record[(ret->first + i) & mask], ret->first + i, &ret->record[i]);
+        atomic_thread_fence(memory_order_acquire);
+        ret->tid = atomic_load_explicit(&r->tid, memory_order_relaxed);
+    } while ((ret->tid != before || before == CLAIMED) && --tries);
+    if (ret->tid == CLAIMED || ret->tid != before)
+        ret->tid = 0; /* the records of before the change say whose they are */
+    return true;
+}
+
+/* The parent's threads are not here, and what they did is not this process's. */
+static void fork_child(void)
+{
+    atomic_store_explicit(&prof__trace_wants, 0, memory_order_relaxed);
+    if (!atomic_load_explicit(&pool, memory_order_relaxed))
+        return;
+    for (unsigned i = 0; i < RINGS; i++)
+        if (atomic_load_explicit(&ring[i].tid, memory_order_relaxed))
+            atomic_store_explicit(&ring[i].tid, 0, memory_order_relaxed);
+    for (unsigned c = 0; c < CLASSES; c++)
+        atomic_store_explicit(&fresh[c], 0, memory_order_relaxed);
+    atomic_store_explicit(&hint, 0, memory_order_relaxed);
+    process = getpid();
+    mine = 0;
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

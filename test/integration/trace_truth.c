@@ -1,0 +1,280 @@
+/*
+ * trace_truth.c - does what a trace is to show, and says itself what it has done and when.
+ *
+ *   trace_truth relay THREADS ROUNDS sem|cond FILE
+ *       a token goes round; a line "THREAD TID WOKEN_NS" for each pass, in order
+ *   trace_truth convoy FILE PPROF
+ *       four threads at one lock, and the mutex profile of the same time
+ *   trace_truth regions FILE JSON REGION_PPROF
+ *       regions within regions, tasks from thread to thread, a log line, labels
+ *   trace_truth flood RECORDS FILE
+ *       more than the ring holds
+ *
+ * FILE is the Perfetto trace. Times are CLOCK_MONOTONIC.
+ */
+#define _GNU_SOURCE /* pthread_setname_np */
+#include <prof/prof.h>
+#include <prof/trace.h>
+#include <pthread.h>
+#include <semaphore.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/syscall.h>
+#include <time.h>
+#include <unistd.h>
+
+enum { MOST = 16, PASSES_MAX = 100000 };
+
+static struct prof_trace *trace;
+
+static int64_t now_ns(void)
+{
+    struct timespec t;
+
+    clock_gettime(CLOCK_MONOTONIC, &t);
+    return (int64_t)t.tv_sec * 1000000000 + t.tv_nsec;
+}
+
+static void must(int r, const char *what)
+{
+    if (r < 0) {
+        printf("%s: %d, %s\n", what, r, prof_last_error());
+        exit(1);
+    }
+}
+
+static void begin(const char *format, const char *as)
+{
+    struct prof_trace_options o = PROF_TRACE_OPTIONS_INIT;
+
+    o.min_wait_ns = -1;
+    o.no_cpu = 1;
+    o.format = format;
+    o.as = as;
+    must(prof_trace_start(&o, &trace), "prof_trace_start");
+}
+
+static void end(const char *path)
+{
+    must(prof_trace_write_file(trace, path), "prof_trace_write_file");
+    prof_trace_stop(trace);
+}
+
+/* --- relay ------------------------------------------------------------------------------------ */
+
+static struct {
+    int64_t ns;
+    int thread, tid;
+} pass[PASSES_MAX];
+static int passes, threads, rounds;
+static sem_t turn[MOST];
+static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
+static pthread_cond_t cond[MOST];
+static int whose;
+
+static void note(int thread)
+{
+    pass[passes].ns = now_ns();
+    pass[passes].thread = thread;
+    pass[passes++].tid = (int)syscall(SYS_gettid);
+    usleep(200); /* so that the others have gone to sleep, as a rule */
+}
+
+static void *relay_sem(void *arg)
+{
+    int me = (int)(intptr_t)arg;
+
+    for (int i = 0; i < rounds; i++) {
+        sem_wait(&turn[me]);
+        note(me);
+        sem_post(&turn[(me + 1) % threads]);
+    }
+    return NULL;
+}
+
+static void *relay_cond(void *arg)
+{
+    int me = (int)(intptr_t)arg;
+
+    pthread_mutex_lock(&mutex);
+    for (int i = 0; i < rounds; i++) {
+        while (whose != me)
+            pthread_cond_wait(&cond[me], &mutex);
+        note(me);
+        whose = (me + 1) % threads;
+        pthread_cond_signal(&cond[whose]);
+    }
+    pthread_mutex_unlock(&mutex);
+    return NULL;
+}
+
+static void relay(const char *how, const char *path)
+{
+    int by_sem = strcmp(how, "sem") == 0;
+    pthread_t thread[MOST];
+
+    whose = -1;
+    for (int i = 0; i < threads; i++) {
+        sem_init(&turn[i], 0, 0);
+        pthread_cond_init(&cond[i], NULL);
+    }
+    begin(NULL, NULL);
+    for (int i = 0; i < threads; i++)
+        pthread_create(&thread[i], NULL, by_sem ? relay_sem : relay_cond, (void *)(intptr_t)i);
+    usleep(20000);
+    if (by_sem) {
+        sem_post(&turn[0]);
+    } else {
+        pthread_mutex_lock(&mutex);
+        whose = 0;
+        pthread_cond_signal(&cond[0]);
+        pthread_mutex_unlock(&mutex);
+    }
+    for (int i = 0; i < threads; i++)
+        pthread_join(thread[i], NULL);
+    end(path);
+    for (int i = 0; i < passes; i++)
+        printf("%d %d %lld\n", pass[i].thread, pass[i].tid, (long long)pass[i].ns);
+}
+
+/* --- convoy ----------------------------------------------------------------------------------- */
+
+static pthread_barrier_t all;
+
+__attribute__((noinline)) static void hold_long(void)
+{
+    pthread_mutex_lock(&mutex);
+    usleep(3000);
+    pthread_mutex_unlock(&mutex);
+    __asm__ volatile("");
+}
+
+__attribute__((noinline)) static void hold_short(void)
+{
+    pthread_mutex_lock(&mutex);
+    usleep(500);
+    pthread_mutex_unlock(&mutex);
+    __asm__ volatile("");
+}
+
+static void *convoy_thread(void *arg)
+{
+    pthread_barrier_wait(&all);
+    for (int i = 0; i < 40; i++)
+        ((int)(intptr_t)arg % 2 ? hold_long : hold_short)();
+    return NULL;
+}
+
+static void convoy(const char *path, const char *pprof)
+{
+    struct prof_window *window;
+    pthread_t thread[4];
+
+    prof_set_mutex_fraction(1);
+    pthread_barrier_init(&all, NULL, 4);
+    begin(NULL, NULL);
+    must(prof_window_open("mutex", &window), "prof_window_open");
+    for (int i = 0; i < 4; i++)
+        pthread_create(&thread[i], NULL, convoy_thread, (void *)(intptr_t)i);
+    for (int i = 0; i < 4; i++)
+        pthread_join(thread[i], NULL);
+    must(prof_window_write_file(window, pprof, 0), "prof_window_write_file");
+    prof_window_close(window);
+    end(path);
+}
+
+/* --- regions ---------------------------------------------------------------------------------- */
+
+static sem_t done;
+
+static void *worker(void *arg)
+{
+    uint64_t id = (uint64_t)(uintptr_t)arg;
+
+    prof_region_begin("work");
+    prof_region_begin("parse");
+    usleep(1000);
+    prof_region_end("parse");
+    prof_region_begin("render"); /* never ended by itself: ends with the one around it */
+    usleep(1000);
+    prof_region_end("work");
+    prof_task_end(id, "request");
+    sem_post(&done);
+    return NULL;
+}
+
+static void regions(const char *path, const char *json, const char *region_pprof)
+{
+    struct prof_trace *others[2];
+    pthread_t thread[3];
+
+    sem_init(&done, 0, 0);
+    prof_region_begin("before"); /* and so it has no begin in the trace */
+    begin("json", NULL);
+    others[0] = trace;
+    begin(NULL, "region");
+    others[1] = trace;
+    begin(NULL, NULL);
+    prof_region_end("before");
+    prof_labels_push("tenant", "blue \"1\"");
+    for (uintptr_t i = 0; i < 3; i++) {
+        prof_task_begin(i + 1, "request");
+        pthread_create(&thread[i], NULL, worker, (void *)(i + 1));
+        pthread_setname_np(thread[i], i == 0 ? "first" : i == 1 ? "sec\xff\"nd" : "third");
+    }
+    for (int i = 0; i < 3; i++)
+        sem_wait(&done);
+    for (int i = 0; i < 3; i++)
+        pthread_join(thread[i], NULL);
+    prof_labels_pop();
+    prof_trace_log("a line of text, \xc3\xa4nd a byte that is wrong: \xff, and enough of it "
+                   "for several records");
+    prof_region_begin("unfinished");
+    end(path);
+    trace = others[0];
+    end(json);
+    trace = others[1];
+    end(region_pprof);
+    prof_region_end("unfinished");
+}
+
+/* --- flood ------------------------------------------------------------------------------------ */
+
+static void *flood_thread(void *arg)
+{
+    for (long i = 0; i < *(const long *)arg; i++)
+        prof_trace_log("x");
+    return NULL;
+}
+
+static void flood(long n, const char *path)
+{
+    pthread_t thread;
+
+    begin(NULL, NULL);
+    pthread_create(&thread, NULL, flood_thread, &n);
+    pthread_join(thread, NULL);
+    end(path);
+}
+
+int main(int argc, char **argv)
+{
+    if (argc == 6 && strcmp(argv[1], "relay") == 0) {
+        threads = atoi(argv[2]);
+        rounds = atoi(argv[3]);
+        if (threads < 2 || threads > MOST || threads * rounds > PASSES_MAX)
+            return 2;
+        relay(argv[4], argv[5]);
+    } else if (argc == 4 && strcmp(argv[1], "convoy") == 0) {
+        convoy(argv[2], argv[3]);
+    } else if (argc == 5 && strcmp(argv[1], "regions") == 0) {
+        regions(argv[2], argv[3], argv[4]);
+    } else if (argc == 4 && strcmp(argv[1], "flood") == 0) {
+        flood(atol(argv[2]), argv[3]);
+    } else {
+        return 2;
+    }
+    return 0;
+}
