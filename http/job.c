@@ -118,9 +118,12 @@ int prof__job_start(struct prof__job **ret_job, struct prof_profile *p,
     struct prof__job *job = NULL;
     int r = -EAGAIN;
 
-    if (atomic_load(&leaving))
+    int n = atomic_fetch_add(&jobs, 1); /* first: leave() waits for all that it counts */
+    if (atomic_load(&leaving)) {
+        atomic_fetch_sub(&jobs, 1);
         return prof_set_last_error(r, "%s", leaving_text);
-    if (atomic_fetch_add(&jobs, 1) >= JOBS_MAX || !(job = calloc(1, sizeof(*job)))) {
+    }
+    if (n >= JOBS_MAX || !(job = calloc(1, sizeof(*job)))) {
         atomic_fetch_sub(&jobs, 1);
         return prof_set_last_error(r, "as many profiles of this kind are being written as may be: "
                                       "try again");

@@ -596,7 +596,7 @@ PROF_API void prof_helper_follow(void);
  * Both are called by a thread of the program's, with signals blocked; `leave` also when there is
  * no such thread, `come_back` after each `leave` that gave 0. Those who say so first leave last.
  *
- * Returns: 0, -EINVAL, or -ENOSPC when there are 16 already.
+ * Returns: 0, -EINVAL, or -ENOSPC when there are 64 already.
  */
 PROF_API int prof_helper_can_leave(int (*leave)(int timeout_ms), int (*come_back)(void));
 

@@ -147,7 +147,7 @@ int prof_helper_start(const struct prof_helper *helper, pthread_t *ret_thread)
         r = create(&h, page, ret_thread ? ret_thread : &thread);
         prof__signals_restore(mask);
         if (r < 0) {
-            prof__helper_ends();
+            prof__helper_failed();
             munmap(page, PAGE);
         }
     }

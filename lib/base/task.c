@@ -286,6 +286,12 @@ int prof__task_state_parse(const char *line, struct prof__task_state *ret)
     memcpy(ret->name, open + 1, n);
     ret->name[n] = '\0';
     ret->state = close[2];
+    ret->start_ticks = 0;
+    const char *s = close + 2;
+    for (int field = 3; s && field < 22; field++)
+        s = strchr(s + 1, ' ');
+    for (; s && s[1] >= '0' && s[1] <= '9'; s++)
+        ret->start_ticks = ret->start_ticks * 10 + (uint64_t)(s[1] - '0');
     return 0;
 }
 

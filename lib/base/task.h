@@ -40,8 +40,9 @@ void prof__task_position_parse(const char *line, struct prof__position *ret);
 
 /* What /proc/self/task/TID/stat says first. */
 struct prof__task_state {
-    char name[32]; /* as set with pthread_setname_np() */
-    char state;    /* R, S, D, T, ... as ps shows it */
+    char name[32];        /* as set with pthread_setname_np() */
+    char state;           /* R, S, D, T, ... as ps shows it */
+    uint64_t start_ticks; /* when it was made: _SC_CLK_TCK a second, of CLOCK_BOOTTIME */
 };
 int prof__task_state(pid_t tid, struct prof__task_state *ret);
 int prof__task_state_parse(const char *line, struct prof__task_state *ret);

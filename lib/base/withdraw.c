@@ -30,7 +30,7 @@
 #include "base/thread.h"
 
 enum {
-    PARTIES = 16,
+    PARTIES = 64,        /* of which some ten are our own */
     HELPERS = 64,        /* whose ids are known; more are only counted */
     LEAVE_MS = 10000,    /* a request that is being answered takes no longer */
     FORGET_MS = 1000,    /* for the kernel */
@@ -86,6 +86,11 @@ void prof__helper_expected(void)
 {
     atomic_store(&living_in, getpid());
     atomic_fetch_add(&n_living, 1);
+}
+
+void prof__helper_failed(void)
+{
+    atomic_fetch_sub(&n_living, 1);
 }
 
 void prof__helper_begins(void)

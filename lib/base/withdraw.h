@@ -27,8 +27,10 @@ PROF_SHARED bool prof__helpers_only(void);
 PROF_SHARED bool prof__helpers_withdraw(void);
 PROF_SHARED void prof__helpers_return(void);
 
-/* For helper.c: a thread is about to be made; it is there; it ends, or could not be made. */
+/* For helper.c: a thread is about to be made; it could not be made. It is there; it ends: both said
+ * by that thread itself. */
 void prof__helper_expected(void);
+void prof__helper_failed(void);
 void prof__helper_begins(void);
 void prof__helper_ends(void);
 

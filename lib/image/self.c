@@ -92,19 +92,20 @@ static int take_own_spans(struct prof__image *image)
 
 /* --- threads --------------------------------------------------------------------------------- */
 
-static void take_frames(struct prof__image *image, struct prof__image_thread *t,
-                        const struct prof__thread_place *p)
+static int take_frames(struct prof__image *image, struct prof__image_thread *t,
+                       const struct prof__thread_place *p)
 {
     struct prof__image_frame *frame =
         prof__arena_array(&image->arena, p->n_frames + 1, sizeof(*frame));
 
     if (!frame)
-        return;
+        return -ENOMEM;
     for (size_t i = 0; i < p->n_frames; i++)
         frame[i] =
             (struct prof__image_frame) { p->frame_pc[i], p->frame[i].cfa, p->frame[i].known };
     t->frame = frame;
     t->n_frames = p->n_frames;
+    return 0;
 }
 
 static bool is_libcs(const struct prof__image *image, uint64_t pc)
@@ -170,7 +171,8 @@ static int take_threads(struct prof__image *image)
         t->sp = t->tid == here ? self->entry : p->sp;
         t->ours = t->tid == here && prof__slot_helper(prof__slot_of(here));
         t->pc = p->pc;
-        take_frames(image, t, p);
+        if (take_frames(image, t, p) < 0)
+            return -ENOMEM;
         t->n_regs = PROF_MIN(p->n_words, (unsigned)PROF__IMAGE_REGISTERS);
         for (unsigned k = 0; k < t->n_regs; k++)
             t->reg[k] = p->word[k];

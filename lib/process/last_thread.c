@@ -28,9 +28,14 @@ enum { LOOK_FIRST_NS = 1000 * 1000, LOOK_MOST_NS = 100 * 1000 * 1000 };
 
 static pthread_key_t key; /* a value of the main thread's */
 static bool has_key;
-static _Atomic bool main_left, watching;
-static _Atomic bool leaving; /* the watch, to be started anew */
-static sigset_t main_mask;   /* what it blocked when it left; before main_left */
+static _Atomic bool main_left;
+static sigset_t main_mask; /* what it blocked when it left; before main_left */
+
+/* The number of the watch; even: there is none. One that finds another number there ends, whenever
+ * that is, so that no two of them end the process. */
+static _Atomic uint32_t watch;
+#define ENDING UINT32_MAX
+static _Atomic bool away; /* to be started anew */
 
 static bool is_alive(pid_t tid)
 {
@@ -50,30 +55,32 @@ static int find_program(pid_t tid, void *arg)
     return 1;
 }
 
-static void wait_for_end(pid_t tid)
+static void wait_for_end(pid_t tid, uint32_t mine)
 {
     struct timespec wait = { 0, LOOK_FIRST_NS };
 
-    while (is_alive(tid) && !atomic_load(&leaving)) {
+    while (is_alive(tid) && atomic_load(&watch) == mine) {
         nanosleep(&wait, NULL);
         wait.tv_nsec = PROF_MIN(wait.tv_nsec * 2, (long)LOOK_MOST_NS);
     }
 }
 
-static void *watch(void *arg)
+static void *wait_for_all(void *number)
 {
     const struct timespec pause = { 0, LOOK_MOST_NS };
+    uint32_t mine = (uint32_t)(uintptr_t)number;
     pid_t tid;
     int r = 1;
 
-    while (!atomic_load(&leaving) && r != 0 && r != -ENOENT) {
+    while (atomic_load(&watch) == mine && r != 0 && r != -ENOENT) {
         r = prof__tasks_each(find_program, &tid);
         if (r > 0)
-            wait_for_end(tid);
+            wait_for_end(tid, mine);
         else if (r < 0) /* for now: no descriptor is free, say */
             nanosleep(&pause, NULL);
     }
-    if (atomic_load(&leaving) || r < 0) /* without /proc there is no telling */
+    /* Without /proc there is no telling. */
+    if (r < 0 || !atomic_compare_exchange_strong(&watch, &mine, ENDING))
         return NULL;
     pthread_sigmask(SIG_SETMASK, &main_mask, NULL); /* for what atexit() functions do */
     exit(0);
@@ -83,14 +90,17 @@ static void *watch(void *arg)
 static void start_watch(void)
 {
     struct prof_helper helper = PROF_HELPER_INIT;
+    uint32_t none = atomic_load(&watch);
 
-    if (atomic_exchange(&watching, true))
+    if (none % 2 || !atomic_compare_exchange_strong(&watch, &none, none + 1))
         return;
+    uint32_t mine = none + 1;
     helper.name = "prof-last";
-    helper.run = watch;
+    helper.run = wait_for_all;
+    helper.arg = (void *)(uintptr_t)mine;
     helper.detached = true;
     if (prof_helper_start(&helper, NULL) < 0)
-        atomic_store(&watching, false);
+        atomic_compare_exchange_strong(&watch, &mine, mine + 1);
 }
 
 static void leave_main(void *arg)
@@ -119,17 +129,19 @@ static void mark_main(void)
 /* It looks up ten times a second. */
 static int leave(int timeout_ms)
 {
+    uint32_t number = atomic_load(&watch);
+
     (void)timeout_ms;
-    atomic_store(&leaving, atomic_load(&watching));
+    if (number % 2 && number != ENDING &&
+        atomic_compare_exchange_strong(&watch, &number, number + 1))
+        atomic_store(&away, true);
     return 0;
 }
 
 static int come_back(void)
 {
-    if (atomic_exchange(&leaving, false)) {
-        atomic_store(&watching, false);
+    if (atomic_exchange(&away, false))
         start_watch();
-    }
     return 0;
 }
 
@@ -146,8 +158,8 @@ static void fork_child(void)
     bool entered = prof__enter(&prof__self); /* setting a value may allocate */
 
     atomic_store(&main_left, false);
-    atomic_store(&watching, false);
-    atomic_store(&leaving, false);
+    atomic_store(&watch, 0);
+    atomic_store(&away, false);
     mark_main();
     if (entered)
         prof__leave(&prof__self);

@@ -18,7 +18,7 @@
 #include "table/labels.h"
 #include "unwind/stack.h"
 
-enum { COMMENTS_OF_STATUS = 14 };
+enum { COMMENTS_OF_STATUS = 14, STATUS_MORE = 1024 };
 
 struct key {
     uint32_t labels;
@@ -322,15 +322,18 @@ static int label_samples(struct builder *b)
 
 /* --- the rest ------------------------------------------------------------------------------- */
 
-/* A comment for each sentence, up to `max` in all. */
+/* A comment for each sentence, up to `max` in all; the last says that there are more. */
 static int add_comments(struct builder *b, const char *sentences, size_t max)
 {
     const char *end;
 
-    for (const char *line = sentences; *line && b->comments->n < max; line = end + 1) {
-        end = strchr(line, '\n');
-        if (!end)
+    for (const char *line = sentences; *line && b->comments->n < max; line = *end ? end + 1 : end) {
+        end = strchrnul(line, '\n');
+        if (b->comments->n + 1 == max && end[0] && end[1]) {
+            prof__comment(b->comments, "there is more to be said, but no room for it here: "
+                                       "prof_profile_status() has it");
             break;
+        }
         const char *copy = prof__arena_strndup(b->arena, line, (size_t)(end - line));
         if (!copy)
             return -ENOMEM;
@@ -341,15 +344,17 @@ static int add_comments(struct builder *b, const char *sentences, size_t max)
 
 static int make_comments(struct builder *b, const struct prof__snapshot *s)
 {
-    char status[1024];
+    int size = prof_profile_status(b->profile, NULL, 0);
+    size_t room = size < 0 ? 1 : (size_t)size + STATUS_MORE; /* it may have grown by then */
+    char *status = prof__arena_alloc(b->arena, room);
 
     b->comments = prof__arena_alloc(b->arena, sizeof(*b->comments));
-    if (!b->comments)
+    if (!b->comments || !status)
         return -ENOMEM;
     if (b->options->short_of_memory)
         prof__comment(b->comments, "memory has run out: this is made of a reserve, and names are "
                                    "not looked up");
-    prof_profile_status(b->profile, status, sizeof(status));
+    prof_profile_status(b->profile, status, room);
     int r = add_comments(b, status, COMMENTS_OF_STATUS);
     return r == 0 && s->notes ? add_comments(b, s->notes, COMMENTS_OF_STATUS) : r;
 }

@@ -74,6 +74,7 @@ struct copier {
     struct prof__stack_frame frames[PROF__STACK_MAX]; /* and what is known of each */
     struct prof__map *map;
     size_t n_maps;
+    bool no_memory; /* for the frames of one */
 };
 
 static prof__stack_id pseudo(uintptr_t pc)
@@ -198,13 +199,15 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
 
 enum outcome { TAKEN, RUNNING, GONE, UNREADABLE };
 
-static void note_frames(struct prof__thread_place *place, const struct copier *c)
+static void note_frames(struct prof__thread_place *place, struct copier *c)
 {
     uintptr_t *pcs = prof__arena_array(c->arena, c->n + 1, sizeof(*pcs));
     struct prof__stack_frame *frames = prof__arena_array(c->arena, c->n + 1, sizeof(*frames));
 
-    if (!pcs || !frames)
+    if (!pcs || !frames) {
+        c->no_memory = true;
         return;
+    }
     for (size_t i = 0; i < c->n; i++)
         pcs[i] = prof__era_address(c->pcs[i]);
     memcpy(frames, c->frames, c->n * sizeof(*frames));
@@ -445,7 +448,7 @@ static int take(struct list *list)
     take_all_running(running, take_all_waiting(list, &copier, running), &copier);
     prof__pages_unmap(copier.buf, COPY_MAX);
     drop_gone(list);
-    return 0;
+    return copier.no_memory ? -ENOMEM : 0;
 }
 
 static int take_locked(struct list *list, struct prof__thread_stack **ret, size_t *ret_n)

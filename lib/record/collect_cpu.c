@@ -53,6 +53,7 @@ enum {
     LOOKS_PER_SCAN = 10,
     LOOK_NS = 100 * 1000 * 1000,
     JOIN_YIELDS = 10000,
+    JOIN_MS = 2000,
     CONTROLLER_STACK = 128 * 1024,
     FIRST_LOOK_NS = 5 * 1000 * 1000,
     HIDE_NS = 100 * 1000 * 1000 /* in which our own thread is to have hidden itself */
@@ -352,6 +353,19 @@ static bool take_controller(pthread_t *ret_thread)
     return runs;
 }
 
+/* It may be asking the loader, whose lock the caller has. Then it ends when it is answered. */
+static bool join_within(pthread_t thread, int timeout_ms)
+{
+    struct timespec end;
+
+    clock_gettime(CLOCK_REALTIME, &end);
+    end.tv_sec += timeout_ms / 1000;
+    if (pthread_timedjoin_np(thread, NULL, &end) == 0)
+        return true;
+    pthread_detach(thread);
+    return false;
+}
+
 /* When this returns, nothing of ours runs any more. libc says that a thread has ended while the
  * kernel still lists it, for a moment. */
 static void join_controller(pthread_t thread, pid_t tid)
@@ -361,9 +375,9 @@ static void join_controller(pthread_t thread, pid_t tid)
     int cancel;
 
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
-    pthread_join(thread, NULL);
+    bool joined = join_within(thread, JOIN_MS);
     pthread_setcancelstate(cancel, &cancel);
-    for (int i = 0; i < JOIN_YIELDS && syscall(SYS_tgkill, getpid(), tid, 0) == 0; i++)
+    for (int i = 0; joined && i < JOIN_YIELDS && syscall(SYS_tgkill, getpid(), tid, 0) == 0; i++)
         sched_yield();
     if (entered)
         prof__leave(t);
@@ -372,7 +386,6 @@ static void join_controller(pthread_t thread, pid_t tid)
 /* For withdraw.h. The session goes on, under another number. */
 static int leave(int timeout_ms)
 {
-    struct timespec end;
     pthread_t thread;
     uint64_t mask = prof__lock_masked(&lock);
     bool join = controller_runs;
@@ -381,13 +394,8 @@ static int leave(int timeout_ms)
         atomic_fetch_add(&session, 2);
     take_controller(&thread);
     prof__unlock_masked(&lock, mask);
-    if (!join)
+    if (!join || join_within(thread, timeout_ms))
         return 0;
-    clock_gettime(CLOCK_REALTIME, &end);
-    end.tv_sec += timeout_ms / 1000; /* it may be asking the loader, whose lock the caller has */
-    if (pthread_timedjoin_np(thread, NULL, &end) == 0)
-        return 0;
-    pthread_detach(thread);
     have_controller(atomic_load(&session));
     return -ETIMEDOUT;
 }

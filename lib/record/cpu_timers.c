@@ -44,6 +44,7 @@ enum {
     LOOKS_YOUNG = 5,      /* of a thread that is just being made */
     PATIENCE = 2,         /* looks in a row */
     PATIENCE_MAX = 16,    /* of a thread that blocks the signal off and on */
+    TRIES = 50,           /* ms */
     LATE = 2,             /* periods: its signal should have come */
     GENERATION_SHIFT = 48 /* in what a signal carries, and in what has been told */
 };
@@ -170,10 +171,17 @@ static void charge_for(struct entry *e)
 
 /* --- one timer ------------------------------------------------------------------------------- */
 
+/* A timer counts against RLIMIT_SIGPENDING for as long as a signal of its is on the way, so those
+ * of a dump that has just ended may still be in the way of a first one. */
 int prof__cpu_timers_try(void)
 {
+    const struct timespec moment = { 0, 1000 * 1000 };
     int timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
 
+    for (int i = 0; timer == -EAGAIN && i < TRIES; i++) {
+        nanosleep(&moment, NULL);
+        timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
+    }
     if (timer < 0)
         return timer;
     prof__thread_timer_delete(&timer);

@@ -19,9 +19,10 @@
 enum {
     UNIT_HEAD = 8192, /* bytes from a unit's start that hold its own entry */
     UNIT_HEADER_MAX = 64,
-    ENTRY_BYTES = 4096, /* that hold any one entry */
-    CODES_MAX = 1 << 20,
-    ALL_FORMS_MAX = 1 << 20, /* of all kinds of entries of a unit */
+    ENTRY_BYTES = 4096,      /* that hold any one entry */
+    CODES_MAX = 1 << 18,     /* the largest programs have some thousands in a unit */
+    ALL_FORMS_MAX = 1 << 18, /* of all kinds of entries of a unit */
+    CODE_GAPS = 4,           /* codes for each that is there, at most: compilers leave none out */
     FORMS_MAX = 256,         /* of an entry that is read in passing */
 };
 
@@ -320,8 +321,8 @@ int prof__dwarf_unit_load(struct prof__dwarf_unit *u, struct prof__arena *a)
         if (n > CODES_MAX || n_forms > ALL_FORMS_MAX)
             return -EINVAL;
     }
-    if (start.bad || r.bad || codes > CODES_MAX)
-        return -EINVAL; /* compilers number them from 1 on, without gaps */
+    if (start.bad || r.bad || codes > CODES_MAX || codes > CODE_GAPS * (n + 16))
+        return -EINVAL;
     struct prof__abbrev *abbrev = prof__arena_array(a, n + 1, sizeof(*abbrev));
     struct prof__form *form = prof__arena_array(a, n_forms + 1, sizeof(*form));
     uint32_t *of_code = prof__arena_array(a, codes + 1, sizeof(*of_code));

@@ -12,8 +12,9 @@
  * read to their end for each request, in pieces, and of what they say only places in the file are
  * kept, one for each address asked for.
  *
- * Anybody can put a file into /tmp: it must be the user's own or root's, and a regular one. What
- * was mapped by the process is trusted if it is still the same file.
+ * Anybody can put a file into /tmp: it must be the user's own or root's, and a regular one, and not
+ * have been left by a process that had this one's number before: it has been written to since this
+ * one began. What was mapped by the process is trusted if it is still the same file.
  */
 #include "symbol/jit_names.h"
 
@@ -23,8 +24,11 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
+#include "base/fork.h"
+#include "base/task.h"
 #include "base/utf8.h"
 #include "symbol/deadline.h"
 #include "symbol/maps.h"
@@ -34,6 +38,7 @@ enum {
     NAME_MAX_READ = 1000, /* bytes of a name; more are cut off */
     LINES_MAX = 1 << 20,  /* entries in the table of lines of one piece of code */
     JITDUMP_MAGIC = 0x4A695444,
+    SLACK_S = 2, /* seconds by which two clocks may differ */
 };
 
 enum record_type { CODE_LOAD, CODE_MOVE, CODE_DEBUG_INFO };
@@ -290,6 +295,35 @@ static void read_dump(struct log *l, const struct finder *f)
 
 /* --- files ----------------------------------------------------------------------------------- */
 
+/* When this process began, in seconds; two answers, of which the earlier counts. What the clock
+ * said when libprof was loaded is wrong where that was late. What it must have said when the
+ * process was made, by the time since, is wrong where it has been set since. */
+static time_t loaded_s;
+
+static void note_load(void)
+{
+    loaded_s = time(NULL);
+}
+
+__attribute__((constructor(101))) static void start(void)
+{
+    note_load();
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, note_load)
+
+static time_t began_s(void)
+{
+    struct prof__task_state state;
+    struct timespec up;
+
+    if (prof__task_state(getpid(), &state) < 0 || state.start_ticks == 0 ||
+        clock_gettime(CLOCK_BOOTTIME, &up) != 0)
+        return loaded_s;
+    time_t made = time(NULL) - (up.tv_sec - (time_t)(state.start_ticks / sysconf(_SC_CLK_TCK)));
+    return PROF_MIN(loaded_s, made);
+}
+
 /* `inode`: that of what was mapped; 0: whoever owns it must be trusted. -1: not to be read. */
 static int open_log(const char *path, uint64_t inode)
 {
@@ -299,7 +333,8 @@ static int open_log(const char *path, uint64_t inode)
     if (fd < 0)
         return -1;
     if (fstat(fd, &st) == 0 && S_ISREG(st.st_mode) &&
-        (inode ? st.st_ino == inode : st.st_uid == geteuid() || st.st_uid == 0))
+        (inode ? st.st_ino == inode
+               : (st.st_uid == geteuid() || st.st_uid == 0) && st.st_mtime >= began_s() - SLACK_S))
         return fd;
     close(fd);
     return -1;

@@ -12,6 +12,7 @@
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/random.h"
@@ -147,6 +148,11 @@ static void test_only_a_file_of_ours_is_read(void)
     }
     unlink(map_path);
     CHECK_STR(name_of(&a, 0x1000), "", "none");
+    put_file(map_path, text, sizeof(text) - 1);
+    struct timespec hour_ago[2] = { { time(NULL) - 3600, 0 }, { time(NULL) - 3600, 0 } };
+    CHECK_INT(utimensat(AT_FDCWD, map_path, hour_ago, 0), 0, "utimensat");
+    CHECK_STR(name_of(&a, 0x1000), "", "one of a process that had the number before");
+    unlink(map_path);
     put_file(other, text, sizeof(text) - 1);
     CHECK_INT(symlink(other, map_path), 0, "symlink");
     CHECK_STR(name_of(&a, 0x1000), "", "a link");

@@ -1,0 +1,148 @@
+/*
+ * test_helpers.c - threads of ours: who is one, and that one which is slow to leave is not there
+ * twice when all come back.
+ */
+#include <prof/prof.h>
+
+#include <dirent.h>
+#include <pthread.h>
+#include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/withdraw.h"
+#include "check.h"
+
+enum { SLOW_MS = 1500 }; /* longer than withdrawing waits for a thread to be forgotten */
+
+static _Atomic bool is_slow, is_over;
+
+/* How those sleep that look whether they are to leave. */
+int __real_nanosleep(const struct timespec *wait, struct timespec *left);
+int __wrap_nanosleep(const struct timespec *wait, struct timespec *left);
+
+int __wrap_nanosleep(const struct timespec *wait, struct timespec *left)
+{
+    const struct timespec slow = { SLOW_MS / 1000, SLOW_MS % 1000 * 1000000 };
+
+    return __real_nanosleep(atomic_load(&is_slow) ? &slow : wait, left);
+}
+
+/* --- who is one ------------------------------------------------------------------------------- */
+
+static void *nothing(void *arg)
+{
+    return arg;
+}
+
+static void *start_in_vain(void *unused)
+{
+    struct prof_helper h = PROF_HELPER_INIT;
+    pthread_t t;
+
+    CHECK(prof__helper_is_me(), "a helper is one");
+    h.run = nothing;
+    h.stack_bytes = (size_t)1 << 60;
+    CHECK(prof_helper_start(&h, &t) < 0, "no such stack is to be had");
+    CHECK(prof__helper_is_me(), "and the one that asked for it is still one");
+    return unused;
+}
+
+static void test_who_starts_in_vain_is_still_one(void)
+{
+    struct prof_helper h = PROF_HELPER_INIT;
+    pthread_t t;
+
+    h.run = start_in_vain;
+    CHECK(!prof__helper_is_me(), "the program's thread is none");
+    CHECK_INT(prof_helper_start(&h, &t), 0, prof_last_error());
+    pthread_join(t, NULL);
+    CHECK(!prof__helpers_present(), "none is left");
+}
+
+/* --- who watches for the last thread ---------------------------------------------------------- */
+
+static void *stay(void *arg)
+{
+    while (!atomic_load(&is_over))
+        usleep(1000);
+    return arg;
+}
+
+static int count_watches(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    int n = 0;
+
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+        FILE *f = fopen(path, "re");
+
+        if (f && fgets(name, sizeof(name), f))
+            n += strcmp(name, "prof-last\n") == 0;
+        if (f)
+            fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+static void wait_for_a_watch(void)
+{
+    int64_t end = prof__monotonic_ns() + 20 * (int64_t)1000000000;
+
+    while (count_watches() == 0 && prof__monotonic_ns() < end)
+        usleep(1000);
+}
+
+/* Of a process whose main thread has left. */
+static void *withdraw_beside_a_slow_watch(void *main_thread)
+{
+    struct prof_helper h = PROF_HELPER_INIT;
+
+    pthread_join(*(pthread_t *)main_thread, NULL);
+    atomic_store(&is_slow, true);
+    h.run = stay;
+    h.detached = true;
+    CHECK_INT(prof_helper_start(&h, NULL), 0, prof_last_error());
+    wait_for_a_watch();
+    usleep(100000); /* so that it sleeps; if it does not yet, it leaves in time, which is as well */
+    prof__helpers_withdraw();
+    prof__helpers_return();
+    usleep(2 * SLOW_MS * 1000);
+    CHECK_INT(count_watches(), 1, "who watch");
+    atomic_store(&is_over, true);
+    fflush(stdout);
+    _exit(check_failed);
+}
+
+static void test_a_slow_watch_is_there_once(void)
+{
+    static pthread_t main_thread;
+    int status = -1;
+
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        pthread_t t;
+
+        main_thread = pthread_self();
+        pthread_create(&t, NULL, withdraw_beside_a_slow_watch, &main_thread);
+        pthread_exit(NULL);
+    }
+    waitpid(pid, &status, 0);
+    CHECK_INT(status, 0, "a process without its main thread");
+}
+
+int main(void)
+{
+    test_who_starts_in_vain_is_still_one();
+#ifndef __SANITIZE_THREAD__ /* its own thread would keep the process */
+    test_a_slow_watch_is_there_once();
+#else
+    (void)test_a_slow_watch_is_there_once;
+#endif
+    return check_report();
+}
