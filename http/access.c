@@ -95,6 +95,12 @@ int prof__access_check(const char *token, const char *hosts, const struct prof__
         *ret_reason = "refused: a browser sent this request for a page of another site";
         return -EPERM;
     }
+    if (caller->control) {
+        if (!caller->foreign_user)
+            return 0;
+        *ret_reason = "refused: only the user of this process, and root, may connect";
+        return -EPERM;
+    }
     if (token) {
         if (prof__access_token(token, caller->authorization))
             return 0;

@@ -6,7 +6,8 @@
  *   the token      if one is set, as bearer token or as the password of basic authentication,
  *                  which is what `go tool pprof http://user:token@host/` sends
  *   the user       on a Unix socket with no token: ours, or root. The mode of a socket file says
- *                  so already; an abstract name has no mode
+ *                  so already; an abstract name has no mode. On the control socket this is all
+ *                  that is asked
  *   the browser    over loopback, every page that somebody opens on this machine can send requests
  *                  here. So none that a browser marks as another site's
  *   the name       with no token, wherever the request comes from, no foreign Host: a page whose
@@ -23,6 +24,7 @@
 struct prof__caller {
     bool loopback;     /* reached us over 127.0.0.0/8 or ::1 */
     bool unix_socket;  /* over a Unix socket */
+    bool control;      /* over the control socket */
     bool foreign_user; /* a Unix peer that is neither our user nor root */
     const char *authorization;
     const char *host;       /* Host, or that of the target */

@@ -37,6 +37,9 @@ static inline int text_reply(struct prof__exchange *x)
 /* symbol.c: the names of addresses. */
 int prof__serve_symbol(struct prof__exchange *x);
 
+/* rates.c: how often samples are taken. */
+int prof__serve_rates(struct prof__exchange *x);
+
 /* vars.c: numbers over time. */
 int prof__serve_vars(struct prof__exchange *x);
 

@@ -342,6 +342,27 @@ int prof__listener_open(struct prof__listener *l, const struct prof__address *a,
     return 0;
 }
 
+int prof__listener_open_control(struct prof__listener *l, int fd)
+{
+    struct prof__address a = { .kind = PROF__ADDRESS_ABSTRACT };
+    struct stat st;
+
+    if (fd >= 0) {
+        snprintf(a.text, sizeof(a.text), "the control socket");
+        a.kind = PROF__ADDRESS_FD;
+        return prof__listener_open(l, &a, fd);
+    }
+    snprintf(a.host, sizeof(a.host), "libprof-%d", (int)getpid());
+    snprintf(a.text, sizeof(a.text), "unix:@%s", a.host);
+    int r = prof__listener_open(l, &a, -1);
+    if (r == -EADDRINUSE && stat("/proc/self/ns/pid", &st) == 0) {
+        snprintf(a.host, sizeof(a.host), "libprof-%d-%llu", (int)getpid(),
+                 (unsigned long long)st.st_ino);
+        r = prof__listener_open(l, &a, -1);
+    }
+    return r;
+}
+
 void prof__socket_file_remove(const struct prof__socket_file *file)
 {
     struct stat st;

@@ -31,6 +31,10 @@ struct prof__listener {
  * `reason` filled in and nothing left open. */
 int prof__listener_open(struct prof__listener *l, const struct prof__address *a, int inherited_fd);
 
+/* The control socket, on a descriptor that has its name and listens, which is copied, or -1. The
+ * same. */
+int prof__listener_open_control(struct prof__listener *l, int fd);
+
 /* Close, and remove the socket file. */
 void prof__listener_close(struct prof__listener *l);
 

@@ -18,6 +18,7 @@
 #include "loop.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <limits.h>
 #include <microhttpd.h>
 #include <poll.h>
@@ -45,7 +46,9 @@
 #define MOMENT_NS   (SECOND_NS / 2)      /* after a pause of a second and more */
 
 struct prof__loop {
-    struct prof__listener listener;
+    struct prof__listener
+        listener;                  /* without a descriptor when there is the control socket alone */
+    struct prof__listener control; /* without a descriptor when there is none */
     struct prof__site site;
     char *token, *hosts; /* the site's */
     struct prof__address address;
@@ -59,7 +62,7 @@ struct prof__loop {
     struct prof__connection **polled; /* whose it is, beside polls[] */
 
     struct prof__fork_fds fork_fds;
-    ino_t listening_ino; /* to know our listening socket again */
+    ino_t listening_ino; /* to know a listening socket of ours again */
     bool has_panicked;   /* libmicrohttpd has found its descriptors gone */
 
     struct prof__loop *shelved; /* next in prof__loop_shelve()'s list */
@@ -75,13 +78,19 @@ void prof__loop_forked(struct prof__loop *loop)
     prof__fork_fds_close(&loop->fork_fds);
 }
 
+/* One of the two; there is one at least. */
+static const struct prof__listener *a_listener(const struct prof__loop *loop)
+{
+    return loop->listener.fd >= 0 ? &loop->listener : &loop->control;
+}
+
 /* The program has closed every descriptor, ours with them, and may have given their numbers to
  * files of its own. */
 static bool is_lost(const struct prof__loop *loop)
 {
     struct stat st;
 
-    return loop->fork_fds.n && (loop->has_panicked || fstat(loop->listener.fd, &st) < 0 ||
+    return loop->fork_fds.n && (loop->has_panicked || fstat(a_listener(loop)->fd, &st) < 0 ||
                                 st.st_ino != loop->listening_ino);
 }
 
@@ -127,16 +136,17 @@ static bool is_full(const struct prof__loop *loop)
 
 static bool is_accepting(const struct prof__loop *loop)
 {
-    return !is_full(loop) && loop->listener.fd >= 0;
+    return !is_full(loop) && a_listener(loop)->fd >= 0;
 }
 
-static void add(struct prof__loop *loop, int fd)
+static void add(struct prof__loop *loop, int fd, bool is_control)
 {
     struct prof__connection *c =
         prof__connection_new(fd, &loop->site, &loop->fork_fds, loop->watch_fd);
 
     if (!c)
         return;
+    c->request.caller.control = is_control;
     c->prev = loop->ring.prev;
     c->next = &loop->ring;
     c->prev->next = c->next->prev = c;
@@ -163,13 +173,13 @@ static void drop_the_gone(struct prof__loop *loop)
 /* What is wrong with a connection that is being accepted is its own matter. What is not, as a lack
  * of descriptors or memory, lasts, and the listening socket stays readable: so look again in a
  * while. */
-static void accept_newcomers(struct prof__loop *loop)
+static void accept_from(struct prof__loop *loop, int listening, bool is_control)
 {
-    while (is_accepting(loop)) {
-        int fd = accept4(loop->listener.fd, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
+    while (is_accepting(loop) && listening >= 0) {
+        int fd = accept4(listening, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
 
         if (fd >= 0) {
-            add(loop, fd);
+            add(loop, fd, is_control);
             continue;
         }
         if (errno == EAGAIN)
@@ -179,6 +189,12 @@ static void accept_newcomers(struct prof__loop *loop)
         loop->accept_ns = now_ns() + PAUSE_NS;
         return;
     }
+}
+
+static void accept_newcomers(struct prof__loop *loop)
+{
+    accept_from(loop, loop->listener.fd, false);
+    accept_from(loop, loop->control.fd, true);
 }
 
 static void look_at_newcomers(struct prof__loop *loop)
@@ -278,8 +294,8 @@ LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, 
     return r;
 }
 
-/* The first two are the loop's own; an unused one has the number -1. */
-enum { LISTENER, WATCH, OWN_POLLS };
+/* The first ones are the loop's own; an unused one has the number -1. */
+enum { LISTENER, CONTROL, WATCH, OWN_POLLS };
 
 static nfds_t fill_polls(struct prof__loop *loop)
 {
@@ -288,6 +304,8 @@ static nfds_t fill_polls(struct prof__loop *loop)
 
     loop->polls[LISTENER] =
         (struct pollfd) { .fd = accepts ? loop->listener.fd : -1, .events = POLLIN };
+    loop->polls[CONTROL] =
+        (struct pollfd) { .fd = accepts ? loop->control.fd : -1, .events = POLLIN };
     loop->polls[WATCH] = (struct pollfd) { .fd = loop->watch_fd, .events = POLLIN };
     for (struct prof__connection *c = loop->ring.next; c != &loop->ring; c = c->next)
         for (nfds_t i = prof__connection_polls(c, &loop->polls[n]); i > 0; i--)
@@ -394,8 +412,8 @@ static int allocate(struct prof__loop *loop, const struct prof__loop_setup *setu
 
     loop->polls = calloc(n, sizeof(*loop->polls));
     loop->polled = calloc(n, sizeof(*loop->polled));
-    loop->hosts = prof__hosts_list(
-        setup->address->kind == PROF__ADDRESS_HOST ? setup->address->host : NULL, setup->hosts);
+    bool has_host = setup->address && setup->address->kind == PROF__ADDRESS_HOST;
+    loop->hosts = prof__hosts_list(has_host ? setup->address->host : NULL, setup->hosts);
     if (!loop->polls || !loop->polled || !loop->hosts)
         return -ENOMEM;
     if (setup->token && !(loop->token = strdup(setup->token)))
@@ -403,13 +421,27 @@ static int allocate(struct prof__loop *loop, const struct prof__loop_setup *setu
     /* Each connection has its socket, libmicrohttpd's descriptor, and perhaps a copy. */
     return setup->own_descriptors
                ? 0
-               : prof__fork_fds_init(&loop->fork_fds, (unsigned)(2 + 3 * connections));
+               : prof__fork_fds_init(&loop->fork_fds, (unsigned)(3 + 3 * connections));
 }
 
-static int open_sockets(struct prof__loop *loop, int inherited_fd)
+/* Serving is done without the control socket, unless that is all there is to serve on. */
+static int open_listeners(struct prof__loop *loop, const struct prof__loop_setup *setup)
+{
+    int r = 0;
+
+    loop->listener.fd = loop->control.fd = -1;
+    if (setup->address)
+        r = prof__listener_open(&loop->listener, &loop->address, setup->inherited_fd);
+    if (r < 0 || !setup->control)
+        return r;
+    r = prof__listener_open_control(&loop->control, setup->control_fd);
+    return setup->address ? 0 : r;
+}
+
+static int open_sockets(struct prof__loop *loop, const struct prof__loop_setup *setup)
 {
     struct stat st;
-    int r = prof__listener_open(&loop->listener, &loop->address, inherited_fd);
+    int r = open_listeners(loop, setup);
 
     if (r < 0)
         return r;
@@ -417,14 +449,19 @@ static int open_sockets(struct prof__loop *loop, int inherited_fd)
     if (loop->watch_fd < 0) {
         r = -errno;
         snprintf(loop->listener.reason, sizeof(loop->listener.reason), "cannot serve on %s: %s",
-                 loop->listener.name, strerror(-r));
+                 a_listener(loop)->name, strerror(-r));
         prof__listener_close(&loop->listener);
+        prof__listener_close(&loop->control);
         return r;
     }
-    if (fstat(loop->listener.fd, &st) == 0)
+    if (fstat(a_listener(loop)->fd, &st) == 0)
         loop->listening_ino = st.st_ino;
     prof__fork_fds_add(&loop->fork_fds, loop->listener.fd);
+    prof__fork_fds_add(&loop->fork_fds, loop->control.fd);
     prof__fork_fds_add(&loop->fork_fds, loop->watch_fd);
+    int first = setup->accepted_fd >= 0 ? fcntl(setup->accepted_fd, F_DUPFD_CLOEXEC, 3) : -1;
+    if (first >= 0)
+        add(loop, first, true);
     return 0;
 }
 
@@ -442,7 +479,8 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
     }
     loop->ring.next = loop->ring.prev = &loop->ring;
     loop->max_connections = setup->max_connections;
-    loop->address = *setup->address;
+    if (setup->address)
+        loop->address = *setup->address;
     loop->site = (struct prof__site) {
         .token = loop->token,
         .hosts = loop->hosts,
@@ -450,9 +488,10 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
         .own_thread = true,
         .stopping = &loop->stopping,
     };
-    r = open_sockets(loop, setup->inherited_fd);
+    r = open_sockets(loop, setup);
     if (r < 0) {
-        snprintf(reason, size, "%s", loop->listener.reason);
+        snprintf(reason, size, "%s",
+                 *loop->listener.reason ? loop->listener.reason : loop->control.reason);
         prof__loop_free(loop);
         return r;
     }
@@ -464,7 +503,7 @@ int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup 
 
 const struct prof__listener *prof__loop_listener(const struct prof__loop *loop)
 {
-    return &loop->listener;
+    return a_listener(loop);
 }
 
 void prof__loop_stop_soon(struct prof__loop *loop)
@@ -494,7 +533,9 @@ bool prof__loop_close(struct prof__loop *loop)
         return false;
     }
     prof__fork_fds_remove(&loop->fork_fds, loop->listener.fd);
+    prof__fork_fds_remove(&loop->fork_fds, loop->control.fd);
     prof__listener_close(&loop->listener);
+    prof__listener_close(&loop->control);
     with_a_way_out(loop, end_all);
     if (loop->has_panicked)
         return false;

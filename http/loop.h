@@ -14,10 +14,13 @@
 struct prof__loop;
 
 struct prof__loop_setup {
-    const struct prof__address *address;
-    int inherited_fd;         /* for PROF__ADDRESS_FD */
-    bool own_descriptors;     /* nobody else sees or closes this thread's descriptors */
-    const char *token;        /* NULL: none is asked for. Copied */
+    const struct prof__address *address; /* NULL: the control socket alone */
+    int inherited_fd;                    /* for PROF__ADDRESS_FD */
+    bool control;                        /* open the control socket, too, if it can be */
+    int control_fd, accepted_fd; /* that socket, where it is there, and a client of it; or -1.
+                                    Copied */
+    bool own_descriptors;        /* nobody else sees or closes this thread's descriptors */
+    const char *token;           /* NULL: none is asked for. Copied */
     const char *hosts;        /* names allowed as Host; NULL: no more than hosts.h says. Copied */
     unsigned max_connections; /* not 0 */
     bool source;              /* source files may be read */
@@ -27,7 +30,7 @@ struct prof__loop_setup {
 int prof__loop_open(struct prof__loop **ret_loop, const struct prof__loop_setup *setup,
                     char *reason, size_t size);
 
-/* Where it listens. Lives as long as the loop. */
+/* Where it listens; the control socket where that is all. Lives as long as the loop. */
 const struct prof__listener *prof__loop_listener(const struct prof__loop *loop);
 
 /* Serve. The thread is cancellable only where it waits; there it leaves by pthread_cancel(). It

@@ -70,9 +70,9 @@ int prof_metrics_add(prof_metrics_fn *write, void *arg)
 /* --- requests --------------------------------------------------------------------------------- */
 
 static const char *const handlers[] = {
-    "allocs",       "block",   "cmdline", "custom", "goroutine", "heap",    "holders",
-    "index",        "leaks",   "metrics", "mutex",  "other",     "profile", "symbol",
-    "threadcreate", "threads", "trace",   "ui",     "vars",
+    "allocs", "block",        "cmdline", "custom", "goroutine", "heap",    "holders",
+    "index",  "leaks",        "metrics", "mutex",  "other",     "profile", "rates",
+    "symbol", "threadcreate", "threads", "trace",  "ui",        "vars",
 };
 static const unsigned statuses[] = {
     200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 414, 431, 500, 501, 503, 505,
@@ -357,8 +357,8 @@ static void add_bucket(struct prof__buffer *out, const char *name, const char *p
 /* The handlers that write profiles are those with a name of their own in the index. */
 static bool writes_profile(const char *handler)
 {
-    static const char *const others[] = { "cmdline", "index", "metrics", "other",
-                                          "symbol",  "ui",    "vars" };
+    static const char *const others[] = { "cmdline", "index",  "metrics", "other",
+                                          "rates",   "symbol", "ui",      "vars" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(others[i], handler) == 0)

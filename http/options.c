@@ -24,7 +24,7 @@ static struct variable {
     bool is_set, is_long;
     char text[MOST_TEXT];
 } token = { .name = "LIBPROF_HTTP_TOKEN" }, hosts = { .name = "LIBPROF_HTTP_HOSTS" },
-  source = { .name = "LIBPROF_UI_SOURCE" };
+  source = { .name = "LIBPROF_UI_SOURCE" }, control = { .name = "LIBPROF_CONTROL" };
 
 static void keep(struct variable *v)
 {
@@ -41,6 +41,7 @@ __attribute__((constructor(101))) static void keep_all(void)
     keep(&token);
     keep(&hosts);
     keep(&source);
+    keep(&control);
 }
 
 /* NULL: not set. */
@@ -85,6 +86,8 @@ int prof__options_read(const struct prof_http_options *opts, struct prof_http_op
                                    "%s takes host names with commas between them, without "
                                    "ports, as \"app.example.com, *.svc\"",
                                    given ? "the option hosts" : "LIBPROF_HTTP_HOSTS");
+    if (known.control == 0)
+        known.control = control.is_set && strcmp(control.text, "0") == 0 ? -1 : 1;
     if (known.source == 0 && source.is_set && strcmp(source.text, "1") == 0)
         known.source = 1;
     *ret = known;

@@ -58,6 +58,7 @@ static const struct prof__route routes[] = {
     { GET, UI, serve_ui, "ui" },
     { GET, ROOT "ui", redirect_to_ui, "ui" },
     { GET, ROOT "metrics", serve_metrics, "metrics" },
+    { GET | POST, ROOT "rates", prof__serve_rates, "rates" },
     { GET, ROOT "vars", prof__serve_vars, "vars" },
     { GET, ROOT "trace", prof__serve_trace, "trace" },
     { GET, ROOT, serve_profile, NULL }, /* the index when nothing follows */
@@ -439,7 +440,8 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
         x->reply.allow = x->route->methods & POST ? "GET, HEAD, POST" : "GET, HEAD";
         return 1;
     }
-    if (bit == POST && x->route->methods & POST)
+    x->post = bit == POST;
+    if (bit == POST && x->route->serve == prof__serve_symbol)
         x->upload_limit = MAX_SYMBOL_POST;
     return 0;
 }

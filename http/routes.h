@@ -45,6 +45,8 @@ struct prof__exchange {
     char *raw_target; /* malloc'ed; `target` points into it */
     struct prof__target target;
     const struct prof__route *route;
+    bool post;
+    bool is_owner;       /* known to be the process's user, or root */
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
     bool may_read_source;

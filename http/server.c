@@ -60,6 +60,9 @@ enum move { STAYS, IS_TO_LEAVE, HAS_LEFT, HAS_LOST_IT, LEAVES_LATE };
 struct order {
     struct prof__loop *loop; /* to go on with, and nothing below counts; NULL: to be opened */
     int carried;             /* what brings its files; -1: they are here */
+    bool alone;              /* the control socket, and no address */
+    bool control;
+    int control_fd, accepted_fd; /* as prof_http_control() was given them */
     struct prof__address address;
     const char *token, *hosts;
     unsigned max_connections;
@@ -77,6 +80,7 @@ static struct {
     int move_error; /* of HAS_LOST_IT */
     pthread_t thread;
     bool own;   /* its descriptors are in a table of its own */
+    bool alone; /* it serves on the control socket only */
     bool notes; /* prof_vars_start() wants its stop; of who starts and who stops */
     struct prof__carrier carrier;
     pid_t pid;               /* the process it serves in */
@@ -104,7 +108,7 @@ static void forked(void)
     control.state = STOPPED;
     control.move = STAYS;
     control.file.path[0] = '\0';
-    control.notes = false;
+    control.notes = control.alone = false;
     prof__metrics_forked();
     prof__carrier_close(&control.carrier.in);
     prof__carrier_close(&control.carrier.out);
@@ -157,17 +161,18 @@ extern void __tsan_init(void) __attribute__((weak));
  * files of the program's in all other threads. */
 extern unsigned long _U_dyn_info_list_addr(void) __attribute__((weak));
 
-/* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none). */
-static bool leave_descriptor_table(int keep)
+/* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none), and
+ * so many in all that follow it. */
+static bool leave_descriptor_table(int keep, unsigned n)
 {
     if (__tsan_init || _U_dyn_info_list_addr)
         return false;
     if (keep < 0)
         return close_fds(0, ~0U, true) == 0;
     if (keep == 0)
-        return close_fds(1, ~0U, true) == 0;
+        return close_fds(n, ~0U, true) == 0;
     return close_fds(0, (unsigned)keep - 1, true) == 0 &&
-           close_fds((unsigned)keep + 1, ~0U, false) == 0;
+           close_fds((unsigned)keep + n, ~0U, false) == 0;
 }
 
 /* A library that writes to what it thinks is stderr must not write to a client: no connection may
@@ -185,7 +190,7 @@ static int take_over(struct order *order)
     int r = 0;
 
     if (order->carried >= 0)
-        r = leave_descriptor_table(order->carried) ? prof__carry_in(order->carried) : -EPERM;
+        r = leave_descriptor_table(order->carried, 1) ? prof__carry_in(order->carried) : -EPERM;
     if (r < 0)
         snprintf(order->reason, sizeof(order->reason),
                  "what the server had open could not be taken to a new thread: %s", strerror(-r));
@@ -194,17 +199,23 @@ static int take_over(struct order *order)
 
 static int open_loop(struct order *order, struct prof__loop **ret_loop)
 {
-    int inherited = order->address.kind == PROF__ADDRESS_FD ? order->address.fd : -1;
+    bool is_inherited = !order->alone && order->address.kind == PROF__ADDRESS_FD;
+    int inherited = is_inherited ? order->address.fd : -1;
+    int keep = order->alone ? order->control_fd : inherited;
+    unsigned n_kept = order->accepted_fd >= 0 ? 2 : 1;
 
-    if (inherited >= 0 && fcntl(inherited, F_GETFD) < 0) { /* before the table changes */
+    if (keep >= 0 && fcntl(keep, F_GETFD) < 0) { /* before the table changes */
         snprintf(order->reason, sizeof(order->reason), "cannot listen on %s: %s",
-                 order->address.text, strerror(EBADF));
+                 order->alone ? "the control socket" : order->address.text, strerror(EBADF));
         return -EBADF;
     }
-    bool own = leave_descriptor_table(inherited);
+    bool own = leave_descriptor_table(keep, n_kept);
     struct prof__loop_setup setup = {
-        .address = &order->address,
+        .address = order->alone ? NULL : &order->address,
         .inherited_fd = inherited,
+        .control = order->control,
+        .control_fd = order->control_fd,
+        .accepted_fd = order->accepted_fd,
         .own_descriptors = own,
         .token = order->token,
         .hosts = order->hosts,
@@ -215,8 +226,9 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
     if (r < 0)
         return r;
     if (own) {
-        if (inherited >= 0)
-            close(inherited); /* our copy; the loop has one of its own */
+        if (keep >= 0) /* our copies; the loop has its own */
+            for (unsigned i = 0; i < n_kept; i++)
+                close(keep + (int)i);
         occupy_standard_numbers();
     }
     order->own = own;
@@ -328,6 +340,8 @@ static int start_thread(struct order *order)
 
 /* --- the program's side ----------------------------------------------------------------------- */
 
+static int stop(void);
+
 static int start(struct order *order)
 {
     void *frame;
@@ -335,6 +349,11 @@ static int start(struct order *order)
     prof__guard_lock();
     while (control.state == STOPPING)
         prof__guard_wait(UINT64_MAX);
+    if (control.state == SERVING && control.alone && !order->alone) {
+        prof__guard_unlock();
+        stop(); /* to begin again, with both */
+        prof__guard_lock();
+    }
     if (control.state != STOPPED) {
         prof__guard_unlock();
         snprintf(order->reason, sizeof(order->reason), "already serving");
@@ -356,6 +375,7 @@ static int start(struct order *order)
         control.notes = prof_vars_start() == 0;
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
+    control.alone = r == 0 && order->alone;
     prof__guard_changed();
     prof__guard_unlock();
     return r;
@@ -398,6 +418,7 @@ static int stop(void)
     control.notes = false;
     prof__guard_lock();
     control.state = STOPPED;
+    control.alone = false;
     control.file.path[0] = '\0';
     prof__guard_changed();
     prof__guard_unlock();
@@ -496,28 +517,55 @@ int prof_http_start(const char *addr)
     return prof_http_start_options(addr, NULL);
 }
 
+/* With what is asked for in `order` but the options. */
+static int start_with(struct order *order, const struct prof_http_options *known)
+{
+    struct prof__shield shield;
+    char own[32];
+
+    order->token = known->token;
+    order->hosts = known->hosts;
+    order->max_connections = known->max_connections;
+    order->source = known->source > 0;
+    order->control = known->control > 0;
+    snprintf(own, sizeof(own), "libprof-%d", (int)getpid());
+    if (order->control && order->address.kind == PROF__ADDRESS_ABSTRACT &&
+        strcmp(order->address.host, own) == 0)
+        order->alone = true;
+    prof__shield_raise(&shield);
+    int r = start(order);
+    prof__shield_lower(&shield);
+    return r < 0 ? prof_set_last_error(r, "%s", order->reason) : 0;
+}
+
 int prof_http_start_options(const char *addr, const struct prof_http_options *opts)
 {
-    struct order order = { .reported = false };
+    struct order order = { .carried = -1, .control_fd = -1, .accepted_fd = -1 };
     struct prof_http_options known;
-    struct prof__shield shield;
     int r = prof__address_parse(addr, &order.address);
 
     if (r == 0)
         r = prof__mhd_need();
-
     if (r == 0)
         r = prof__options_read(opts, &known);
-    if (r < 0)
-        return r;
-    order.token = known.token;
-    order.hosts = known.hosts;
-    order.max_connections = known.max_connections;
-    order.source = known.source > 0;
-    prof__shield_raise(&shield);
-    r = start(&order);
-    prof__shield_lower(&shield);
-    return r < 0 ? prof_set_last_error(r, "%s", order.reason) : 0;
+    return r < 0 ? r : start_with(&order, &known);
+}
+
+int prof_http_control(int listening, int accepted)
+{
+    struct order order = {
+        .carried = -1, .alone = true, .control_fd = listening, .accepted_fd = accepted
+    };
+    struct prof_http_options known;
+    int r = prof__mhd_need();
+
+    if (accepted >= 0 && accepted != listening + 1)
+        r = prof_set_last_error(-EINVAL, "the connection's number does not follow the socket's");
+    if (r == 0)
+        r = prof__options_read(NULL, &known);
+    if (r == 0 && known.control < 0)
+        r = prof_set_last_error(-ECANCELED, "LIBPROF_CONTROL=0 forbids it");
+    return r < 0 ? r : start_with(&order, &known);
 }
 
 int prof_http_stop(void)

@@ -37,10 +37,12 @@ struct prof_http_options {
                           where no token is asked for, beside IP addresses, localhost and the
                           machine's own names: with commas between them, without ports,
                           "*.example.com" for all below it, "*" for any. Copied */
+    int control;       /* 0: open the control socket as well, unless LIBPROF_CONTROL=0 forbids it;
+                          1: whatever that says; -1: do not */
 };
-#define PROF_HTTP_OPTIONS_INIT                             \
-    {                                                      \
-        sizeof(struct prof_http_options), NULL, 0, 0, NULL \
+#define PROF_HTTP_OPTIONS_INIT                                \
+    {                                                         \
+        sizeof(struct prof_http_options), NULL, 0, 0, NULL, 0 \
     }
 
 /**
@@ -78,6 +80,24 @@ PROF_API int prof_http_stop(void);
  * a NUL; returns the whole length, or -ENOTCONN when not serving.
  */
 PROF_API int prof_http_address(char *buf, size_t size);
+
+/**
+ * The control socket: "unix:@libprof-PID", in the abstract name space, PID being the process's id
+ * as it sees itself (where another pid namespace in the same network has that name, "-" and the
+ * inode of /proc/self/ns/pid follow). It shows the same pages, and is where profctl looks. Only the
+ * process's own user and root are let in, whom the kernel names (SO_PEERCRED), and no token is
+ * asked for; and only there can the rates be changed, by POST to /debug/pprof/rates.
+ *
+ * prof_http_start() opens it besides what it serves on. This call opens it alone; a later
+ * prof_http_start() adds its address. prof_http_stop() closes both.
+ *
+ * @param listening  a socket that has the name already and listens, or -1: one is opened
+ * @param accepted   a connection of it to begin with, or -1; its number then is listening + 1.
+ *                   Both stay the caller's, and are copied
+ *
+ * Returns: as prof_http_start(); -EALREADY also while that serves; -ECANCELED: LIBPROF_CONTROL=0.
+ */
+PROF_API int prof_http_control(int listening, int accepted);
 
 struct MHD_Connection; /* of libmicrohttpd */
 

@@ -63,6 +63,7 @@ static const char *const others[] = {
     "LIBPROF_HTTP",
     "LIBPROF_HTTP_TOKEN",
     "LIBPROF_HTTP_HOSTS",
+    "LIBPROF_CONTROL",
     "LIBPROF_UI_SOURCE",
     "LIBPROF_DUMP",
     "LIBPROF_LOG",

@@ -23,6 +23,7 @@
 
 #include "base/rawlog.h"
 #include "preload/later.h"
+#include "preload/parked.h"
 
 /* Most children have called exec() by then, most parents exit(). */
 #define WAIT_NS INT64_C(100000000)
@@ -78,6 +79,8 @@ static void became_daemon(void)
     prof__preload_take_over();
     if (serves && !each_child)
         want();
+    else if (!serves)
+        prof__parked_again();
 }
 
 PROF_SHARED pid_t setsid(void)

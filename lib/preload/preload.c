@@ -1,10 +1,10 @@
 /*
  * preload.c - start from the environment, in a program that knows nothing of libprof.
  *
- *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries
- *   LIBPROF_DUMP   write a heap profile there at exit
- *   LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
- *   LIBPROF_CHILDREN  under profrun: children that exec write files of their own, too
+ *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries, or
+ * when somebody asks over the control socket (parked.c) LIBPROF_DUMP   write a heap profile there
+ * at exit LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c) LIBPROF_CHILDREN
+ * under profrun: children that exec write files of their own, too
  *
  * profrun sets these, and LIBPROF_PROFRUN to the process id that the program will have. Only that
  * process may use stderr, for one line: where it serves, or why it cannot. Every other process,
@@ -34,6 +34,7 @@
 #include "preload/cpu_dump.h"
 #include "preload/later.h"
 #include "preload/leave.h"
+#include "preload/parked.h"
 #include "record/before_end.h"
 
 #define NEVER_NS (INT64_MAX / 4)
@@ -48,6 +49,7 @@ static pid_t announcer;     /* the process that tells who ran profrun; 0: nobody
 
 static int (*http_start)(const char *addr, const struct prof_http_options *opts);
 static int (*http_address)(char *buf, size_t size);
+static int (*http_control)(int listening, int accepted);
 
 /* The value of a variable, or NULL when it is unset or empty. For the constructor. */
 static const char *setting(const char *name)
@@ -88,7 +90,8 @@ static void announce(const char *format, ...)
 
 /* --- serving ---------------------------------------------------------------------------------- */
 
-static int http_load(void)
+/* 0, or -ENOENT with a sentence in why[size]. */
+static int http_load(char *why, size_t size)
 {
     /* What the libraries that it brings allocate is not the program's. */
     bool entered = prof__enter(&prof__self);
@@ -98,15 +101,31 @@ static int http_load(void)
     if (entered)
         prof__leave(&prof__self);
     if (http) {
+        http_control = (__typeof__(http_control))(uintptr_t)dlsym(http, "prof_http_control");
         http_start = (__typeof__(http_start))(uintptr_t)dlsym(http, "prof_http_start_options");
         http_address = (__typeof__(http_address))(uintptr_t)dlsym(http, "prof_http_address");
     }
-    if (http_start && http_address)
+    if (http_start && http_address && http_control)
         return 0;
-    const char *why = dlerror();
-    prof__log("cannot serve: %s", why ? why : "libprof-http lacks a function");
-    announce("cannot serve: %s", why ? why : "libprof-http lacks a function");
+    const char *said = dlerror();
+    snprintf(why, size, "cannot serve: %s", said ? said : "libprof-http lacks a function");
+    prof__log("%s", why);
     return -ENOENT;
+}
+
+int prof__preload_control(int listening, int accepted, char *why, size_t size)
+{
+    int r = http_control ? 0 : http_load(why, size);
+
+    if (r < 0)
+        return r;
+    bool entered = prof__enter(&prof__self); /* as in http_load() */
+    r = http_control(listening, accepted);
+    if (entered)
+        prof__leave(&prof__self);
+    if (r < 0)
+        snprintf(why, size, "cannot serve: %s", prof_last_error());
+    return r;
 }
 
 static int start_server(const char *where)
@@ -124,6 +143,7 @@ int prof__preload_serve(bool last_try)
 {
     char at[256], own[64] = "";
 
+    prof__parked_end();
     int r = start_server(address);
     if (r < 0) {
         char why[192];
@@ -279,6 +299,7 @@ static void remember_dump(const char *pattern)
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
+    char why[256];
     bool entered = prof__enter(&prof__self); /* what the server's libraries take is ours */
 
     if (is_profruns() && setting("LIBPROF_ANNOUNCE"))
@@ -286,14 +307,14 @@ __attribute__((constructor)) static void start(void)
     if (setting("LIBPROF_DUMP"))
         remember_dump(setting("LIBPROF_DUMP"));
     address = setting("LIBPROF_HTTP") ? strdup(setting("LIBPROF_HTTP")) : NULL;
-    bool serves = address && http_load() == 0;
-    if (serves)
-        prof__preload_serve(true);
-    if (address && is_profruns())
-        unsetenv(
-            "LIBPROF_ANNOUNCE"); /* it has been told, and what the program execs stays silent */
-    if (serves || dump)
-        prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
+    bool serves = address && http_load(why, sizeof(why)) == 0;
+    if (address && !serves)
+        announce("%s", why);
+    bool has_server = serves && prof__preload_serve(true) == 0;
+    if (address && is_profruns()) /* it has been told, and what the program execs stays silent */
+        unsetenv("LIBPROF_ANNOUNCE");
+    prof__parked_begin(!has_server);
+    prof__daemon_watch(serves, serves && prof__pattern_has_pid(address));
     dump_cpu = dump && setting("LIBPROF_CPU_DUMP");
     if (dump_cpu && (dump_owner || dump_each)) {
         prof__cpu_dump_start(setting("LIBPROF_CPU_DUMP"));

@@ -13,6 +13,10 @@ enum { PROF__PRELOAD_STACK = 1024 * 1024 };
  * this process's own. 0, or a negative errno that is already in the log. */
 int prof__preload_serve(bool last_try);
 
+/* Serve on the control socket and begin with this client of it: prof_http_control(). 0, or a
+ * negative errno with a sentence in why[size]. */
+int prof__preload_control(int listening, int accepted, char *why, size_t size);
+
 /* This process, a forked one, takes over from its parent: the file of LIBPROF_DUMP is its now. */
 void prof__preload_take_over(void);
 

@@ -46,6 +46,7 @@ static const char help[] =
     "                   process id, %n the program's name, %% a percent sign\n"
     "                   Also where it ends by _exit(), as dash does, or by SIGTERM or SIGINT\n"
     "                   that it leaves at default. Not where another signal ends it\n"
+    "  --dormant        record nothing and serve nothing until \"profctl rates\" says so\n"
     "  --children       with %p in FILE: its children write profiles, too\n"
     "  --cpu SECONDS    with -o: write a CPU profile instead, of the first SECONDS of the run or\n"
     "                   of all of it if it ends before; 0 for all of it however long\n"
@@ -294,11 +295,28 @@ static void check_program(const char *name)
         refuse(r == -ENOENT ? EXIT_NOT_FOUND : EXIT_CANNOT_RUN, "%s", why);
 }
 
+/* Nothing but the control socket, whatever the environment says besides. */
+static void set_dormant(const char *http)
+{
+    static const char *const others[] = { "LIBPROF_HTTP",       "LIBPROF_DUMP",
+                                          "LIBPROF_BLOCK_RATE", "LIBPROF_MUTEX_FRACTION",
+                                          "LIBPROF_CONTROL",    "LIBPROF_CAPTURE" };
+
+    if (http)
+        refuse(EXIT_USAGE, "--dormant serves nothing, so --http has no place beside it.");
+    if (getenv("LIBPROF_DUMP"))
+        refuse(EXIT_USAGE, "--dormant records nothing, so -o has no place beside it.");
+    for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
+        unsetenv(others[i]);
+    set("LIBPROF_HEAP_RATE", "0");
+}
+
 int main(int argc, char **argv)
 {
-    enum { HTTP = 256, CPU, CHILDREN, RATE, LOG, VERSION, HELP };
+    enum { HTTP = 256, DORMANT, CPU, CHILDREN, RATE, LOG, VERSION, HELP };
     static const struct option options[] = {
         { "http", required_argument, NULL, HTTP },
+        { "dormant", no_argument, NULL, DORMANT },
         { "cpu", required_argument, NULL, CPU },
         { "children", no_argument, NULL, CHILDREN },
         { "heap-rate", required_argument, NULL, RATE },
@@ -309,7 +327,7 @@ int main(int argc, char **argv)
         { NULL, 0, NULL, 0 },
     };
     const char *http = NULL;
-    bool cpu = false;
+    bool cpu = false, dormant = false;
     int option;
     char pid[24];
 
@@ -319,6 +337,9 @@ int main(int argc, char **argv)
             if (!*optarg)
                 refuse(EXIT_USAGE, "--http needs an address, such as " HTTP_DEFAULT ".");
             http = optarg;
+            break;
+        case DORMANT:
+            dormant = true;
             break;
         case CPU:
             check_seconds(optarg);
@@ -355,10 +376,12 @@ int main(int argc, char **argv)
 
     if (cpu && !getenv("LIBPROF_DUMP"))
         refuse(EXIT_USAGE, "--cpu needs -o FILE, for where the profile goes.");
+    if (dormant)
+        set_dormant(http);
     check_program(argv[optind]);
     if (http)
         set("LIBPROF_HTTP", http);
-    else if (!getenv("LIBPROF_HTTP") && !getenv("LIBPROF_DUMP"))
+    else if (!dormant && !getenv("LIBPROF_HTTP") && !getenv("LIBPROF_DUMP"))
         set("LIBPROF_HTTP", HTTP_DEFAULT);
     snprintf(pid, sizeof(pid), "%d", (int)getpid());
     set("LIBPROF_PROFRUN", pid);
