@@ -155,6 +155,8 @@ static int read_answer(int fd, const struct ask *ask, struct answer *a)
             r = -ETIMEDOUT;
         } else if (poll(&p, 1, 100) > 0) {
             r = read_on(fd, a);
+        } else if (ask->is_over && ask->is_over(ask->arg)) {
+            r = -EINTR;
         } else if (!ask->quiet) {
             term_progress(ask->what, t, t < ask->seconds ? ask->seconds : 0);
         }
@@ -179,6 +181,8 @@ static int tell_error(const struct target *t, int error)
     char name[64];
     struct proc p;
 
+    if (error == -EINTR)
+        return CTL_FAILED;
     name_of(t, name, sizeof(name));
     if (t->kind == TARGET_PROCESS && proc_read(t->proc.pid, &p) < 0)
         return ctl_say(CTL_NO_ANSWER, "%s ended before it had answered.", name);
@@ -214,7 +218,7 @@ static int tell_status(const struct target *t, int status, char *body)
                    status == 401 ? " (profctl --token, or LIBPROF_HTTP_TOKEN)" : "");
 }
 
-int client_ask(const struct target *t, const struct ask *ask, struct reply *ret)
+static int ask_once(const struct target *t, const struct ask *ask, bool is_last, struct reply *ret)
 {
     struct answer a = { 0 };
     int fd = target_connect(t, ask->quiet);
@@ -225,10 +229,11 @@ int client_ask(const struct target *t, const struct ask *ask, struct reply *ret)
     if (r == 0 || r == -EPIPE) /* it may have refused, and said so, before it had all */
         r = read_answer(fd, ask, &a);
     close(fd);
+    ret->status = a.status;
     if (r < 0 || a.status != 200) {
-        int status = ask->quiet ? CTL_FAILED
-                     : r < 0    ? tell_error(t, r)
-                                : tell_status(t, a.status, a.data + a.head);
+        int status = ask->quiet || (a.status == 503 && !is_last) ? CTL_FAILED
+                     : r < 0                                     ? tell_error(t, r)
+                             : tell_status(t, a.status, a.data + a.head);
 
         free(a.data);
         return status;
@@ -239,4 +244,23 @@ int client_ask(const struct target *t, const struct ask *ask, struct reply *ret)
     memmove(a.data, a.data + a.head, ret->size);
     a.data[ret->size] = '\0';
     return CTL_OK;
+}
+
+/* A process that just then starts its server, or gives its socket away, asks for patience. */
+int client_ask(const struct target *t, const struct ask *ask, struct reply *ret)
+{
+    static const struct timespec moment = { 0, 150000000 };
+    int r = CTL_FAILED;
+
+    for (int i = 0; i < 4; i++) {
+        bool is_last = i == 3;
+
+        ret->status = 0;
+        r = ask_once(t, ask, is_last, ret);
+        if (ret->status != 503)
+            break;
+        if (!is_last)
+            nanosleep(&moment, NULL);
+    }
+    return r;
 }

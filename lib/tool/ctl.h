@@ -45,6 +45,7 @@ enum ctl_takes {
     CTL_TAKES_ALL = 1 << 9,
     CTL_TAKES_SITE = 1 << 10, /* holders */
     CTL_TAKES_AGE = 1 << 11,
+    CTL_TAKES_ROWS = 1 << 13, /* --rows alone */
 };
 
 struct ctl_options {
@@ -74,7 +75,8 @@ struct ctl_command {
 };
 
 /* The rows, one array a file; each ends with a row without a name. */
-extern const struct ctl_command ctl_list_commands[], ctl_profile_commands[];
+extern const struct ctl_command ctl_list_commands[], ctl_profile_commands[], ctl_live_commands[],
+    ctl_ui_commands[], ctl_rates_commands[], ctl_run_commands[];
 
 /* "profctl: " and a sentence on stderr; returns `status`. */
 int ctl_say(int status, const char *format, ...) PROF_PRINTF(2, 3);

@@ -14,6 +14,7 @@
 
 #include <prof/prof.h>
 
+#include "tool/completion.h"
 #include "tool/ctl.h"
 #include "tool/term.h"
 
@@ -23,6 +24,10 @@ static const struct {
 } groups[] = {
     { "Which there are", ctl_list_commands },
     { "What is in one: a process id, a name, an address or a file", ctl_profile_commands },
+    { "As it goes on", ctl_live_commands },
+    { "In the browser", ctl_ui_commands },
+    { "How much is recorded", ctl_rates_commands },
+    { "Starting one", ctl_run_commands },
 };
 
 /* --- telling ---------------------------------------------------------------------------------- */
@@ -101,7 +106,7 @@ static const struct {
       "a flame graph in the terminal" },
     { { "json", no_argument, NULL, JSON }, CTL_TAKES_JSON, NULL, "JSON" },
     { { "rows", required_argument, NULL, ROWS },
-      CTL_TAKES_TABLE,
+      CTL_TAKES_TABLE | CTL_TAKES_ROWS,
       "N",
       "of the table; 20, or as many as fit" },
     { { "sort", required_argument, NULL, SORT }, CTL_TAKES_TABLE, "flat|cum", "the table's order" },
@@ -193,6 +198,7 @@ static int print_help(void)
     print_options(0);
     puts("  --version                  print the version\n"
          "  --help                     print this\n"
+         "  completion bash|zsh        print a script for the shell\n"
          "\n"
          "  profctl list\n"
          "  profctl heap 4242\n"
@@ -265,8 +271,7 @@ struct parsed {
     struct ctl_options o;
     enum term_color color;
     bool help, version;
-    unsigned given; /* of ctl_takes */
-    const char *given_name[16];
+    bool given[ARRAY_LEN(all_options)];
 };
 
 static int take_option(struct parsed *p, int option, const char *value)
@@ -363,12 +368,7 @@ static int parse(struct parsed *p, int argc, char **argv)
     options[ARRAY_LEN(all_options) + 1] = (struct option) { "version", no_argument, NULL, VERSION };
     while (r == CTL_OK && (option = getopt_long(argc, argv, "ho:", options, &index)) != -1) {
         for (size_t i = 0; i < ARRAY_LEN(all_options); i++)
-            if (all_options[i].option.val == option && all_options[i].takes) {
-                p->given |= all_options[i].takes;
-                for (unsigned bit = 0; bit < 16; bit++)
-                    if (all_options[i].takes == 1u << bit)
-                        p->given_name[bit] = all_options[i].option.name;
-            }
+            p->given[i] |= all_options[i].option.val == option;
         r = take_option(p, option, optarg);
     }
     return r;
@@ -376,13 +376,32 @@ static int parse(struct parsed *p, int argc, char **argv)
 
 static int refuse_options(const struct ctl_command *c, const struct parsed *p)
 {
-    for (unsigned bit = 0; bit < 16; bit++)
-        if (p->given & ~c->takes & 1u << bit)
+    for (size_t i = 0; i < ARRAY_LEN(all_options); i++)
+        if (p->given[i] && all_options[i].takes && !(all_options[i].takes & c->takes))
             return ctl_say(CTL_USAGE,
                            "profctl %s takes no --%s; \"profctl help %s\" shows what it "
                            "takes.",
-                           c->name, p->given_name[bit], c->name);
+                           c->name, all_options[i].option.name, c->name);
     return CTL_OK;
+}
+
+/* --- completion ------------------------------------------------------------------------------- */
+
+static int print_completion(const char *shell)
+{
+    static char dashed[ARRAY_LEN(all_options)][24];
+    const char *word[128];
+    size_t n = 0;
+
+    for (size_t g = 0; g < ARRAY_LEN(groups); g++)
+        for (const struct ctl_command *c = groups[g].rows; c->name && n < 64; c++)
+            word[n++] = c->name;
+    word[n++] = "help";
+    for (size_t i = 0; i < ARRAY_LEN(all_options); i++) {
+        snprintf(dashed[i], sizeof(dashed[i]), "--%s", all_options[i].option.name);
+        word[n++] = dashed[i];
+    }
+    return completion_print(shell, &(struct completion) { word, n });
 }
 
 /* -------------------------------------------------------------------------------------------- */
@@ -431,6 +450,8 @@ int main(int argc, char **argv)
     }
     argc -= optind;
     argv += optind;
+    if (argc == 2 && strcmp(argv[0], "completion") == 0)
+        return print_completion(argv[1]);
     if (argc > 0 && strcmp(argv[0], "help") == 0)
         return argc > 1 ? print_command_help(argv[1]) : print_help();
     if (p.help)

@@ -13,6 +13,7 @@
 
 #include "tool/client.h"
 #include "tool/ctl.h"
+#include "tool/numbers.h"
 #include "tool/term.h"
 
 struct row {
@@ -26,75 +27,6 @@ struct row {
 /* --- numbers -----------------------------------------------------------------------------------
  */
 
-/* The sum of a family of /metrics. False: it has none. */
-static bool metric(const char *text, const char *name, double *ret)
-{
-    size_t n = strlen(name);
-    bool found = false;
-
-    *ret = 0;
-    for (const char *line = text; line; line = strchr(line, '\n')) {
-        line += *line == '\n';
-        if (strncmp(line, name, n) != 0 || (line[n] != ' ' && line[n] != '{'))
-            continue;
-        const char *value = line[n] == '{' ? strchr(line, '}') : line + n;
-        *ret += value ? strtod(value + 1, NULL) : 0;
-        found = true;
-    }
-    return found;
-}
-
-/* A series of /debug/pprof/vars: the numbers of "NAME":[...] in "seconds". */
-static size_t series(const char *json, const char *name, double *ret, size_t cap)
-{
-    char key[64];
-    size_t n = 0;
-
-    snprintf(key, sizeof(key), "\"%s\":[", name);
-    const char *at = strstr(json, "\"seconds\"");
-    at = at ? strstr(at, key) : NULL;
-    if (!at)
-        return 0;
-    at += strlen(key);
-    while (*at && *at != ']' && n < cap) {
-        char *end;
-        double v = strtod(at, &end);
-
-        ret[n++] = end == at ? -1 : v; /* null */
-        at = end == at ? at + strcspn(at, ",]") : end;
-        at += *at == ',';
-    }
-    return n;
-}
-
-/* Bytes a minute over the last ten minutes, or as long as there is: the slope of a straight line
- * through all of them, so that one spike at an end does not count for much. */
-static bool growth_of(const char *json, double *ret)
-{
-    enum { POINTS = 600 };
-    static double t[POINTS], v[POINTS];
-    size_t n = series(json, "time_ms", t, POINTS), k = series(json, "heap_bytes", v, POINTS);
-    double st = 0, sv = 0, stt = 0, stv = 0, m = 0;
-
-    n = n < k ? n : k;
-    for (size_t i = 0; i < n; i++) {
-        double x = (t[i] - t[0]) / 60000;
-
-        if (v[i] < 0)
-            continue;
-        st += x;
-        sv += v[i];
-        stt += x * x;
-        stv += x * v[i];
-        m++;
-    }
-    double d = m * stt - st * st;
-    if (m < 10 || d <= 0)
-        return false;
-    *ret = (m * stv - st * sv) / d;
-    return true;
-}
-
 static void ask_numbers(struct row *row, const char *token)
 {
     struct target t = { .kind = TARGET_PROCESS, .text = "", .prefix = "/debug/pprof/" };
@@ -107,14 +39,14 @@ static void ask_numbers(struct row *row, const char *token)
         row->state = "silent";
         return;
     }
-    row->has_heap = metric(reply.body, "libprof_heap_inuse_bytes", &row->heap_bytes);
-    metric(reply.body, "libprof_samples_lost_total", &row->lost);
-    row->deadlock = metric(reply.body, "libprof_deadlocked_threads", &v) && v > 0;
-    row->captures = metric(reply.body, "libprof_captures_total", &v) && v > 0;
+    row->has_heap = numbers_metric(reply.body, "libprof_heap_inuse_bytes", &row->heap_bytes);
+    numbers_metric(reply.body, "libprof_samples_lost_total", &row->lost);
+    row->deadlock = numbers_metric(reply.body, "libprof_deadlocked_threads", &v) && v > 0;
+    row->captures = numbers_metric(reply.body, "libprof_captures_total", &v) && v > 0;
     free(reply.body);
     ask.path = "vars?format=json";
     if (client_ask(&t, &ask, &reply) == CTL_OK) {
-        row->has_growth = growth_of(reply.body, &row->growth);
+        row->has_growth = numbers_growth(reply.body, &row->growth);
         free(reply.body);
     }
 }

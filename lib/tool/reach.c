@@ -474,7 +474,9 @@ int target_connect(const struct target *t, bool quiet)
     int fd;
 
     if (t->kind == TARGET_PROCESS) {
-        fd = connect_control(&t->proc);
+        bool ours = geteuid() == 0 || geteuid() == t->proc.uid;
+
+        fd = ours ? connect_control(&t->proc) : -EPERM;
         if (fd == -ECONNREFUSED || fd == -ENOENT) {
             int served = connect_served(&t->proc);
 

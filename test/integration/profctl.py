@@ -126,7 +126,7 @@ def test_it_ends_as_documented():
         (2, ["heap", "https://localhost/"]),
         (3, ["heap", "999999999"]), (3, ["heap", "no-such-program"]), (3, ["heap", "./no-such-file"]),
         (5, ["heap", "unix:@nobody-listens-here"]), (5, ["heap", "http://127.0.0.1:1"]),
-        (6, ["heap", sleeper.pid]),
+        (6, ["block", sleeper.pid]),
     ]
     for status, args in cases:
         r = profctl(*args)
@@ -140,8 +140,18 @@ def test_it_ends_as_documented():
     check(profctl("heap", "damaged").returncode == 1, "a damaged file")
     for args in (["--help"], ["help", "heap"], ["heap", "--help"], ["--version"]):
         check(profctl(*args).returncode == 0, "%s" % args)
-    for name in re.findall(r"^  (?!profctl)([a-z]+) ", profctl("--help").stdout, re.M):
+    for name in re.findall(r"^  (?!profctl|completion)([a-z]+) ", profctl("--help").stdout, re.M):
         check("usage: profctl " + name in shows("help", name), "help of " + name)
+
+
+def test_completion():
+    words = re.findall(r"^  (?!profctl|completion)([a-z]+) ", profctl("--help").stdout, re.M)
+    script = shows("completion", "bash")
+    r = subprocess.run(["bash", "-c", script + "\nCOMP_WORDS=(profctl '') COMP_CWORD=1; _profctl; echo ${COMPREPLY[*]}"],
+                       capture_output=True, text=True, timeout=60, env=environment())
+    check(r.returncode == 0 and set(words) <= set(r.stdout.split()), r.stdout + r.stderr)
+    check("#compdef profctl" in shows("completion", "zsh"), "zsh")
+    check(profctl("completion", "fish").returncode == 2, "there is none for others")
 
 
 def test_list():
