@@ -5,8 +5,10 @@
 
 The process is the demo's service, of which is known where its memory goes.
 """
+import gzip
 import json
 import os
+import random
 import re
 import subprocess
 import sys
@@ -95,6 +97,29 @@ def test_a_difference_is_what_came_between():
     shows("diff", "a.pb", "b.pb", "-o", "d.pb")
     check(json.loads(shows("heap", "d.pb", "--json"))["total"] == sizes[1] - sizes[0], "as a file")
     check(profctl("diff", "a.pb", "b.pb", "--type", "no").returncode == 3, "no such type")
+
+
+def test_a_damaged_profile_harms_nobody():
+    """Cut off, and with bytes changed, packed and not: a table or a sentence, and never a signal."""
+    shows("heap", service.pid, "-o", "whole.pb")
+    with open("whole.pb", "rb") as f:
+        packed = f.read()
+    plain = gzip.decompress(packed)
+    chance = random.Random(1)
+    for i in range(48):
+        data = bytearray(plain if i % 3 else packed)
+        if i % 2:
+            del data[chance.randrange(len(data)):]
+        for _ in range(i % 5):
+            if data:
+                data[chance.randrange(len(data))] = chance.randrange(256)
+        with open("some.pb", "wb") as f:
+            f.write(data)
+        form = ("--text", "--flame", "--json", "--folded")[i // 4 % 4]
+        r = subprocess.run([PROFCTL, "heap", "some.pb", form], capture_output=True, timeout=60,
+                           env=environment())
+        check(r.returncode in (0, 1), "%d %s: %d" % (i, form, r.returncode))
+    check(shows("diff", "whole.pb", "whole.pb") != "", "of itself")
 
 
 def test_own_texts():
