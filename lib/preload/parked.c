@@ -197,6 +197,7 @@ static void receive_clients(void)
 
     for (;;) {
         wait_for_client();
+        prof_helper_follow(); /* what the program has given up meanwhile */
         int fd = accept4(LISTENING, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (fd < 0)
             continue;
