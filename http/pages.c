@@ -238,7 +238,8 @@ static void add_head(struct prof__buffer *out, const struct identity *id)
         prof__buffer_puts(out, "<a href='ui/#threads'>All threads</a></div>\n");
     }
     prof__chart(out); /* without it the page is as good */
-    prof__buffer_puts(out, "<p><a class='view' href='ui/'>Open the viewer</a></p>\n");
+    prof__buffer_puts(out, "<p><a class='view' href='ui/'>Open the viewer</a> "
+                           "<a class='view' href='ui/trace.html'>Timeline</a></p>\n");
 }
 
 static void add_row(struct prof__buffer *out, const struct entry *e)

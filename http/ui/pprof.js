@@ -15,7 +15,7 @@ const MAX_BYTES = 1 << 30; // of protobuf
 const MAX_NAME = 4096; // characters kept of any string
 
 /** A cursor over one message. */
-class Reader {
+export class Reader {
   constructor(bytes, at = 0, end = bytes.length) {
     this.bytes = bytes;
     this.at = at;
@@ -123,7 +123,7 @@ export function cleanPath(path) {
   return out.join("/") || "/";
 }
 
-async function gunzip(bytes) {
+export async function gunzip(bytes) {
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   const reader = stream.getReader(), pieces = [];
   let size = 0;

@@ -116,7 +116,7 @@ static void add_sample(uintptr_t *pcs, size_t n, uint32_t labels, int64_t sample
 
         if (ref)
             prof__row_add(prof__rows_at(ref), 0, (uint64_t)samples);
-        if (PROF_UNLIKELY(atomic_load_explicit(&prof__trace_wants, memory_order_relaxed) &
+        if (PROF_UNLIKELY(atomic_load_explicit(&prof__trace_wants, memory_order_acquire) &
                           PROF__TRACE_SAMPLES) &&
             mine)
             prof__trace_write(PROF__TRACE_CPU, 0, prof__trace_time(), 0,

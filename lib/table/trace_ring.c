@@ -61,7 +61,7 @@ static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) * sizeof(s
 #define NO_RING UINT32_MAX
 
 _Atomic uint32_t prof__trace_wants;
-bool prof__trace_by_ticks;
+_Atomic bool prof__trace_by_ticks;
 
 static struct ring ring[RINGS];
 static pid_t
@@ -84,7 +84,7 @@ int prof__trace_rings_begin(void)
 
     if (atomic_load_explicit(&pool, memory_order_acquire))
         return 0;
-    prof__trace_by_ticks = prof__ticks_steady();
+    atomic_store_explicit(&prof__trace_by_ticks, prof__ticks_steady(), memory_order_relaxed);
     process = getpid();
     p = prof__pages_map(PROF__TRACE_POOL_BYTES);
     if (!p)

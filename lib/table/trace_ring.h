@@ -55,17 +55,20 @@ extern _Atomic uint32_t prof__trace_wants;
 /* Does the calling thread trace events, and not hide? Context: signal. */
 static inline bool prof__tracing(void)
 {
-    return PROF_UNLIKELY(atomic_load_explicit(&prof__trace_wants, memory_order_relaxed) != 0) &&
+    /* Acquire: with it comes how time is told. */
+    return PROF_UNLIKELY(atomic_load_explicit(&prof__trace_wants, memory_order_acquire) != 0) &&
            prof__self.busy != PROF__HIDDEN;
 }
 
 /* In ticks where they are steady, else in nanoseconds of CLOCK_MONOTONIC. Once there is a trace.
  * Context: signal. */
-extern bool prof__trace_by_ticks;
+extern _Atomic bool prof__trace_by_ticks;
 
 static inline uint64_t prof__trace_time(void)
 {
-    return PROF_LIKELY(prof__trace_by_ticks) ? prof__ticks() : (uint64_t)prof__monotonic_ns();
+    return PROF_LIKELY(atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed))
+               ? prof__ticks()
+               : (uint64_t)prof__monotonic_ns();
 }
 
 /* Have memory for the rings, at the first trace; it is reserved for ever, and none of it is used

@@ -286,6 +286,43 @@ static int run_text(const struct ctl_command *self, const struct ctl_options *o,
     return show_own(&t, w, o->form == CTL_JSON && w->json ? w->json : w->text, o);
 }
 
+/* A timeline: bytes for a viewer, not to be read here. */
+static int run_trace(const struct ctl_command *self, const struct ctl_options *o, char **argv,
+                     int argc)
+{
+    double seconds = o->seconds > 0 ? o->seconds : 1;
+    struct target t;
+    struct reply reply;
+    struct output out;
+    char path[128];
+    int r = target_find(argv[0], &t);
+
+    (void)argc;
+    if (r != CTL_OK)
+        return r;
+    if (t.kind == TARGET_FILE || t.kind == TARGET_CORE)
+        return ctl_say(CTL_USAGE, "profctl %s is of a running process; %s is a file.", self->name,
+                       t.text);
+    if (t.kind == TARGET_PROCESS && target_is_prepared(&t) == 0)
+        return ctl_say(CTL_NOT_FOUND,
+                       "%s has no libprof in it, and only that can tell who woke whom.", t.text);
+    if (!o->output && term_is_terminal())
+        return ctl_say(CTL_USAGE, "a trace is no text for a terminal: say where to with -o FILE, "
+                                  "and open that at https://ui.perfetto.dev.");
+    snprintf(path, sizeof(path), "trace?seconds=%.3f%s", seconds,
+             o->form == CTL_JSON ? "&format=json" : "");
+    struct ask ask = { .path = path, .token = o->token, .seconds = seconds, .what = self->name };
+    r = client_ask(&t, &ask, &reply);
+    if (r != CTL_OK)
+        return r;
+    r = output_open(o, &out);
+    if (r == CTL_OK)
+        r = output_close(
+            &out, fwrite(reply.body, 1, reply.size, out.file) == reply.size ? CTL_OK : CTL_FAILED);
+    free(reply.body);
+    return r;
+}
+
 /* --- differences ------------------------------------------------------------------------------ */
 
 /* A file, or the heap of a process as it is now. */
@@ -388,6 +425,8 @@ const struct ctl_command ctl_profile_commands[] = {
       NULL },
     { "vars", "PID", CTL_TAKES_OUTPUT | CTL_TAKES_JSON, 1, 1, run_text, "its numbers over time",
       NULL },
+    { "trace", "PID", CTL_TAKES_OUTPUT | CTL_TAKES_SECONDS | CTL_TAKES_JSON, 1, 1, run_trace,
+      "a timeline of a second, for ui.perfetto.dev", NULL },
     { "diff", "A B", FORMS, 2, 2, run_diff, "B minus A: files, or a process's heap", NULL },
     { NULL, NULL, 0, 0, 0, NULL, NULL, NULL },
 };

@@ -14,6 +14,7 @@ import subprocess
 import sys
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import perfetto
 import pprof
 from checks import check, environment, run_all
 
@@ -130,6 +131,11 @@ def test_own_texts():
     check("libprof_heap_inuse_bytes" in shows("metrics", service.pid), "metrics")
     check("heap" in shows("vars", service.pid), "vars")
     json.loads(shows("vars", service.pid, "--json"))
+    shows("trace", service.pid, "--seconds", 1, "-o", "t.pftrace")
+    with open("t.pftrace", "rb") as f:
+        trace = perfetto.load(f.read())
+    check(trace.problems == [] and trace.process["pid"] == service.pid, "a timeline: %s" % trace.problems)
+    check(json.loads(shows("trace", service.pid, "--json"))["traceEvents"] != [], "and as JSON")
     table = rows(shows("threads", service.pid, "--pprof", "-o", "/dev/null") +
                  shows("threads", service.pid, "--flame"))
     check(table == {}, "a flame graph is no table")
