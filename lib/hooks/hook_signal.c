@@ -22,15 +22,14 @@ PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
                           struct sigaction *restrict old)
 {
     bool program = !prof__thread_in_own_call(&prof__self);
-
     struct sigaction ours;
+    bool after = action && program && prof__signal_before(signal);
 
-    if (action && program) {
-        prof__signal_before(signal);
-        if (action->sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
-            action = &ours;
-    }
+    if (action && program && action->sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
+        action = &ours;
     int r = prof__real.sigaction(signal, action, old);
+    if (after)
+        prof__signal_after(signal);
     if (r == 0 && old && program) {
         uintptr_t seen = prof__signal_seen(signal, (uintptr_t)old->sa_handler);
 
@@ -50,16 +49,17 @@ static handler_fn *set_handler(int number, handler_fn *handler,
                                handler_fn *(*real)(int number, handler_fn *handler))
 {
     bool program = !prof__thread_in_own_call(&prof__self);
+    bool after = program && prof__signal_before(number);
     struct sigaction ours, before;
     handler_fn *old;
 
-    if (program)
-        prof__signal_before(number);
     if (program && handler == SIG_DFL && real != prof__real.sigset &&
         prof__signal_stands_in(number, &ours))
         old = prof__real.sigaction(number, &ours, &before) == 0 ? before.sa_handler : SIG_ERR;
     else
         old = real(number, handler);
+    if (after)
+        prof__signal_after(number);
     return program && old != SIG_ERR ? (handler_fn *)prof__signal_seen(number, (uintptr_t)old)
                                      : old;
 }
@@ -97,9 +97,12 @@ PROF_SHARED handler_fn *sigset(int number, handler_fn *handler)
 
 PROF_SHARED int sigignore(int number)
 {
-    if (!prof__thread_in_own_call(&prof__self))
-        prof__signal_before(number);
-    return prof__real.sigignore(number);
+    bool after = !prof__thread_in_own_call(&prof__self) && prof__signal_before(number);
+    int r = prof__real.sigignore(number);
+
+    if (after)
+        prof__signal_after(number);
+    return r;
 }
 
 /* --- waiting for signals ---------------------------------------------------------------------- */

@@ -5,6 +5,11 @@
  * handler. That function may be hooked by ourselves, which lets calls of libprof's own through as
  * they are. More is blocked than sigfillset() would, which leaves out the two signals by which
  * libc cancels threads and changes their ids; but not the one that answers a system call.
+ *
+ * Between a look at an action and a change of it the program may change it. What has been replaced
+ * unseen is put back; and where the hooks are, a signal is not claimed while the program is in the
+ * middle of setting its action. Who claims holds a lock that `before` takes: either the claim sees
+ * that the program is at it, or the program comes to `before` when all that was begun can be ended.
  */
 #include "record/own_signal.h"
 
@@ -13,6 +18,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/fork.h"
 #include "base/signals.h"
 #include "base/thread.h"
 
@@ -20,6 +26,35 @@
 static _Atomic(const struct prof__own_signal *) owners[_NSIG];
 static _Atomic uintptr_t before[_NSIG];
 static _Atomic uint64_t owned; /* the signals of them that we send */
+
+/* Threads of the program's that are setting the action, in the process `home`. A child of vfork()
+ * has actions of its own in memory that is not. */
+static _Atomic int setting[_NSIG];
+static _Atomic pid_t home;
+
+__attribute__((constructor(101))) static void start(void)
+{
+    atomic_store(&home, getpid());
+}
+
+static void fork_child(void)
+{
+    for (int i = 0; i < _NSIG; i++)
+        atomic_store_explicit(&setting[i], 0, memory_order_relaxed);
+    start();
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)
+
+static bool is_counted(int signal)
+{
+    return signal >= 1 && signal < _NSIG && atomic_load(&home) == getpid();
+}
+
+static bool is_being_set(int signal)
+{
+    return atomic_load(&setting[signal]) > 0;
+}
 
 static int set_action(int signal, const struct sigaction *action, struct sigaction *ret_old)
 {
@@ -37,9 +72,7 @@ static int set_action(int signal, const struct sigaction *action, struct sigacti
 /* NULL: nobody here. */
 static const struct prof__own_signal *owner_of(int signal)
 {
-    return signal < 1 || signal >= _NSIG
-               ? NULL
-               : atomic_load_explicit(&owners[signal], memory_order_relaxed);
+    return signal < 1 || signal >= _NSIG ? NULL : atomic_load(&owners[signal]);
 }
 
 static bool is_ours(int signal, uintptr_t handler)
@@ -61,36 +94,70 @@ static struct sigaction action_of(const struct prof__own_signal *own)
     return mine;
 }
 
+/* Does the program want a signal with such a handler? */
+static bool is_wanted(uintptr_t handler, bool only_default)
+{
+    return handler != (uintptr_t)SIG_DFL && (only_default || handler != (uintptr_t)SIG_IGN);
+}
+
 int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool only_default)
 {
     struct sigaction now, mine;
     int r = set_action(signal, NULL, &now);
 
-    if (r < 0 || is_ours(signal, (uintptr_t)now.sa_handler))
+    if (r < 0)
         return r;
-    if (now.sa_handler != SIG_DFL && (only_default || now.sa_handler != SIG_IGN))
+    if (is_ours(signal, (uintptr_t)now.sa_handler))
+        return is_being_set(signal) ? -EBUSY : 0;
+    if (is_wanted((uintptr_t)now.sa_handler, only_default))
         return -EBUSY;
-    atomic_store_explicit(&before[signal], (uintptr_t)now.sa_handler, memory_order_relaxed);
-    atomic_store_explicit(&owners[signal], own, memory_order_relaxed);
+    atomic_store(&owners[signal], own);
     if (own->sent)
         atomic_fetch_or_explicit(&owned, PROF__SIGNAL_BIT(signal), memory_order_relaxed);
     mine = action_of(own);
-    return set_action(signal, &mine, NULL);
+    atomic_store_explicit(&before[signal], (uintptr_t)now.sa_handler, memory_order_relaxed);
+    r = set_action(signal, &mine, &now);
+    if (r < 0)
+        return r;
+    if (!is_ours(signal, (uintptr_t)now.sa_handler) &&
+        is_wanted((uintptr_t)now.sa_handler, only_default)) { /* since we looked */
+        set_action(signal, &now, NULL);
+        return -EBUSY;
+    }
+    return is_being_set(signal) ? -EBUSY : 0;
 }
 
-bool prof__own_signal_kept(int signal)
+static bool is_installed(int signal)
 {
     struct sigaction now;
 
     return set_action(signal, NULL, &now) == 0 && is_ours(signal, (uintptr_t)now.sa_handler);
 }
 
-void prof__signal_before(int signal)
+bool prof__own_signal_kept(int signal)
 {
-    const struct prof__own_signal *own = owner_of(signal);
+    return is_installed(signal) && !is_being_set(signal);
+}
 
+bool prof__signal_before(int signal)
+{
+    bool counted = is_counted(signal);
+
+    if (counted)
+        atomic_fetch_add(&setting[signal], 1);
+    const struct prof__own_signal *own = owner_of(signal);
     if (own && own->before)
         own->before();
+    return counted;
+}
+
+void prof__signal_after(int signal)
+{
+    int n = atomic_load(&setting[signal]);
+
+    /* Never below 0: a forked child may have begun anew in a handler that came in between. */
+    while (n > 0 && !atomic_compare_exchange_weak(&setting[signal], &n, n - 1))
+        ;
 }
 
 bool prof__signal_stands_in(int signal, struct sigaction *ret)
@@ -130,7 +197,7 @@ uint64_t prof__signals_let_in(const sigset_t *mask)
         syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
     ours &= blocked;
     for (int n = 1; ours && n < _NSIG; n++) /* the program may have taken one for itself */
-        if (ours & PROF__SIGNAL_BIT(n) && !prof__own_signal_kept(n))
+        if (ours & PROF__SIGNAL_BIT(n) && !is_installed(n))
             ours &= ~PROF__SIGNAL_BIT(n);
     errno = saved;
     return ours;

@@ -28,19 +28,21 @@ struct prof__own_signal {
 /*
  * Have the handler called for the signal, with all signals blocked, on an alternate stack if there
  * is one. 0, also when it is so already; -EBUSY when the program has a handler of its own, or, with
- * `only_default`, even just ignores the signal. The handler stays for good: a thread may block the
- * signal, and be handed one of ours much later.
+ * `only_default`, even just ignores the signal, or is setting an action at this moment. With a lock
+ * held that own->before() takes, if what is sent is to end there. The handler stays for good: a
+ * thread may block the signal, and be handed one of ours much later.
  */
 int prof__own_signal_claim(int signal, const struct prof__own_signal *own, bool only_default);
 
-/* Is it still ours? */
+/* Is it still ours, and nobody about to change that? */
 bool prof__own_signal_kept(int signal);
 
 /* --- what hooks ask ------------------------------------------------------------------------- */
 
-/* The program is about to set an action for a signal: stop sending it, if it is one of ours.
- * errno is kept. Context: signal. */
-PROF_SHARED void prof__signal_before(int signal);
+/* The program is about to set an action for a signal: stop sending it, if it is one of ours. True:
+ * prof__signal_after() is to be called when it has. errno is kept. Context: signal. */
+PROF_SHARED bool prof__signal_before(int signal);
+PROF_SHARED void prof__signal_after(int signal);
 
 /* Is there a handler of ours for the default action that the program asks for? *ret is what sets
  * it. Context: signal. */
