@@ -24,8 +24,9 @@
 #include <unistd.h>
 
 #include "base/task.h"
+#include "image/lines.h"
 
-enum { HELD_MAX = 1 << 20, READ_BYTES = 16 * 1024 };
+enum { HELD_MAX = 1 << 20 };
 
 /* As getdents64(2) fills them. */
 struct entry {
@@ -40,6 +41,7 @@ struct list {
     struct prof__arena *arena;
     struct prof__image_held *held;
     size_t n, room;
+    int fd; /* whose file is read */
     bool out_of_memory;
     unsigned unreadable;
 };
@@ -79,19 +81,20 @@ static uint64_t hex(const char *s)
     }
 }
 
-static void epoll_line(struct list *list, char *line, int fd)
+static void epoll_line(char *line, void *arg)
 {
+    struct list *list = arg;
     const char *data = strstr(line, " data:");
 
     if (strncmp(line, "tfd:", 4) == 0 && data)
-        add(list, hex(data + 6 + strspn(data + 6, " ")), PROF__HELD_EPOLL, fd);
+        add(list, hex(data + 6 + strspn(data + 6, " ")), PROF__HELD_EPOLL, list->fd);
 }
 
-static void timer_line(struct list *list, char *line, int number)
+static void timer_line(char *line, void *arg)
 {
+    struct list *list = arg;
     const char *slash = strchr(line, '/');
 
-    (void)number;
     if (strncmp(line, "signal:", 7) == 0 && slash)
         add(list, hex(slash + 1), PROF__HELD_TIMER, (int)list->n);
 }
@@ -104,37 +107,6 @@ static int open_file(const char *path, int flags)
         fd = (int)syscall(SYS_openat, AT_FDCWD, path, flags | O_RDONLY | O_CLOEXEC);
     while (fd < 0 && errno == EINTR);
     return fd;
-}
-
-/* Each line of a file, however long it is. */
-static bool each_line(struct list *list, const char *path,
-                      void (*each)(struct list *list, char *line, int number), int number)
-{
-    char buf[READ_BYTES];
-    size_t used = 0;
-    int fd = open_file(path, 0);
-    ssize_t n;
-
-    if (fd < 0)
-        return false;
-    while ((n = syscall(SYS_read, fd, buf + used, sizeof(buf) - 1 - used)) > 0 ||
-           (n < 0 && errno == EINTR)) {
-        char *line = buf, *end;
-
-        used += n > 0 ? (size_t)n : 0;
-        buf[used] = '\0';
-        while ((end = memchr(line, '\n', (size_t)(buf + used - line))) != NULL) {
-            *end = '\0';
-            each(list, line, number);
-            line = end + 1;
-        }
-        used -= (size_t)(line - buf);
-        memmove(buf, line, used);
-        if (used == sizeof(buf) - 1) /* no line of ours */
-            used = 0;
-    }
-    syscall(SYS_close, fd);
-    return n == 0;
 }
 
 /* One descriptor of the program's, which may be closed by now. */
@@ -155,7 +127,9 @@ static void look_at(struct list *list, const char *folder, const char *name)
     if (strcmp(target, "anon_inode:[eventpoll]") != 0)
         return;
     snprintf(path, sizeof(path), "%s/fdinfo/%.16s", folder, name);
-    if (!each_line(list, path, epoll_line, atoi(name)) && errno != ENOENT)
+    list->fd = atoi(name);
+    int r = prof__lines_each(path, epoll_line, list);
+    if (r < 0 && r != -ENOENT)
         list->unreadable++;
 }
 
@@ -200,7 +174,7 @@ int prof__held_read(const char *proc, struct prof__arena *a, struct prof__image_
     if (!look_at_all(&list, proc) && strcmp(proc, "/proc/self") == 0)
         prof__tasks_each(try_thread, &list);
     snprintf(timers, sizeof(timers), "%.32s/timers", proc);
-    each_line(&list, timers, timer_line, 0);
+    prof__lines_each(timers, timer_line, &list);
     errno = saved;
     *ret_held = list.held;
     *ret_n = list.n;

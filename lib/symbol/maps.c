@@ -81,8 +81,7 @@ static void unescape(char *s)
     }
 }
 
-/* "start-limit perms offset device inode      path". False: there is nothing. */
-static bool parse(char *line, struct prof__map *ret_map)
+bool prof__map_parse(char *line, struct prof__map *ret_map)
 {
     ret_map->start = read_number(&line, 16);
     line += *line == '-';
@@ -120,7 +119,7 @@ static int maps_read(const char *path, struct prof__arena *a, bool all, struct p
         return -ENOMEM;
     for (char *end; (end = strchr(text, '\n')) != NULL; text = end + 1) {
         *end = '\0';
-        n += parse(text, &map[n]) && (all || map[n].executable);
+        n += prof__map_parse(text, &map[n]) && (all || map[n].executable);
     }
     *ret_map = map;
     *ret_n = n;

@@ -13,6 +13,10 @@ struct prof__map {
     const char *path; /* the kernel's bytes; "" for none. May end in " (deleted)" */
 };
 
+/* A line "start-limit perms offset device inode      path", which is cut up; the path stays in it.
+ * False: it is none. */
+bool prof__map_parse(char *line, struct prof__map *ret_map);
+
 /* What is executable, in order of address, in memory from `a`. -errno of open(2) or read(2),
  * -ENOMEM. */
 int prof__maps_read(struct prof__arena *a, struct prof__map **ret_map, size_t *ret_n);
