@@ -139,8 +139,13 @@ static int format_param(struct prof__exchange *x)
 
     if (r == -ENOENT || r == 0)
         return 0;
+    if (r > 0 && strcmp(format, "json") == 0 && strcmp(x->name, "memory") == 0) {
+        x->options.json = 1;
+        return 0;
+    }
     if (r < 0 || strcmp(format, "folded") != 0)
-        return refused(x, -EINVAL, "the formats are pprof's own and ?format=folded");
+        return refused(x, -EINVAL,
+                       "the formats are pprof's own, ?format=folded, and of memory ?format=json");
     r = prof__param_text(x->target.query, "type", x->folded, sizeof(x->folded));
     if (r < 0 && r != -ENOENT)
         return refused(x, -EINVAL, "the profile has no sample type of that name");
@@ -169,8 +174,10 @@ static int names_param(struct prof__exchange *x)
 static void profile_reply(struct prof__exchange *x, const char *suffix)
 {
     x->reply.status = 200;
-    x->reply.type = x->options.debug || x->options.folded ? TYPE_TEXT : TYPE_PROFILE;
-    if (x->options.debug || x->options.folded)
+    x->reply.type = x->options.json                         ? "application/json"
+                    : x->options.debug || x->options.folded ? TYPE_TEXT
+                                                            : TYPE_PROFILE;
+    if (x->options.debug || x->options.folded || x->options.json)
         return;
     size_t n = 0, room = sizeof(x->reply.attachment) - strlen(suffix) - 1;
     for (const char *c = x->name; *c && n < room; c++)

@@ -1,5 +1,6 @@
 /*
- * scan.c - leaks and holders: profiles that are written by a job (job.h) while the exchange waits.
+ * scan.c - leaks, holders and memory: profiles that are written by a job (job.h) while the exchange
+ * waits.
  */
 #include <errno.h>
 #include <string.h>
@@ -67,7 +68,8 @@ static int look_at_job(struct prof__exchange *x)
 
 bool prof__is_scan(const char *name)
 {
-    return strcmp(name, "leaks") == 0 || strcmp(name, "holders") == 0;
+    return strcmp(name, "leaks") == 0 || strcmp(name, "holders") == 0 ||
+           strcmp(name, "memory") == 0;
 }
 
 int prof__serve_scan(struct prof__exchange *x, struct prof_profile *p)

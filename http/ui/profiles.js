@@ -16,6 +16,7 @@ const KNOWN = {
   threads: { title: "Threads", order: 4, window: "no", detail: "?debug=2", tab: "threads" },
   goroutine: { title: "Threads", window: "no", detail: "?debug=2", tab: "threads", hidden: true },
   holders: { title: "Holders", order: 3, window: "no", empty: "Nothing is held, or not long enough." },
+  memory: { title: "Where memory is", order: 1, window: "no" },
   mutex: { title: "Mutex", order: 5 },
   block: { title: "Block", order: 6 },
   threadcreate: { title: "Thread creation", order: 7 },

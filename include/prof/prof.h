@@ -191,10 +191,11 @@ struct prof_write_options {
     int all_code;      /* not 0: the table of functions that text starts with charges allocators,
                           containers and libraries with what they took. 0: the program's own
                           functions that called them */
+    int json;          /* not 0: JSON, of the profile that has it, "memory". -ENOTSUP of others */
 };
-#define PROF_WRITE_OPTIONS_INIT                                               \
-    {                                                                         \
-        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0 \
+#define PROF_WRITE_OPTIONS_INIT                                                  \
+    {                                                                            \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, 0 \
     }
 
 /**
@@ -303,6 +304,29 @@ PROF_API int prof_labels_push(const char *key, const char *value);
 
 /** Back to before the last push. Returns 0, or -EINVAL when there was none in this thread. */
 PROF_API int prof_labels_pop(void);
+
+/* --- memory: where it is ---------------------------------------------------------------------- */
+
+/*
+ * The profile "memory" cuts RSS, and what is swapped out, into what each part is for: heap in use,
+ * what malloc holds beyond it, stacks of threads, variables, code, files, shared memory, mappings,
+ * libprof itself. Values are the bytes mapped, huge (in huge pages), swapped and resident; a stack
+ * is whose it is and what it is; labels are `kind` and `advice`, a sentence on what can be done
+ * about it. debug=1 is text, the largest first; prof_write_options.json is
+ *
+ *   { resident_bytes, swapped_bytes, huge_bytes, mapped_bytes, notes: [ sentence ],
+ *     kinds: [ { kind, is, advice, and the four numbers,
+ *                parts: [ { name, and the four numbers } ] } ] }
+ *
+ * The sum of resident is `Rss` of /proc/self/smaps_rollup. glibc's heap is walked as for leaks: no
+ * lock of malloc's is taken, and prof_write_options.scan says how fast, and when to give up.
+ * Memory: a thirtieth of the heap with glibc's malloc, 1 MiB, given back before
+ *         prof_profile_write() returns; where the cgroup leaves less than twice that, the heap is
+ *         not walked and is told as a whole.
+ * Blocks: some milliseconds for each 100 MiB that are resident, a second for each GiB of small
+ *         blocks in glibc's heap.
+ * Source: proc(5), smaps and pagemap; malloc/malloc.c of glibc, "A chunk of memory".
+ */
 
 /* --- leaks and holders: who still points at it ------------------------------------------------ */
 

@@ -59,6 +59,23 @@ static bool is_untouchable(const struct prof__map *m)
     return strncmp(m->path, "[v", 2) == 0 || strncmp(m->path, "anon_inode:", 11) == 0;
 }
 
+struct prof__image_map prof__image_map_from(const struct prof__map *m)
+{
+    return (struct prof__image_map) {
+        .start = m->start,
+        .end = m->limit,
+        .offset = m->offset,
+        .inode = m->inode,
+        .readable = m->readable,
+        .writable = m->writable,
+        .executable = m->executable,
+        .shared = m->shared,
+        .anonymous = m->inode == 0 && m->path[0] != '/',
+        .untouchable = is_untouchable(m),
+        .name = m->path,
+    };
+}
+
 int prof__image_take_maps(struct prof__image *image, const char *file)
 {
     struct prof__map *map;
@@ -73,19 +90,7 @@ int prof__image_take_maps(struct prof__image *image, const char *file)
     if (!out)
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
-        out[i] = (struct prof__image_map) {
-            .start = map[i].start,
-            .end = map[i].limit,
-            .offset = map[i].offset,
-            .inode = map[i].inode,
-            .readable = map[i].readable,
-            .writable = map[i].writable,
-            .executable = map[i].executable,
-            .shared = map[i].shared,
-            .anonymous = map[i].inode == 0 && map[i].path[0] != '/',
-            .untouchable = is_untouchable(&map[i]),
-            .name = map[i].path,
-        };
+        out[i] = prof__image_map_from(&map[i]);
     image->map = out;
     image->n_maps = n;
     return 0;

@@ -34,6 +34,10 @@ struct prof__image_map {
     const char *name; /* as /proc/PID/maps has it: a path, "[heap]", or "" */
 };
 
+/* The same of a line that has been read. The name is the line's. */
+struct prof__map;
+struct prof__image_map prof__image_map_from(const struct prof__map *m);
+
 /* A function activation of a thread, innermost first. */
 struct prof__image_frame {
     uint64_t pc;    /* of an instruction, for looking up; or a pseudo frame of stack.h */

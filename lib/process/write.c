@@ -67,6 +67,9 @@ static int encode(const struct prof_profile *p, const struct prof__report *repor
                   const struct prof_write_options *o, struct prof__arena *arena, prof_sink_fn *sink,
                   void *arg)
 {
+    if (o->json)
+        return p->write_json ? p->write_json(report, arena, sink, arg)
+                             : prof_set_last_error(-ENOTSUP, "the profile %s has no JSON", p->name);
     if (o->folded)
         return prof__encode_folded(report, o->folded, arena, sink, arg);
     if (o->debug > 0 && p->write_text)
@@ -136,7 +139,7 @@ static int write_now(struct prof_profile *p, const struct prof_write_options *o,
     struct prof__claim claim = { 0 };
     struct prof__snapshot s = { .arena.claim = &claim };
 
-    if (o->debug >= 2 && p->write_detail && !o->folded)
+    if (o->debug >= 2 && p->write_detail && !o->folded && !o->json)
         return write_detail(p, o, sink);
     int r = p->report ? 0 : prof__take_snapshot(p, o, &s);
     if (r == 0)

@@ -60,6 +60,10 @@ struct prof_profile {
     int (*write_text)(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
                       void *arg);
 
+    /* What prof_write_options.json writes; NULL: there is none. */
+    int (*write_json)(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
+                      void *arg);
+
     /* Called when a window opens, and when it closes: what is only recorded while somebody looks.
      * `open` may refuse with a negative errno, its sentence set. NULL: nothing to do. */
     int (*open)(void);

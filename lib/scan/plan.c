@@ -79,11 +79,6 @@ static int add_area(struct prof__plan *p, uint64_t start, uint64_t end, enum pro
 
 /* --- modules --------------------------------------------------------------------------------- */
 
-struct extent {
-    uint64_t start, end;
-    uint32_t module;
-};
-
 static bool is_elf(const Elf64_Ehdr *h)
 {
     return memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 &&
@@ -103,8 +98,8 @@ static size_t read_segments(struct prof__image *image, uint64_t start,
 }
 
 /* Note the data of one module. */
-static int add_module(struct prof__plan *p, const struct prof__image_map *m, struct extent *extent,
-                      size_t *n_extents, size_t room)
+static int add_module(struct prof__plan *p, const struct prof__image_map *m,
+                      struct prof__plan_data *extent, size_t *n_extents, size_t room)
 {
     Elf64_Phdr segment[SEGMENTS_MAX];
     size_t n = read_segments(p->image, m->start, segment);
@@ -124,7 +119,7 @@ static int add_module(struct prof__plan *p, const struct prof__image_map *m, str
         if (s->p_type != PT_LOAD || !(s->p_flags & PF_W) || *n_extents == room)
             continue;
         /* To the end of its last page, which is nobody else's. */
-        extent[(*n_extents)++] = (struct extent) {
+        extent[(*n_extents)++] = (struct prof__plan_data) {
             bias + s->p_vaddr,
             (bias + s->p_vaddr + s->p_memsz + PAGE - 1) & ~(uint64_t)(PAGE - 1),
             (uint32_t)p->n_modules,
@@ -136,14 +131,14 @@ static int add_module(struct prof__plan *p, const struct prof__image_map *m, str
     return 0;
 }
 
-static int take_modules(struct prof__plan *p, struct extent **ret_extent, size_t *ret_n)
+static int take_modules(struct prof__plan *p)
 {
     struct prof__image *image = p->image;
     size_t heads = 0, n = 0;
 
     for (size_t i = 0; i < image->n_maps; i++)
         heads += !image->map[i].anonymous && image->map[i].offset == 0;
-    struct extent *extent = prof__arena_array(p->arena, heads * 2 + 1, sizeof(*extent));
+    struct prof__plan_data *extent = prof__arena_array(p->arena, heads * 2 + 1, sizeof(*extent));
     p->module = prof__arena_array(p->arena, heads + 1, sizeof(*p->module));
     if (!extent || !p->module)
         return -ENOMEM;
@@ -154,15 +149,15 @@ static int take_modules(struct prof__plan *p, struct extent **ret_extent, size_t
             add_module(p, m, extent, &n, heads * 2);
     }
     for (size_t i = 1; i < n; i++) { /* nearly sorted */
-        struct extent e = extent[i];
+        struct prof__plan_data e = extent[i];
         size_t k = i;
 
         for (; k > 0 && extent[k - 1].start > e.start; k--)
             extent[k] = extent[k - 1];
         extent[k] = e;
     }
-    *ret_extent = extent;
-    *ret_n = n;
+    p->data = extent;
+    p->n_data = n;
     return 0;
 }
 
@@ -247,6 +242,20 @@ static int add_thread_data(struct prof__plan *p, uint64_t low, uint64_t control,
     return add_area(p, data, end, PROF__ROOT_TLS, who);
 }
 
+/* All of a stack. What is in use of it has been noted before. */
+static int add_stack(struct prof__plan *p, uint64_t start, uint64_t end, bool ended)
+{
+    if (p->n_stacks == p->room_stacks) {
+        void *more = grown(p->arena, p->stack, p->n_stacks, &p->room_stacks, sizeof(*p->stack));
+
+        if (!more)
+            return -ENOMEM;
+        p->stack = more;
+    }
+    p->stack[p->n_stacks++] = (struct prof__plan_stack) { start, end, ended };
+    return prof__plan_exclude(p, start, end);
+}
+
 /* The stack that a thread stands on. */
 static int take_stack(struct prof__plan *p, struct stacks *s, uint32_t who)
 {
@@ -279,7 +288,7 @@ static int take_stack(struct prof__plan *p, struct stacks *s, uint32_t who)
         return r;
     /* What is below is not in use only where it is certain to be this stack's. */
     if (first || (c.at && has_guard(p->image, m)))
-        return prof__plan_exclude(p, low, end);
+        return add_stack(p, low, end, false);
     return prof__plan_exclude(p, sp, end);
 }
 
@@ -295,7 +304,7 @@ static int take_idle_stack(struct prof__plan *p, struct stacks *s, const struct 
     uint64_t end = control_end(c.at, m);
     if (c.tid == 0 || !is_alive(s, c.tid)) {
         p->dead_stacks++;
-        return prof__plan_exclude(p, m->start, end);
+        return add_stack(p, m->start, end, true);
     }
     uint32_t who = 0;
     while (who < p->image->n_threads && p->image->thread[who].tid != c.tid)
@@ -308,7 +317,7 @@ static int take_idle_stack(struct prof__plan *p, struct stacks *s, const struct 
     if ((r = add_thread_data(p, m->start, c.at, end, who, &frames_end)) < 0 ||
         (r = add_area(p, m->start, frames_end, PROF__ROOT_STACK, who)) < 0)
         return r;
-    return prof__plan_exclude(p, m->start, end);
+    return add_stack(p, m->start, end, false);
 }
 
 static bool is_plain(const struct prof__image_map *m)
@@ -382,14 +391,14 @@ static bool is_worth_it(const struct prof__image_map *m)
 }
 
 /* A stretch with nothing left out of it: modules' data, and what is between. */
-static int add_pieces(struct prof__plan *p, const struct extent *e, size_t n, uint64_t start,
-                      uint64_t end, uint32_t map)
+static int add_pieces(struct prof__plan *p, uint64_t start, uint64_t end, uint32_t map)
 {
+    const struct prof__plan_data *e = p->data;
     const struct prof__image_map *m = &p->image->map[map];
     enum prof__root rest = m->shared ? PROF__ROOT_SHARED : PROF__ROOT_MAPPED;
     int r = 0;
 
-    for (size_t i = 0; i < n && e[i].start < end && r == 0; i++) {
+    for (size_t i = 0; i < p->n_data && e[i].start < end && r == 0; i++) {
         if (e[i].end <= start)
             continue;
         r = add_area(p, start, PROF_MAX(start, e[i].start), rest, map);
@@ -403,9 +412,8 @@ static int add_pieces(struct prof__plan *p, const struct extent *e, size_t n, ui
 
 int prof__plan_finish(struct prof__plan *p, const struct prof__named_root *named, size_t n_named)
 {
-    struct extent *extent = NULL;
-    size_t n_extents = 0, x = 0;
-    int r = take_modules(p, &extent, &n_extents);
+    size_t x = 0;
+    int r = take_modules(p);
 
     if (r == 0)
         r = take_threads(p);
@@ -421,12 +429,11 @@ int prof__plan_finish(struct prof__plan *p, const struct prof__named_root *named
         while (x < p->n_excluded && p->excluded[x].end <= start)
             x++;
         for (size_t k = x; k < p->n_excluded && p->excluded[k].start < m->end && r == 0; k++) {
-            r = add_pieces(p, extent, n_extents, start, PROF_MAX(start, p->excluded[k].start),
-                           (uint32_t)i);
+            r = add_pieces(p, start, PROF_MAX(start, p->excluded[k].start), (uint32_t)i);
             start = PROF_MAX(start, p->excluded[k].end);
         }
         if (r == 0 && start < m->end)
-            r = add_pieces(p, extent, n_extents, start, m->end, (uint32_t)i);
+            r = add_pieces(p, start, m->end, (uint32_t)i);
     }
     return r;
 }

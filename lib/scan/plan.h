@@ -36,6 +36,18 @@ struct prof__plan_module {
     uint64_t bias; /* address in the image - address in the file */
 };
 
+/* Where the data of one is, to the end of its last page. */
+struct prof__plan_data {
+    uint64_t start, end;
+    uint32_t module;
+};
+
+/* What a thread's stack takes, in use or not, with its thread-local storage at the end. */
+struct prof__plan_stack {
+    uint64_t start, end;
+    bool ended; /* glibc keeps it for a thread to come */
+};
+
 /* Told by the program: a region to be looked at as a root. */
 struct prof__named_root {
     uint64_t start, end;
@@ -46,6 +58,10 @@ struct prof__plan {
     struct prof__arena *arena;
     struct prof__plan_module *module;
     size_t n_modules;
+    struct prof__plan_data *data; /* by rising address */
+    size_t n_data;
+    struct prof__plan_stack *stack; /* those that are certain; in no order */
+    size_t n_stacks, room_stacks;
     uint64_t tls_bytes; /* of static thread-local storage, at most */
     struct prof__image_span *excluded;
     size_t n_excluded, room_excluded;

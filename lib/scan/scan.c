@@ -155,6 +155,7 @@ void prof__scan_init(void)
 {
     prof__registry_add(&prof__profile_leaks);
     prof__registry_add(&prof__profile_holders);
+    prof__registry_add(&prof__profile_memory);
 }
 
 void prof__scan_end(struct prof__scan *s)
@@ -213,11 +214,8 @@ static bool wants_references(const struct prof__scan *s)
     return s->fed.n > 0 || (s->blocks.n > 0 && (s->heap.why || s->heap.missed > 0));
 }
 
-int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool explain)
+static int look(struct prof__scan *s, bool walk, bool paths, struct prof__named *ret_named)
 {
-    struct prof__pass_count count = { 0 };
-    struct prof__named named;
-    uint64_t before = s->sweep.read_bytes;
     int r;
 
     prof__arena_free(&s->pass_arena);
@@ -227,14 +225,29 @@ int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool ex
         s->blocks.target[i].state = 0;
     if ((r = prof__image_refresh(&s->image)) < 0)
         return out_of_memory(r);
-    if ((r = ask_for_memory(s, ways != NULL)) < 0)
+    if (walk && (r = ask_for_memory(s, paths)) < 0)
         return r;
-    if ((r = prof__named_take(&s->pass_arena, &named)) < 0 ||
-        (r = make_plan(s, &s->plan, &named, true)) < 0)
+    if ((r = prof__named_take(&s->pass_arena, ret_named)) < 0 ||
+        (r = make_plan(s, &s->plan, ret_named, walk)) < 0)
         return out_of_memory(r);
-    if (r == 0)
-        r = prof__plan_finish(&s->plan, named.root, named.n_roots);
-    if (r == 0 && !s->heap.why && s->blocks.n > 0)
+    return out_of_memory(prof__plan_finish(&s->plan, ret_named->root, ret_named->n_roots));
+}
+
+int prof__scan_look(struct prof__scan *s, bool walk, struct prof__named *ret_named)
+{
+    return look(s, walk, false, ret_named);
+}
+
+int prof__scan_pass(struct prof__scan *s, const struct prof__ways *ways, bool explain)
+{
+    struct prof__pass_count count = { 0 };
+    struct prof__named named;
+    uint64_t before = s->sweep.read_bytes;
+    int r = look(s, true, ways != NULL, &named);
+
+    if (r < 0)
+        return r;
+    if (!s->heap.why && s->blocks.n > 0)
         r = prof__flood(&s->heap, &s->blocks, &s->plan, &s->sweep, &s->pass_arena, &count, ways,
                         explain);
     if (r == 0 && wants_references(s)) {

@@ -66,6 +66,19 @@ struct prof__scan {
     int64_t start_ns;
 };
 
+/* --- what the program has told ---------------------------------------------------------------- */
+
+/* Roots and blocks to ignore, in memory from `a`. 0 or -ENOMEM. */
+struct prof__named {
+    struct prof__named_root *root;
+    size_t n_roots;
+    uint64_t *ignored;
+    size_t n_ignored;
+};
+int prof__named_take(struct prof__arena *a, struct prof__named *ret);
+
+/* --- a scan ----------------------------------------------------------------------------------- */
+
 /*
  * Wait for a turn, as only one scan goes on in a process at a time, and take the targets. `entry`
  * is a frame address: of the caller's stack, what is above it belongs to the program. 0, -ECANCELED
@@ -73,6 +86,11 @@ struct prof__scan {
  */
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry);
 void prof__scan_end(struct prof__scan *s);
+
+/* Take the image, and find out what is where: the heap, unless `walk` is not set, modules, stacks.
+ * *ret_named is what the program has told. -ENOBUFS: it would take too much memory. 0 or another
+ * negative errno, the sentence set. */
+int prof__scan_look(struct prof__scan *s, bool walk, struct prof__named *ret_named);
 
 /* One look at everything: the states of all targets; with `explain` also how those that are not
  * reached hang together. */
@@ -85,21 +103,10 @@ int prof__scan_rest(struct prof__scan *s);
  * out of memory. */
 const char *prof__scan_notes(const struct prof__scan *s, struct prof__arena *a);
 
-/* --- what the program has told ---------------------------------------------------------------- */
-
-/* Roots and blocks to ignore, in memory from `a`. 0 or -ENOMEM. */
-struct prof__named {
-    struct prof__named_root *root;
-    size_t n_roots;
-    uint64_t *ignored;
-    size_t n_ignored;
-};
-int prof__named_take(struct prof__arena *a, struct prof__named *ret);
-
 /* --- lifecycle -------------------------------------------------------------------------------- */
 
 /* Register the profiles. */
 void prof__scan_init(void);
-extern struct prof_profile prof__profile_leaks, prof__profile_holders;
+extern struct prof_profile prof__profile_leaks, prof__profile_holders, prof__profile_memory;
 
 #endif

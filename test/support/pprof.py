@@ -367,6 +367,8 @@ KINDS = {
     ),
     "holders": (HEAP_TYPES[2:], ("space", "bytes"), ("", "inuse_space")),
     "leaks": (HEAP_TYPES[2:], ("space", "bytes"), ("", "inuse_space")),
+    "memory": ([(name, "bytes") for name in ("mapped", "huge", "swapped", "resident")],
+               ("space", "bytes"), ("", "resident")),
     "mutex": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
     "block": (WAIT_TYPES, ("contentions", "count"), ("", "delay")),
 }
