@@ -20,25 +20,29 @@ LATER = 1.5 * MIB  # what the process takes between two looks, libprof's buffers
 
 # shape: the kind that comes first, words of its first line, MiB of it from and to
 SHAPES = {
-    "in_use": ("heap", "heap in use", 110, 170),
-    "given_up": ("heap-free", "free in the heap, whole pages: the main heap", 195, 206),
-    "fragments": ("heap-holes", "free in the heap, between blocks in use", 165, 180),
-    "arenas": ("heap-free", "arenas of threads", 150, 160),
-    "mapped": ("anonymous", "mapped by the program", 199, 202),
-    "huge": ("anonymous", "in huge pages", 255, 258),
-    "file": ("files", "/tmp/libprof-memory-", 159, 161),
-    "shared": ("shared", "shared memory", 159, 161),
-    "swapped": ("anonymous", "swapped out", 159, 161),
-    "data": ("data", "memory_shapes", 191, 194),
-    "threads": ("stacks", "501 threads", 125, 140),
+    "in_use": ("heap", "heap in use", 30, 60),
+    "given_up": ("heap-free", "free in the heap, whole pages: the main heap", 62, 67),
+    "fragments": ("heap-holes", "free in the heap, between blocks in use", 50, 60),
+    "arenas": ("heap-free", "arenas of threads", 60, 66),
+    "mapped": ("anonymous", "mapped by the program", 63, 66),
+    "huge": ("anonymous", "in huge pages", 63, 66),
+    "file": ("files", "/tmp/libprof-memory-", 63, 65),
+    "shared": ("shared", "shared memory", 63, 65),
+    "swapped": ("anonymous", "swapped out", 63, 65),
+    "data": ("data", "memory_shapes", 63, 67),
+    "threads": ("stacks", "501 threads", 62, 75),
     "reserved_huge": ("hugetlb", "which RSS does not count", 0, 0),
     "untouched": (None, "", 0, 0),
 }
 
 
+# Else malloc writes to all that it gives out, and nothing is untouched.
+ENVIRONMENT = {k: v for k, v in os.environ.items() if k != "MALLOC_PERTURB_"}
+
+
 def run(program, shape, *how):
     r = subprocess.run([program, shape] + list(how), stdout=subprocess.PIPE,
-                       stderr=subprocess.PIPE, timeout=60)
+                       stderr=subprocess.PIPE, env=ENVIRONMENT, timeout=60)
     if r.returncode == 77:
         return None
     check(r.returncode == 0, "%s ends with %d, %r" % (shape, r.returncode, r.stderr))
@@ -68,11 +72,12 @@ def check_sums(shape, memory, rollup):
 
 
 def check_shape(program, shape, kind, words, low, high):
-    answer = run(program, shape, "json")
+    answer = run(program, shape)
     if answer is None or (shape == "swapped" and answer[1][3] == 0):
         print("no %s on this machine" % shape)
         return
-    memory = json.loads(answer[0])
+    text, memory = answer[0].split(b"\0")
+    memory = json.loads(memory)
     check_sums(shape, memory, answer[1])
     amount = {k["kind"]: k["resident_bytes"] + k["swapped_bytes"] for k in memory["kinds"]}
     if kind is None:
@@ -87,7 +92,6 @@ def check_shape(program, shape, kind, words, low, high):
           (shape, memory["kinds"][0]["kind"]))
     check(low * MIB <= amount[kind] <= high * MIB, "%s: %.1f MiB" % (shape, amount[kind] / MIB))
     check(len(memory["kinds"][0]["advice"]) > 20, "%s: there is advice" % shape)
-    text = run(program, shape)[0]
     check(words in first_line(text), "%s: %r has %r" % (shape, first_line(text), words))
 
 
@@ -96,7 +100,7 @@ def check_pprof(program):
     p = pprof.assert_valid(data, "memory")
     stacks = {tuple(frames): values for frames, values, _ in p.stacks()}
     free = ("the main heap", "free in the heap, whole pages")
-    check(free in stacks and stacks[free][3] > 195 * MIB, "as pprof: %s" % sorted(stacks))
+    check(free in stacks and stacks[free][3] > 60 * MIB, "as pprof: %s" % sorted(stacks))
 
 
 def main():

@@ -1,10 +1,10 @@
 /*
  * memory_shapes.c - programs whose RSS has one reason, and what the profile `memory` says of it.
  *
- *   memory_shapes SHAPE [json|pprof]
+ *   memory_shapes SHAPE [pprof]
  *
- * Prints the profile, and to stderr what smaps_rollup said of RSS before and after, and of swap.
- * Exits with 77 where the machine cannot have that shape.
+ * Prints the profile as text, a NUL, and the same as JSON; and to stderr what smaps_rollup said of
+ * RSS before and after, and of swap. Exits with 77 where the machine cannot have that shape.
  */
 #include <fcntl.h>
 #include <pthread.h>
@@ -22,7 +22,7 @@
 
 enum { SKIP = 77, THREADS = 500 };
 
-static char variables[192 * 1024 * 1024];
+static char variables[64 * 1024 * 1024];
 
 static void touch(char *p, size_t size, size_t step)
 {
@@ -33,12 +33,12 @@ static void touch(char *p, size_t size, size_t step)
 
 /* --- shapes ----------------------------------------------------------------------------------- */
 
-static char *blocks[400 * 1024];
+static char *blocks[128 * 1024];
 
 /* In use, and told. */
 static int in_use(void)
 {
-    for (int i = 0; i < 150 * 1024; i++) {
+    for (int i = 0; i < 48 * 1024; i++) {
         blocks[i] = malloc(1024);
         touch(blocks[i], 1024, 1024);
     }
@@ -48,12 +48,12 @@ static int in_use(void)
 /* One block at the end keeps all before it from being given back. */
 static int given_up(void)
 {
-    for (int i = 0; i < 200 * 1024; i++) {
+    for (int i = 0; i < 64 * 1024; i++) {
         blocks[i] = malloc(1024);
         touch(blocks[i], 1024, 512);
     }
     KEEP(malloc(5000));
-    for (int i = 0; i < 200 * 1024; i++)
+    for (int i = 0; i < 64 * 1024; i++)
         free(blocks[i]);
     return 0;
 }
@@ -61,11 +61,11 @@ static int given_up(void)
 /* One block in eight stays: no page is free as a whole. */
 static int fragments(void)
 {
-    for (int i = 0; i < 400 * 1024; i++) {
+    for (int i = 0; i < 128 * 1024; i++) {
         blocks[i] = malloc(496);
         touch(blocks[i], 496, 100);
     }
-    for (int i = 0; i < 400 * 1024; i++)
+    for (int i = 0; i < 128 * 1024; i++)
         if (i % 8)
             free(blocks[i]);
     return 0;
@@ -89,18 +89,18 @@ static __attribute__((noinline)) char *mapping_that_leaks(size_t size)
 
 static int mapped(void)
 {
-    for (int i = 0; i < 50; i++)
+    for (int i = 0; i < 16; i++)
         touch(mapping_that_leaks(4 * MIB), 4 * MIB, 4096);
     return 0;
 }
 
 static int huge(void)
 {
-    char *p = mapping_that_leaks(256 * MIB);
+    char *p = mapping_that_leaks(64 * MIB);
 
-    if (madvise(p, 256 * MIB, MADV_HUGEPAGE) < 0)
+    if (madvise(p, 64 * MIB, MADV_HUGEPAGE) < 0)
         return SKIP;
-    touch(p, 256 * MIB, 2 * MIB);
+    touch(p, 64 * MIB, 2 * MIB);
     return 0;
 }
 
@@ -122,29 +122,29 @@ static int file(void)
     char *p = MAP_FAILED;
 
     unlink(path);
-    if (ftruncate(fd, (off_t)(160 * MIB)) == 0)
-        p = mmap(NULL, 160 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+    if (ftruncate(fd, (off_t)(64 * MIB)) == 0)
+        p = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
     close(fd);
     if (p == MAP_FAILED)
         return SKIP;
-    touch(p, 160 * MIB, 4096);
+    touch(p, 64 * MIB, 4096);
     return 0;
 }
 
 static int shared(void)
 {
-    char *p = mmap(NULL, 160 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+    char *p = mmap(NULL, 64 * MIB, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 
-    touch(p, 160 * MIB, 4096);
+    touch(p, 64 * MIB, 4096);
     return 0;
 }
 
 static int swapped(void)
 {
-    char *p = mapping_that_leaks(160 * MIB);
+    char *p = mapping_that_leaks(64 * MIB);
 
-    touch(p, 160 * MIB, 4096);
-    return madvise(p, 160 * MIB, 21 /* MADV_PAGEOUT */) < 0 ? SKIP : 0;
+    touch(p, 64 * MIB, 4096);
+    return madvise(p, 64 * MIB, 21 /* MADV_PAGEOUT */) < 0 ? SKIP : 0;
 }
 
 static int data(void)
@@ -157,7 +157,7 @@ static pthread_barrier_t barrier;
 
 static void *deep(void *arg)
 {
-    char frame[256 * 1024];
+    char frame[128 * 1024];
 
     touch(frame, sizeof(frame), 1024);
     pthread_barrier_wait(&barrier);
@@ -183,14 +183,14 @@ static int threads(void)
 
 static void *fill(void *arg)
 {
-    char **block = malloc(40 * 1024 * sizeof(*block));
+    char **block = malloc(16 * 1024 * sizeof(*block));
 
-    for (int i = 0; i < 40 * 1024; i++) {
+    for (int i = 0; i < 16 * 1024; i++) {
         block[i] = malloc(1000);
         touch(block[i], 1000, 500);
     }
     KEEP(malloc(5000));
-    for (int i = 0; i < 40 * 1024; i++)
+    for (int i = 0; i < 16 * 1024; i++)
         free(block[i]);
     pthread_barrier_wait(&barrier);
     while (arg)
@@ -262,10 +262,15 @@ int main(int argc, char **argv)
             r = shapes[i].make();
     if (r)
         return r;
-    options.json = argc > 2 && strcmp(argv[2], "json") == 0;
-    options.debug = argc == 2;
+    if (argc == 2) {
+        options.debug = 1;
+        r = prof_profile_write(prof_lookup("memory"), &options, print, NULL);
+        putchar('\0');
+        options.json = 1;
+    }
     long long before = rollup("Rss:"), swap_before = rollup("Swap:");
-    r = prof_profile_write(prof_lookup("memory"), &options, print, NULL);
+    if (r == 0)
+        r = prof_profile_write(prof_lookup("memory"), &options, print, NULL);
     if (r < 0) {
         fprintf(stderr, "memory: %s\n", prof_last_error());
         return 1;
