@@ -40,7 +40,7 @@ page.matches = () => {
 };
 
 function render() {
-  const view = page.view(), why = ["threads", "about"].includes(view.id) ? "" : emptyReason();
+  const view = page.view(), why = ["threads", "time", "about"].includes(view.id) ? "" : emptyReason();
 
   hideTip();
   for (const each of views)

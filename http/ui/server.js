@@ -99,6 +99,11 @@ export async function about() {
   return info;
 }
 
+/** Numbers over time, as /debug/pprof/vars?format=json has them. */
+export async function vars() {
+  return JSON.parse(await text("vars", "?format=json"));
+}
+
 /** The source file of a frame, asked for by address, since the program serves no file by name. */
 export async function source(frame) {
   const address = "0x" + BigInt(frame.address).toString(16);

@@ -19,8 +19,10 @@ import { labelsView } from "./views/labels.js";
 import { sizesView } from "./views/sizes.js";
 import { sourceView } from "./views/source.js";
 import { threadsView } from "./views/threads.js";
+import { timeView } from "./views/time.js";
 import { topView } from "./views/top.js";
 
 export const views = [
-  threadsView, flameView, topView, callersView, sourceView, sizesView, labelsView, aboutView,
+  threadsView, flameView, topView, callersView, sourceView, sizesView, labelsView, timeView,
+  aboutView,
 ];
