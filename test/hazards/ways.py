@@ -21,10 +21,11 @@ preload, interposer, plain, linked, static = map(os.path.abspath, sys.argv[1:6])
 TIME_LIMIT_S = 120
 
 
-def run(program, arguments, libraries):
+def run(program, arguments, libraries, **more):
     """(lines that begin with "> ", passed, failed, stderr, status)"""
     env = {k: v for k, v in os.environ.items() if not k.startswith(("LIBPROF_", "LD_"))}
     env["LIBPROF_HEAP_RATE"] = "1"
+    env.update(more)
     if libraries:
         env["LD_PRELOAD"] = ":".join(libraries)
     p = subprocess.run([program, *arguments], env=env, capture_output=True, timeout=TIME_LIMIT_S,
@@ -37,8 +38,8 @@ def run(program, arguments, libraries):
     return seen, counts, p.stderr, p.returncode
 
 
-def compare(what, program, mode, libraries, without):
-    seen, counts, stderr, status = run(program, [mode], libraries)
+def compare(what, program, mode, libraries, without, **more):
+    seen, counts, stderr, status = run(program, [mode], libraries, **more)
     check(seen == without[0], "%s: the program sees something else:\n%s" % (what, "\n".join(
         "  without: %s\n  with:    %s" % (a, b)
         for a, b in list(zip(without[0] + [""] * 9, seen + [""] * 9)) if a != b)[:2000]))
@@ -58,6 +59,7 @@ def main():
     check(bare[3] == 0 and bare[0], "the program works without libprof: status %d" % bare[3])
     compare("preloaded", plain, "watched", [preload], bare)
     compare("linked", linked, "watched", [], bare)
+    compare("with the flight recorder on", linked, "watched", [], bare, LIBPROF_TRACE="10s")
     compare("linked and preloaded", linked, "watched", [preload], bare)
     compare("hooks linked statically", static, "watched", [], bare)
     compare("hooks linked statically, and preloaded", static, "watched", [preload], bare)
