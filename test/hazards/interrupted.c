@@ -335,18 +335,27 @@ static void end_all(const char *what)
     }
 }
 
-static bool is_ours(const char *tid)
+/* With a line feed behind it; "": it has none any more. */
+static void name_of(const char *tid, char name[32])
 {
-    char path[64], name[32] = "";
+    char path[64];
     FILE *f;
 
+    name[0] = '\0';
     snprintf(path, sizeof(path), "/proc/self/task/%.16s/comm", tid);
     if ((f = fopen(path, "r"))) {
-        if (!fgets(name, sizeof(name), f))
+        if (!fgets(name, 32, f))
             name[0] = '\0';
         fclose(f);
     }
-    return strcmp(name, "prof-cpu\n") == 0;
+}
+
+static bool is_ours(const char *tid)
+{
+    char name[32];
+
+    name_of(tid, name);
+    return strncmp(name, "prof-", 5) == 0;
 }
 
 /* The threads that the kernel has, and no others, but for libprof's own. */
@@ -359,15 +368,16 @@ static void check_every_tid(void)
 
     CHECK_INT(text_profile_take(&text, "threads", 2), 0, prof_last_error());
     while (tasks && (e = readdir(tasks))) {
-        char head[64];
-        bool own = is_ours(e->d_name);
+        char head[64], name[32];
 
-        ours += own;
+        name_of(e->d_name, name);
+        bool own = is_ours(e->d_name);
+        ours += strcmp(name, "prof-cpu\n") == 0;
         snprintf(head, sizeof(head), "thread %.16s [", e->d_name);
         CHECK(e->d_name[0] == '.' || own == (strstr(text.text, head) == NULL), "%s is %s libprof's",
               head, own ? "in it, and" : "missing, and not");
     }
-    CHECK_INT(ours, 1, "threads of libprof's while the CPU is profiled");
+    CHECK_INT(ours, 1, "threads that time the profile of the CPU");
     closedir(tasks);
     text_profile_free(&text);
 }
