@@ -23,7 +23,7 @@
 extern "C" {
 #endif
 
-/** Start from PROF_HTTP_OPTIONS_INIT; zero is the default everywhere. */
+/** How to serve. Start from PROF_HTTP_OPTIONS_INIT; zero is the default everywhere. */
 struct prof_http_options {
     size_t size;              /* sizeof(struct prof_http_options) */
     const char *token;        /* NULL: LIBPROF_HTTP_TOKEN, or no authentication. Else clients must

@@ -30,12 +30,12 @@
 extern "C" {
 #endif
 
-/** Version of this header; prof_version() tells that of the library found at run time. */
+/** Version of this header; prof_version() tells that of the library. */
 #define PROF_VERSION_MAJOR 0
 #define PROF_VERSION_MINOR 1
 #define PROF_VERSION_PATCH 0
 
-/** "0.1.0". Signals: safe. */
+/** Version of the library that was found at run time, "0.1.0". Signals: safe. */
 PROF_API const char *prof_version(void);
 
 /**
@@ -209,9 +209,10 @@ struct prof_write_options {
  *          know), -ENOMEM, or what the sink returned.
  * Memory:  from the kernel; when that has none, from a reserve that one writer can have at a time.
  *          The profile is then without names, or has the largest stacks only, and a comment says
- * so. Threads: recording goes on meanwhile; symbolizing is done by one thread at a time. Blocks:
- * while debug information is read from disk, the first time an object is seen. Source:
- * profile.proto of google/pprof; text as in its legacy_profile.go.
+ *          so.
+ * Threads: recording goes on meanwhile; symbolizing is done by one thread at a time.
+ * Blocks:  while debug information is read from disk, the first time an object is seen.
+ * Source:  profile.proto of google/pprof; text as in its legacy_profile.go.
  */
 PROF_API int prof_profile_write(struct prof_profile *p, const struct prof_write_options *opts,
                                 prof_sink_fn *sink, void *arg);
@@ -277,7 +278,7 @@ PROF_API void prof_window_close(struct prof_window *w);
  */
 PROF_API int prof_cpu_start(prof_sink_fn *sink, void *arg);
 
-/** Ends it. Returns 0, -EALREADY when none is under way, or what the sink returned. */
+/** End it, and write. Returns: 0, -EALREADY when none is under way, or what the sink returned. */
 PROF_API int prof_cpu_stop(void);
 
 /* --- labels ----------------------------------------------------------------------------------- */
@@ -302,7 +303,7 @@ PROF_API int prof_cpu_stop(void);
  */
 PROF_API int prof_labels_push(const char *key, const char *value);
 
-/** Back to before the last push. Returns 0, or -EINVAL when there was none in this thread. */
+/** Back to before the last push. Returns: 0, or -EINVAL when there was none in this thread. */
 PROF_API int prof_labels_pop(void);
 
 /* --- memory: where it is ---------------------------------------------------------------------- */
@@ -393,7 +394,7 @@ struct prof_scan_options {
  */
 PROF_API int prof_heap_root(const void *address, size_t size);
 
-/** It is no root any more. Returns 0, or -ENOENT. */
+/** It is no root any more. Returns: 0, or -ENOENT. */
 PROF_API int prof_heap_root_remove(const void *address);
 
 /**

@@ -64,7 +64,12 @@ struct prof_vars_point {
  */
 PROF_API int prof_vars_start(void);
 
-/** Returns 0, or -EALREADY when it is not started. Blocks: two seconds at most, as a rule not. */
+/**
+ * Take back one start.
+ *
+ * Returns: 0, or -EALREADY when it is not started.
+ * Blocks:  two seconds at most, as a rule not.
+ */
 PROF_API int prof_vars_stop(void);
 
 /**
