@@ -248,6 +248,32 @@ static name_p operation(struct parse *p)
     }
 }
 
+/* requires { ... }, with parameters or without: only ever in what is read over. */
+static name_p requirements(struct parse *p)
+{
+    if (eat2(p, "rQ")) {
+        while (!p->failed && !eat(p, '_'))
+            prof__parse_type(p);
+    } else {
+        p->at += 2; /* rq */
+    }
+    while (!p->failed && !eat(p, 'E')) {
+        if (eat(p, 'X')) {
+            prof__parse_expression(p);
+            eat(p, 'N');
+            if (eat(p, 'R'))
+                prof__parse_name(p, NULL);
+        } else if (eat(p, 'T')) {
+            prof__parse_type(p);
+        } else if (*p->at == 'Q') {
+            prof__parse_constraint(p);
+        } else {
+            return fail(p);
+        }
+    }
+    return prof__parse_word(p, "requires");
+}
+
 static name_p expression_inner(struct parse *p)
 {
     const char *at = p->at;
@@ -281,6 +307,8 @@ static name_p expression_inner(struct parse *p)
     }
     if ((at[0] == 'i' || at[0] == 't') && at[1] == 'l')
         return braces(p);
+    if (at[0] == 'r' && (at[1] == 'q' || at[1] == 'Q'))
+        return requirements(p);
     if (eat2(p, "on"))
         return simple_id(p);
     return operation(p);

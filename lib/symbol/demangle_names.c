@@ -53,13 +53,20 @@ static name_p lambda(struct parse *p)
     bool outer = p->in_lambda;
 
     p->in_lambda = true;
-    name_p parameters = NULL;
-    if (eat2(p, "vE"))
-        parameters = NULL;
+    struct list parameters = { NULL, NULL };
+    while (!p->failed && prof__parse_is_declaration(p))
+        prof__parse_declaration(p);
+    prof__parse_constraint(p);
+    if (!(p->at[0] == 'v' && (p->at[1] == 'E' || p->at[1] == 'Q')))
+        while (!p->failed && *p->at != 'Q' && *p->at != 'E')
+            prof__parse_append(p, &parameters, prof__parse_type(p));
     else
-        parameters = prof__parse_list(p, 'E', prof__parse_type);
+        p->at++;
+    prof__parse_constraint(p);
+    if (!eat(p, 'E'))
+        fail(p);
     p->in_lambda = outer;
-    return prof__parse_numbered(p, PROF__N_LAMBDA, parameters, prof__parse_compact(p) + 1);
+    return prof__parse_numbered(p, PROF__N_LAMBDA, parameters.first, prof__parse_compact(p) + 1);
 }
 
 static name_p constructor(struct parse *p, name_p in)

@@ -305,6 +305,7 @@ static name_p encoding_inner(struct parse *p)
     if (eat(p, 'J') || has_return_type(n))
         from = prof__parse_type(p);
     name_p to = prof__parse_parameters(p);
+    prof__parse_constraint(p);
     struct prof__name *f =
         (struct prof__name *)prof__parse_join(p, PROF__N_FUNCTION, from, to, NULL);
     if (!f)

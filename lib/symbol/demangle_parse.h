@@ -106,6 +106,9 @@ name_p prof__parse_parameters(struct parse *p);
 name_p prof__parse_decltype(struct parse *p);
 name_p prof__parse_template_arg(struct parse *p);
 name_p prof__parse_template_args(struct parse *p, bool are_counted);
+void prof__parse_constraint(struct parse *p); /* if there is one */
+bool prof__parse_is_declaration(const struct parse *p);
+void prof__parse_declaration(struct parse *p);
 
 /* demangle_exprs.c */
 name_p prof__parse_expression(struct parse *p);

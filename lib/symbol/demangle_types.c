@@ -55,12 +55,11 @@ name_p prof__parse_parameters(struct parse *p)
 {
     struct list l = { NULL, NULL };
 
-    if (p->at[0] == 'v' && (p->at[1] == 'E' || p->at[1] == '\0' || p->at[1] == '.' ||
-                            p->at[1] == 'R' || p->at[1] == 'O')) {
+    if (p->at[0] == 'v' && (p->at[1] == '\0' || strchr("E.ROQ", p->at[1]))) {
         p->at++;
         return NULL;
     }
-    while (!p->failed && *p->at && *p->at != 'E' && *p->at != '.') {
+    while (!p->failed && *p->at && !strchr("E.Q", *p->at)) {
         if ((p->at[0] == 'R' || p->at[0] == 'O') && p->at[1] == 'E')
             break;
         prof__parse_append(p, &l, prof__parse_type(p));
@@ -210,10 +209,13 @@ static name_p type_d(struct parse *p, bool *ret_is_builtin)
         *ret_is_builtin = true;
         if (eat(p, 'b'))
             return prof__parse_word(p, "std::bfloat16_t");
-        if (eat(p, '_'))
-            return prof__parse_special(p, "_Float",
-                                       prof__parse_text(p, PROF__N_TEXT, digits, size));
-        return fail(p);
+        if (*p->at == 'x') {
+            p->at++;
+            size++;
+        } else if (!eat(p, '_')) {
+            return fail(p);
+        }
+        return prof__parse_special(p, "_Float", prof__parse_text(p, PROF__N_TEXT, digits, size));
     }
     default:
         return function_type(p);
@@ -347,10 +349,66 @@ name_p prof__parse_type(struct parse *p)
 
 /* --- template arguments ---------------------------------------------------------------------- */
 
+/* What C++20 demands of arguments is read over: it tells overloads apart, not what a function does.
+ * T_ counts nothing in it, since the arguments may be yet to come. */
+void prof__parse_constraint(struct parse *p)
+{
+    bool outer = p->in_lambda;
+
+    if (!eat(p, 'Q'))
+        return;
+    p->in_lambda = true;
+    prof__parse_expression(p);
+    p->in_lambda = outer;
+}
+
+/* How a parameter was declared: before the argument for it, where that does not show it. */
+bool prof__parse_is_declaration(const struct parse *p)
+{
+    return *p->at == 'T' && p->at[1] && strchr("ynptk", p->at[1]);
+}
+
+void prof__parse_declaration(struct parse *p)
+{
+    if (p->failed || !prof__parse_is_declaration(p) || p->depth == PROF__PARSE_DEPTH_MAX) {
+        fail(p);
+        return;
+    }
+    bool outer = p->in_lambda;
+
+    p->depth++;
+    p->in_lambda = true;
+    p->at++;
+    switch (*p->at++) {
+    case 'n': /* a value of this type */
+        prof__parse_type(p);
+        break;
+    case 'k': /* a type of this concept */
+        prof__parse_name(p, NULL);
+        break;
+    case 't': /* a template of such parameters */
+        while (!p->failed && *p->at != 'Q' && *p->at != 'E')
+            prof__parse_declaration(p);
+        prof__parse_constraint(p);
+        if (!eat(p, 'E'))
+            fail(p);
+        break;
+    case 'p': /* any number of such */
+        prof__parse_declaration(p);
+        break;
+    default: /* a type */
+        break;
+    }
+    p->in_lambda = outer;
+    p->depth--;
+}
+
 name_p prof__parse_template_arg(struct parse *p)
 {
     name_p n;
 
+    if (prof__parse_is_declaration(p))
+        prof__parse_declaration(p);
     switch (*p->at) {
     case 'X':
         p->at++;
@@ -382,8 +440,11 @@ name_p prof__parse_template_args(struct parse *p, bool are_counted)
     /* T_ in the arguments of a conversion is no longer about the type in its name. */
     if (are_counted)
         p->is_later = false;
-    while (!p->failed && !eat(p, 'E'))
+    while (!p->failed && *p->at != 'Q' && *p->at != 'E')
         prof__parse_append(p, &l, prof__parse_template_arg(p));
+    prof__parse_constraint(p);
+    if (!eat(p, 'E'))
+        fail(p);
     p->is_later = later;
     p->depth--;
     struct prof__name *all =

@@ -42,6 +42,28 @@ static void test_what_a_name_says(void)
         { "_Z3barIiEPFvvET_", "void (*bar<int>(int))()", "bar<int>" },
         { "_ZNK1AcvT_IiEEv", "A::operator int<int>() const", "A::operator int<int>" },
         { "_ZTV6Widget", "vtable for Widget", "vtable for Widget" },
+        { "_ZTIDF64x", "typeinfo for _Float64x", "typeinfo for _Float64x" },
+        /* What C++20 demands of arguments, as gcc 14 and clang 18 have it in names, is left out. */
+        { "_ZN1AIiE1fEvQ1CIT_E", "A<int>::f()", "A<int>::f" },
+        { "_ZN1AIiE1gITk1ClEEvT_", "void A<int>::g<long>(long)", "A<int>::g<long>" },
+        { "_ZN1AIiE1hIiQ1CITL0__EEET_S3_QgtstS2_Li2E", "int A<int>::h<int>(int)",
+          "A<int>::h<int>" },
+        { "_Z1bITpTk1CJilEEvDpT_", "void b<int, long>(int, long)", "b<int, long>" },
+        { "_Z2ttITtTk1CE1SEvT_IiE", "void tt<S>(S<int>)", "tt<S>" },
+        { "_Z5free2IiQoo1CIT_ErQS0__XcldtfL0p_3fooEXplfL0p_Li1ERSt7same_asIiETNS0_1xEEEvS0_",
+          "void free2<int>(int)", "free2<int>" },
+        { "_ZZ4mainENKUlTk1CT_T0_E_clIilEEDaS_S0_",
+          "auto main::{lambda(auto:1, auto:2)#1}::operator()<int, long>(int, long) const",
+          "main::{lambda(auto:1, auto:2)#1}::operator()<int, long>" },
+        { "_ZNSt12_Vector_baseIiSaIiEE12_Vector_implC4EvQ26is_default_constructible_vIN9__gnu_"
+          "cxx14__"
+          "alloc_traitsIT0_NS5_10value_typeEE6rebindIT_E5otherEE",
+          "std::_Vector_base<int, std::allocator<int> >::_Vector_impl::_Vector_impl()",
+          "std::_Vector_base<int, std::allocator<int> >::_Vector_impl::_Vector_impl" },
+        { "_ZNSt5tupleIJZ4mainE3$_3EEC2IJS0_EQaaaacl27__disambiguating_constraintIDpTL0__EEcl15__"
+          "constructibleIS4_EEntcl9__danglesIS4_EEEEDpOT_",
+          "std::tuple<main::$_3>::tuple<main::$_3>(main::$_3&&)",
+          "std::tuple<main::$_3>::tuple<main::$_3>" },
         { "_ZThn16_N1B1fEv", "non-virtual thunk to B::f()", "non-virtual thunk to B::f" },
         { "_Z4coroi.actor", "coro(int) [clone .actor]", "coro" },
         { "_ZN4core3ptr13drop_in_place17h0123456789abcdefE", "core::ptr::drop_in_place",
