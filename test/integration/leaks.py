@@ -168,9 +168,9 @@ def main():
     shapes, plugin, hooks = sys.argv[1:4]
     allocator = None
     if len(sys.argv) > 4:
-        allocator = library(sys.argv[4])
+        allocator = next(filter(None, map(library, sys.argv[4:])), None)
         if not allocator:
-            print("%s is not installed" % sys.argv[4])
+            print("not installed: %s" % " ".join(sys.argv[4:]))
             return 77
     for config in CONFIGS:
         with tempfile.TemporaryDirectory() as folder:
