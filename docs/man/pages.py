@@ -255,7 +255,7 @@ def index_text(headers, pages, version):
     for p in pages:
         if (p.header, p.section) != section:
             section = (p.header, p.section)
-            out += [".SS " + escape((p.section or p.header)[:1].upper() + (p.section or p.header)[1:])]
+            out += [".SS " + (escape(p.section[:1].upper() + p.section[1:]) or "<%s>" % p.header)]
         out += [".TP", ", ".join("\\fB%s\\fP(3)" % n for n in p.names), escape(summary(p))]
     out += [".SH SEE ALSO", "\\fBprofrun\\fP(1),\n\\fBlibprof\\fP(7)"]
     return checked("\n".join(out) + "\n", pages)
