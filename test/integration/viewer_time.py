@@ -40,7 +40,7 @@ def test_screen(program, width, height, dark, what):
                   "%s, %s: within the screen, %r" % (what, title, c))
             check(c["stroke"] != c["back"] and c["stroke"] != "none", "%s can be seen" % title)
             check(re.match(title + r" of the last \d", c["label"]), "told in words: " + c["label"])
-        check(re.search(r"RSS [\d.]+ MiB.*heap in use [\d.]+ [KM]iB.*0 to [\d.]+ MiB",
+        check(re.search(r"RSS [\d.]+ [MG]iB.*heap in use [\d.]+ [KMG]iB.*0 to [\d.]+ [MG]iB",
                         charts["Memory"]["text"]), charts["Memory"]["text"])
         before = charts["Memory"]["path"]
         if not dark: # once will do
