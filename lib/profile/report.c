@@ -15,6 +15,7 @@
 #include "base/path.h"
 #include "profile/locations.h"
 #include "profile/places.h"
+#include "profile/stack_ends.h"
 #include "table/labels.h"
 #include "unwind/stack.h"
 
@@ -35,6 +36,7 @@ struct builder {
     struct prof__report *report;
     struct prof__places places;
     struct prof__comments *comments;
+    bool *ends; /* of modules: stacks end in it (stack_ends.h) */
 
     struct prof__report_sample *sample; /* location[] holds place indexes until resolve() */
     struct key *key;                    /* of each sample, beside its locations */
@@ -54,6 +56,7 @@ static int add_sample(struct builder *b, const struct prof__stack *stack, struct
     for (uint32_t i = 0; i < stack->n; i++)
         if (!prof__places_find(&b->places, stack->pcs[i], &location[i]))
             return -ENOMEM;
+    prof__stack_ends_note(&b->places, location, stack->n, b->ends);
     out->location = location;
     out->n_locations = stack->n;
     memcpy(out->value, value, sizeof(out->value));
@@ -123,7 +126,8 @@ static int collect_samples(struct builder *b, const struct prof__snapshot *s)
 
     b->sample = prof__arena_array(b->arena, room, sizeof(*b->sample));
     b->key = prof__arena_array(b->arena, room, sizeof(*b->key));
-    if (!b->sample || !b->key)
+    b->ends = prof__arena_array(b->arena, b->places.modules.n + 1, sizeof(*b->ends));
+    if (!b->sample || !b->key || !b->ends)
         return -ENOMEM;
 
     for (size_t i = 0; i < s->n; i++) {
@@ -392,6 +396,7 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         (r = prof__locations_make(&b.places, p, o, b.comments, ret)) < 0 ||
         (r = add_missed(&b)) < 0)
         return r;
+    prof__stack_ends_comment(&b.places, b.ends, b.comments);
     resolve_samples(&b);
     if (!o->one_by_one && (r = merge_samples(&b)) < 0)
         return r;

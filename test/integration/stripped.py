@@ -5,7 +5,8 @@
 
 What is shown in place of a name is the address that nm knows the function by, in programs wherever
 they are linked to; a comment says what would help; and go tool pprof, given the unstripped file, has
-the names, without being forced to look.
+the names, without being forced to look. And where a program lacks the tables that stacks are walked by, a
+comment says so.
 """
 import os
 import re
@@ -38,12 +39,29 @@ def run(*command, **more):
     return subprocess.run(command, check=True, capture_output=True, text=True, timeout=120, **more)
 
 
+def test_without_unwind_tables(preload, folder):
+    """Tables for debuggers only: stacks end, and it is said why, of that program alone."""
+    os.makedirs("tables")
+    for flag, lacking in (("-fno-asynchronous-unwind-tables", True),
+                          ("-fasynchronous-unwind-tables", False)):
+        run("gcc", "-O2", "-g", "-fomit-frame-pointer", flag, "-o", "tables/service", "service.c")
+        run("tables/service", env=dict(os.environ, LD_PRELOAD=preload, LIBPROF_HEAP_RATE="1",
+                                       LIBPROF_DUMP=f"{folder}/tables.pb.gz"))
+        with open("tables.pb.gz", "rb") as f:
+            p = pprof.assert_valid(f.read())
+        said = [c for c in map(p.string, p.comment) if "asynchronous-unwind-tables" in c]
+        ends = [frames[-1] for frames, _, _ in p.stacks() if "leak_here" in frames]
+        check(ends == ["[no unwind info]" if lacking else "_start"], f"{flag}: {ends}")
+        check(len(said) == lacking and all("end in service:" in c for c in said), f"{flag}: {said}")
+
+
 def main():
     preload = os.path.abspath(sys.argv[1])
     with tempfile.TemporaryDirectory(prefix="libprof-stripped-") as folder:
         os.chdir(folder)
         with open("service.c", "w") as f:
             f.write(PROGRAM)
+        test_without_unwind_tables(preload, folder)
         for way, flags in WAYS.items():
             if "lld" in way and not shutil.which("ld.lld"):
                 print("skipped: ld.lld is not installed")
