@@ -15,60 +15,27 @@
 #include "check.h"
 #include "symbol/deadline.h"
 #include "symbol/dwarf_lines.h"
-#include "symbol/elf_file.h"
 #include "symbol/symbol_query.h"
 #include "symbol/symbolize.h"
+#include "symbol_fixture.h"
 #include "temp_dir.h"
 
 #define MS INT64_C(1000000)
 
-/* The module of a file that is loaded at its own addresses, and where its function starts. */
-static struct prof__module module_of(const char *path)
+/* The module of a file that is loaded at its own addresses. */
+static struct prof__module own_module(const char *path)
 {
-    struct prof__module m = { .path = path, .file = path, .is_elf = true };
-    struct prof__arena a = { 0 };
-    struct prof__elf e;
+    struct prof__module m = module_of(path, path);
 
-    m.limit = UINT64_MAX;
     m.bias = 1 << 20;
-    CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
-    m.inode = e.inode;
-    m.build_id_size = e.build_id_size;
-    memcpy(m.build_id, e.build_id, e.build_id_size);
-    prof__elf_close(&e);
-    prof__arena_free(&a);
     return m;
-}
-
-static uint64_t address_of(const char *path, const char *symbol)
-{
-    struct prof__arena a = { 0 };
-    struct prof__elf e;
-    uint64_t address = 0;
-
-    CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
-    const Elf64_Shdr *table = prof__elf_section(&e, ".dynsym");
-    const Elf64_Shdr *strings = &e.section[table->sh_link];
-    for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
-        char name[64] = "";
-        Elf64_Sym sym;
-
-        prof__elf_read(&e, table->sh_offset + i * sizeof(sym), &sym, sizeof(sym));
-        prof__elf_read(&e, strings->sh_offset + sym.st_name, name,
-                       PROF_MIN(sizeof(name) - 1, strings->sh_size - sym.st_name));
-        if (strcmp(name, symbol) == 0)
-            address = sym.st_value;
-    }
-    prof__elf_close(&e);
-    prof__arena_free(&a);
-    return address;
 }
 
 static void test_what_time_allows(const char *path)
 {
     struct prof__arena a = { 0 };
-    struct prof__module m = module_of(path);
-    struct prof__code_address lookup = { &m, m.bias + address_of(path, "sample_walk") };
+    struct prof__module m = own_module(path);
+    struct prof__code_address lookup = { &m, m.bias + address_in(path, "sample_walk") };
     struct prof__symbols s;
 
     CHECK_INT(prof__symbolize_until(&a, &lookup, 1, 1, &s, NULL), 1, "no time");
@@ -154,7 +121,7 @@ static void test_decompressing_ends_in_time(void)
     struct prof__symbols s;
 
     write_packed(path);
-    struct prof__module m = module_of(path);
+    struct prof__module m = own_module(path);
     struct prof__code_address lookup = { &m, m.bias + 0x1000 };
     /* What is kept for symbols, and less than decompressing takes on any machine. */
     int64_t soon = prof__monotonic_ns() + 1010 * MS;

@@ -16,9 +16,9 @@
 #include "base/random.h"
 #include "base/thread.h"
 #include "check.h"
-#include "symbol/elf_file.h"
 #include "symbol/elf_symbols.h"
 #include "symbol/symbolize.h"
+#include "symbol_fixture.h"
 #include "table/eras.h"
 #include "temp_dir.h"
 
@@ -32,48 +32,6 @@ enum { FORKS = 100 };
 enum { WATCHDOG_S = 60, CACHE_MAX = 32 << 20 };
 
 static const char *sample, *other, *plain;
-
-/* A module as if `path` were loaded at 0, with the identity of the file `like`. */
-static struct prof__module module_of(const char *path, const char *like)
-{
-    struct prof__module m = { .limit = UINT64_MAX, .path = path, .file = path, .is_elf = true };
-    struct prof__arena a = { 0 };
-    struct prof__elf e;
-
-    CHECK(prof__elf_open(&e, &a, like) == 0, "%s", like);
-    m.inode = e.inode;
-    m.build_id_size = e.build_id_size;
-    memcpy(m.build_id, e.build_id, e.build_id_size);
-    prof__elf_close(&e);
-    prof__arena_free(&a);
-    return m;
-}
-
-/* Where in its file a function of the sample starts. */
-static uint64_t address_in(const char *path, const char *symbol)
-{
-    struct prof__arena a = { 0 };
-    struct prof__elf e;
-    uint64_t address = 0;
-
-    CHECK(prof__elf_open(&e, &a, path) == 0, "%s", path);
-    const Elf64_Shdr *table = prof__elf_section(&e, ".dynsym");
-    const Elf64_Shdr *strings = &e.section[table->sh_link];
-    for (uint64_t i = 0; i < table->sh_size / sizeof(Elf64_Sym); i++) {
-        char name[64] = "";
-        Elf64_Sym sym;
-
-        prof__elf_read(&e, table->sh_offset + i * sizeof(sym), &sym, sizeof(sym));
-        prof__elf_read(&e, strings->sh_offset + sym.st_name, name,
-                       PROF_MIN(sizeof(name) - 1, strings->sh_size - sym.st_name));
-        if (strcmp(name, symbol) == 0)
-            address = sym.st_value;
-    }
-    CHECK(address, "%s has no %s", path, symbol);
-    prof__elf_close(&e);
-    prof__arena_free(&a);
-    return address;
-}
 
 /* One address; what is found is valid until the next call. */
 static struct prof__symbols look_up(const struct prof__module *m, uint64_t address)
@@ -102,11 +60,11 @@ static void test_own_function_has_name_file_and_lines(void)
     struct prof__modules modules;
 
     CHECK(prof__modules_load(&a, &modules) == 0, "modules");
-    const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)address_in);
-    struct prof__symbols s = look_up(m, (uint64_t)(uintptr_t)address_in);
+    const struct prof__module *m = prof__modules_find(&modules, (uint64_t)(uintptr_t)function_at);
+    struct prof__symbols s = look_up(m, (uint64_t)(uintptr_t)function_at);
     CHECK_INT(s.n, 1, "frames");
     if (s.n) {
-        CHECK_STR(s.line[0].function, "address_in", "function");
+        CHECK_STR(s.line[0].function, "function_at", "function");
         CHECK(s.line[0].file && s.line[0].file[0] == '/' &&
                   strstr(s.line[0].file, "/test_symbolize.c"),
               "file %s", s.line[0].file);
