@@ -99,6 +99,15 @@ def test_the_same_signal_twice():
     Run("wait", "timeout", "1").ends(124).wrote()
 
 
+def test_a_cpu_profile():
+    run = Run("threads", options=("--cpu", "0")).ready()
+    time.sleep(0.3) # so that there is something in it
+    run.send(signal.SIGTERM).ends(-signal.SIGTERM)
+    with open(run.file, "rb") as f:
+        profile = pprof.assert_valid(f.read())
+    check(profile.totals()["cpu"] > 0, "what was used until then")
+
+
 def test_no_memory():
     Run("no memory").ready().send(signal.SIGTERM).ends(-signal.SIGTERM).wrote()
 
