@@ -47,8 +47,9 @@ struct segment {
 struct mapped {
     const char *path, *open; /* as the core has it; as it is opened here */
     uint64_t head;           /* where its first page is mapped; 0: nowhere */
+    uint64_t size;
     int fd;
-    bool tried;
+    bool tried, sized;
     const char *why; /* it cannot be had */
 };
 
@@ -498,17 +499,36 @@ static bool is_guard(struct core *c, const struct segment *s)
            memcmp(page, zero, PAGE) == 0;
 }
 
+/* How much of a segment there is to be read: of the core, and of the file behind it. What a damaged
+ * header says beyond that, and what was reserved and never used, nobody has to look through. */
+static uint64_t bytes_there(struct core *c, const struct segment *s)
+{
+    struct mapped *f = s->file != NO_FILE ? &c->file[s->file] : NULL;
+    uint64_t there = s->in_file;
+    struct stat st;
+
+    if (f && !f->sized) {
+        f->sized = true;
+        f->size = stat(f->open, &st) == 0 && S_ISREG(st.st_mode) ? (uint64_t)st.st_size : 0;
+    }
+    if (f && f->size > s->file_offset)
+        there = PROF_MAX(there, PROF_MIN(s->size, f->size - s->file_offset));
+    return (there + PAGE - 1) & ~(uint64_t)(PAGE - 1);
+}
+
 static void name_maps(struct core *c)
 {
     for (size_t i = 0; i < c->n_segments; i++) {
         struct segment *s = &c->segment[i];
         struct prof__image_map *m = &c->map[i];
 
-        m->readable = s->flags & PF_R && !is_guard(c, s);
+        uint64_t there = bytes_there(c, s);
+
+        m->readable = s->flags & PF_R && there > 0 && !is_guard(c, s);
         m->writable = s->flags & PF_W;
         m->executable = s->flags & PF_X;
         m->start = s->start;
-        m->end = s->start + s->size;
+        m->end = s->start + (there ? PROF_MIN(there, s->size) : s->size);
         m->name = s->file != NO_FILE ? c->file[s->file].path : "";
         m->offset = s->file_offset;
         m->anonymous = s->file == NO_FILE;
@@ -704,7 +724,7 @@ static void replace_program(struct prof__image *image)
     struct core *c = image->backend;
 
     for (size_t i = 0; c->exe && i < c->n_segments; i++)
-        if (c->segment[i].file != NO_FILE && c->map[i].executable) {
+        if (c->segment[i].file != NO_FILE && c->segment[i].flags & PF_X) {
             struct mapped *f = &c->file[c->segment[i].file];
 
             f->open = c->exe;
@@ -737,8 +757,8 @@ int prof__image_core(struct prof__image *ret, const char *path, const char *exe,
         r = read_headers(c, path);
     }
     if (r == 0) {
-        name_maps(c);
         replace_program(ret);
+        name_maps(c);
         c->about.command = c->command;
         c->about.arguments = c->arguments;
         c->about.segments = c->n_segments;

@@ -63,9 +63,11 @@ bool prof__chunk_next(const struct prof__heap_region *g, struct prof__chunk *c)
 bool prof__chunk_at(const struct prof__heap *h, uint64_t address, uint32_t *ret_region,
                     struct prof__chunk *ret)
 {
+    /* It may be any word at all. */
+    if (address % PROF__UNIT != 0 || address < PROF__IMAGE_PAGE || address > PROF__ADDRESS_MASK)
+        return false;
     uint32_t i = prof__ranges_find(&h->ranges, address - PROF__CHUNK_HEADER);
-
-    if (i == PROF__NO_RANGE || address % PROF__UNIT != 0)
+    if (i == PROF__NO_RANGE)
         return false;
     const struct prof__heap_region *g = &h->region[i];
     uint64_t unit = (address - PROF__CHUNK_HEADER - g->start) / PROF__UNIT;

@@ -56,6 +56,7 @@ struct Session {
 std::vector<std::unique_ptr<shop::Account>> g_accounts;
 static std::map<int, std::unique_ptr<shop::Box<double>>> g_boxes;
 static int g_epoll;
+uintptr_t g_tagged[3]; /* might be a string, but for the tag: no address at all */
 
 static void *wait_in_epoll(void *)
 {
@@ -170,6 +171,9 @@ int main()
         if (i % 3)
             free(scratch[i]), scratch[i] = nullptr;
     scratch.push_back(malloc(5 << 20));
+    g_tagged[0] = reinterpret_cast<uintptr_t>(g_accounts[0].get()) | uintptr_t(0x39) << 56;
+    g_tagged[1] = 30;
+    g_tagged[2] = 100;
     g_epoll = epoll_create1(0);
     pthread_barrier_init(&ready, nullptr, 2);
     pthread_mutex_lock(&g_lock);

@@ -196,6 +196,16 @@ def test_a_core_tells_the_same_block_for_block():
             absent = re.search(r"absent (\d+)", text)
             check((status == 0 and int(absent[1]) > 0) or (status == 1 and "cut short" in errors),
                   "cut at %g: status %d %s" % (share, status, errors))
+        # A mapping that claims 64 TiB, of which there is next to nothing.
+        huge = bytearray(whole)
+        for i in range(struct.unpack_from("<H", huge, 56)[0]):
+            kind, flags = struct.unpack_from("<II", huge, 64 + 56 * i)
+            if kind == 1 and flags == 6:
+                struct.pack_into("<Q", huge, 64 + 56 * i + 40, 1 << 46)
+        with open("huge", "wb") as f:
+            f.write(huge)
+        status, _, errors = look("heap", "huge", SERVICE)
+        check(status in (0, 1), "64 TiB: status %d %s" % (status, errors))
         arm = bytearray(whole[:65536])
         struct.pack_into("<H", arm, 18, 183)
         for name, content, want in (("arm", arm, "arm64"), ("text", b"hello", "does not begin as ELF"),
