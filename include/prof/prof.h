@@ -39,6 +39,20 @@ extern "C" {
 PROF_API const char *prof_version(void);
 
 /**
+ * The memory that libprof's profiles are made of, range by range: for what writes less than all
+ * memory when the program crashes, as Breakpad (RegisterAppMemory) and Crashpad do. With it, and
+ * the stacks and modules that such dumps have, the profiles can be had from the dump; a core file
+ * has it anyway. Up to 16 MiB in some dozens of ranges, page-aligned or not.
+ *
+ * @param each  told each range; `start` is readable for as long as the process lives
+ *
+ * Returns: 0, or -EINVAL: no `each`.
+ * Signals: may be called from a handler, also after a crash: it takes no lock and allocates
+ * nothing.
+ */
+PROF_API int prof_dump_ranges(void (*each)(const void *start, size_t size, void *arg), void *arg);
+
+/**
  * One English sentence on why the calling thread's last failed libprof call failed; "" when none
  * has. Valid until that thread's next libprof call.
  */

@@ -19,25 +19,18 @@
 #include <string.h>
 #include <sys/mman.h>
 
-enum { OWN_MAX = 1024 }; /* mappings listed; a process has some fifty */
-
-struct own {
-    _Atomic uintptr_t start; /* 0: free; 1: being filled or emptied */
-    _Atomic size_t size;
-};
-
 static _Atomic size_t pages_total, unlisted;
-static struct own own[OWN_MAX];
+struct prof__own_pages prof__own_pages[PROF__OWN_PAGES];
 
 static size_t own_home(uintptr_t start)
 {
-    return (start >> 12) * 0x9e3779b97f4a7c15u >> 32 & (OWN_MAX - 1);
+    return (start >> 12) * 0x9e3779b97f4a7c15u >> 32 & (PROF__OWN_PAGES - 1);
 }
 
 static void own_add(uintptr_t start, size_t size)
 {
-    for (size_t i = 0; i < OWN_MAX; i++) {
-        struct own *o = &own[(own_home(start) + i) % OWN_MAX];
+    for (size_t i = 0; i < PROF__OWN_PAGES; i++) {
+        struct prof__own_pages *o = &prof__own_pages[(own_home(start) + i) % PROF__OWN_PAGES];
 
         if (!atomic_compare_exchange_strong_explicit(&o->start, &(uintptr_t) { 0 }, 1,
                                                      memory_order_acquire, memory_order_relaxed))
@@ -52,8 +45,8 @@ static void own_add(uintptr_t start, size_t size)
 
 static void own_remove(uintptr_t start, size_t size)
 {
-    for (size_t i = 0; i < OWN_MAX; i++) {
-        struct own *o = &own[(own_home(start) + i) % OWN_MAX];
+    for (size_t i = 0; i < PROF__OWN_PAGES; i++) {
+        struct prof__own_pages *o = &prof__own_pages[(own_home(start) + i) % PROF__OWN_PAGES];
 
         if (atomic_load_explicit(&o->start, memory_order_relaxed) != start)
             continue;
@@ -65,13 +58,14 @@ static void own_remove(uintptr_t start, size_t size)
 
 size_t prof__pages_each(void (*each)(uintptr_t start, size_t size, void *arg), void *arg)
 {
-    for (size_t i = 0; i < OWN_MAX; i++) {
-        uintptr_t start = atomic_load_explicit(&own[i].start, memory_order_acquire);
-        size_t size = atomic_load_explicit(&own[i].size, memory_order_relaxed);
+    for (size_t i = 0; i < PROF__OWN_PAGES; i++) {
+        uintptr_t start = atomic_load_explicit(&prof__own_pages[i].start, memory_order_acquire);
+        size_t size = atomic_load_explicit(&prof__own_pages[i].size, memory_order_relaxed);
 
         /* The size is of this address if that has not changed meanwhile. */
         atomic_thread_fence(memory_order_acquire);
-        if (start > 1 && atomic_load_explicit(&own[i].start, memory_order_relaxed) == start)
+        if (start > 1 &&
+            atomic_load_explicit(&prof__own_pages[i].start, memory_order_relaxed) == start)
             each(start, size, arg);
     }
     return atomic_load_explicit(&unlisted, memory_order_relaxed);

@@ -24,6 +24,14 @@ size_t prof__pages_total(void);
  * missed. Returns the bytes that there was no room to list. Context: signal. */
 size_t prof__pages_each(void (*each)(uintptr_t start, size_t size, void *arg), void *arg);
 
+/* That list itself, for who has only the memory (table/root.h). */
+enum { PROF__OWN_PAGES = 1024 }; /* mappings listed; a process has some fifty */
+struct prof__own_pages {
+    _Atomic uintptr_t start; /* 0: free; 1: being filled or emptied */
+    _Atomic size_t size;
+};
+extern struct prof__own_pages prof__own_pages[PROF__OWN_PAGES];
+
 /* --- slab ----------------------------------------------------------------------------------- */
 
 #define PROF__SLAB_CHUNK  ((size_t)1 << 20)

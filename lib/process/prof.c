@@ -8,6 +8,7 @@
 #include <prof/prof.h>
 
 #include <assert.h>
+#include <errno.h>
 #include <stddef.h>
 
 #include "base/reserve.h"
@@ -19,8 +20,10 @@
 #include "process/write.h"
 #include "profile/builtin.h"
 #include "record/collect_code.h"
+#include "record/collect_heap.h"
 #include "scan/scan.h"
 #include "symbol/modules.h"
+#include "table/root.h"
 #include "table/tables.h"
 #include "trace/recorder.h"
 #include "unwind/stack.h"
@@ -43,6 +46,7 @@ __attribute__((constructor(101))) static void start(void)
     prof__windows_set_limit(limit);
     prof__reserve_init(PROF_MAX(limit / 2, (size_t)LEAST_RESERVE));
     prof__stack_init();
+    prof__tables_root.heap_rate = &prof__heap_interval;
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
     prof__scan_init();
@@ -50,6 +54,14 @@ __attribute__((constructor(101))) static void start(void)
     prof__last_thread_init();
     if (entered)
         prof__leave(&prof__self);
+}
+
+int prof_dump_ranges(void (*each)(const void *start, size_t size, void *arg), void *arg)
+{
+    if (!each)
+        return prof_set_last_error(-EINVAL, "prof_dump_ranges() without a function to tell");
+    prof__tables_root_each(each, arg);
+    return 0;
 }
 
 const char *prof_version(void)

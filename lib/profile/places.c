@@ -72,11 +72,14 @@ bool prof__places_find(struct prof__places *p, uint64_t marked, uint32_t *ret_in
     return true;
 }
 
-int prof__places_start(struct prof__places *p, struct prof__arena *a)
+int prof__places_start(struct prof__places *p, const struct prof__modules *modules,
+                       struct prof__arena *a)
 {
     *p = (struct prof__places) { .arena = a };
-    int r = prof__modules_load(a, &p->modules);
+    int r = modules ? 0 : prof__modules_load(a, &p->modules);
 
+    if (modules)
+        p->modules = *modules;
     return r == 0 && !grow(p) ? -ENOMEM : r;
 }
 

@@ -28,8 +28,9 @@ struct prof__places {
     uint32_t unknown_mapping, pseudo_mapping; /* 1-based; 0: not needed */
 };
 
-/* -ENOMEM. */
-int prof__places_start(struct prof__places *p, struct prof__arena *a);
+/* `modules` NULL: what this process has. -ENOMEM. */
+int prof__places_start(struct prof__places *p, const struct prof__modules *modules,
+                       struct prof__arena *a);
 
 /* The index of the place of an address, marked with its era. False: out of memory. */
 bool prof__places_find(struct prof__places *p, uint64_t marked, uint32_t *ret_index);

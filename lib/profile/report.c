@@ -358,7 +358,8 @@ static int make_comments(struct builder *b, const struct prof__snapshot *s)
     if (b->options->short_of_memory)
         prof__comment(b->comments, "memory has run out: this is made of a reserve, and names are "
                                    "not looked up");
-    prof_profile_status(b->profile, status, room);
+    if (!b->options->modules) /* what it says is of this process */
+        prof_profile_status(b->profile, status, room);
     int r = add_comments(b, status, COMMENTS_OF_STATUS);
     return r == 0 && s->notes ? add_comments(b, s->notes, COMMENTS_OF_STATUS) : r;
 }
@@ -391,7 +392,7 @@ int prof__report_build(const struct prof_profile *p, const struct prof__snapshot
         .time_ns = s->wall_ns,
         .duration_ns = o->duration_ns,
     };
-    if ((r = prof__places_start(&b.places, a)) < 0 || (r = make_comments(&b, s)) < 0 ||
+    if ((r = prof__places_start(&b.places, o->modules, a)) < 0 || (r = make_comments(&b, s)) < 0 ||
         (r = collect_samples(&b, s)) < 0 || (r = prof__places_map(&b.places)) < 0 ||
         (r = prof__locations_make(&b.places, p, o, b.comments, ret)) < 0 ||
         (r = add_missed(&b)) < 0)

@@ -10,12 +10,13 @@
 
 struct prof__report_options {
     bool no_symbols;
-    enum prof__names names; /* how functions are shown */
-    bool own_lines;         /* tell which lines are the program's own */
-    uint64_t max_samples;   /* 0: no limit */
-    int64_t duration_ns;    /* 0: a snapshot */
-    bool short_of_memory;   /* told in a comment */
-    bool one_by_one;        /* a sample for each of the snapshot's, in its order, alike or not */
+    enum prof__names names;              /* how functions are shown */
+    bool own_lines;                      /* tell which lines are the program's own */
+    uint64_t max_samples;                /* 0: no limit */
+    int64_t duration_ns;                 /* 0: a snapshot */
+    bool short_of_memory;                /* told in a comment */
+    const struct prof__modules *modules; /* of another's tables; NULL: ours */
+    bool one_by_one; /* a sample for each of the snapshot's, in its order, alike or not */
 };
 
 /*

@@ -35,14 +35,14 @@ enum { ALLOC_OBJECTS, ALLOC_BYTES, FREE_OBJECTS, FREE_BYTES };
 
 /* RATE_UNKNOWN until the environment has been read. */
 #define RATE_UNKNOWN UINT64_MAX
-static _Atomic uint64_t heap_interval = RATE_UNKNOWN;
+_Atomic uint64_t prof__heap_interval = RATE_UNKNOWN;
 static _Atomic uint64_t lost, foreign_frees, unseen_frees;
 
 /* The rate in force, or RATE_UNKNOWN so early in the process that there is no environment yet. */
 static uint64_t interval_now(void)
 {
     /* Relaxed: a thread may go by the old rate for RECHECK_BYTES more. */
-    uint64_t interval = atomic_load_explicit(&heap_interval, memory_order_relaxed);
+    uint64_t interval = atomic_load_explicit(&prof__heap_interval, memory_order_relaxed);
 
     if (PROF_LIKELY(interval != RATE_UNKNOWN) || !environ)
         return interval;
@@ -50,7 +50,7 @@ static uint64_t interval_now(void)
     struct prof__settings settings;
     prof__settings_read(&settings, false);
     uint64_t first = settings.heap_rate < 0 ? PROF__RATE_DEFAULT : (uint64_t)settings.heap_rate;
-    if (atomic_compare_exchange_strong_explicit(&heap_interval, &interval, first,
+    if (atomic_compare_exchange_strong_explicit(&prof__heap_interval, &interval, first,
                                                 memory_order_relaxed, memory_order_relaxed))
         return first;
     return interval;
@@ -77,7 +77,7 @@ uint64_t prof__heap_rate_set(uint64_t interval)
 {
     uint64_t before = prof__heap_rate();
 
-    atomic_store_explicit(&heap_interval, interval, memory_order_relaxed);
+    atomic_store_explicit(&prof__heap_interval, interval, memory_order_relaxed);
     forget_gap(&prof__self); /* others find out within RECHECK_BYTES */
     return before;
 }
@@ -352,7 +352,7 @@ int prof_heap_free(const void *p)
     if (prof__live_maybe((uintptr_t)p) && prof__live_maybe_here((uintptr_t)p) &&
         prof__live_remove((uintptr_t)p | PROF__LIVE_FED, &live))
         prof__heap_count_free(&live);
-    else if (atomic_load_explicit(&heap_interval, memory_order_relaxed) == 1)
+    else if (atomic_load_explicit(&prof__heap_interval, memory_order_relaxed) == 1)
         atomic_fetch_add_explicit(&foreign_frees, 1, memory_order_relaxed);
     return 0;
 }

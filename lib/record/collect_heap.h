@@ -104,6 +104,7 @@ static inline void prof__heap_handed_out(const void *p, size_t size)
 
 /* The heap interval now in force; 0 is off. */
 uint64_t prof__heap_rate(void);
+extern _Atomic uint64_t prof__heap_interval; /* for root.h */
 
 /* Set it; returns the previous one. */
 uint64_t prof__heap_rate_set(uint64_t interval);

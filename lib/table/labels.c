@@ -43,12 +43,12 @@ struct pair {
 };
 
 static _Atomic uint32_t head[HEADS];
-static struct prof__chains blobs = { head, HEADS, { .limit = LIMIT } };
+struct prof__chains prof__label_store = { head, HEADS, { .limit = LIMIT } };
 static _Atomic uint64_t lost;
 
 static struct blob *blob_at(uint32_t ref)
 {
-    return prof__slab_at(&blobs.slab, ref);
+    return prof__slab_at(&prof__label_store.slab, ref);
 }
 
 struct wanted {
@@ -70,18 +70,19 @@ static uint32_t intern(const void *bytes, size_t size, bool is_set, size_t limit
 {
     uint32_t hash = (uint32_t)prof__hash_more(prof__hash_bytes(bytes, size), is_set), first;
     struct wanted want = { hash, (uint32_t)size, is_set, bytes };
-    uint32_t ref = prof__chain_find(&blobs, hash, is_wanted, &want, &first);
+    uint32_t ref = prof__chain_find(&prof__label_store, hash, is_wanted, &want, &first);
 
     if (ref)
         return ref;
-    if (atomic_load_explicit(&blobs.slab.used, memory_order_relaxed) + sizeof(struct blob) + size >
+    if (atomic_load_explicit(&prof__label_store.slab.used, memory_order_relaxed) +
+                sizeof(struct blob) + size >
             limit ||
-        !(ref = prof__slab_alloc(&blobs.slab, sizeof(struct blob) + size)))
+        !(ref = prof__slab_alloc(&prof__label_store.slab, sizeof(struct blob) + size)))
         return 0;
     struct blob *b = blob_at(ref);
     *b = (struct blob) { .hash = hash, .size = want.size, .is_set = want.is_set };
     memcpy(b->bytes, bytes, size);
-    return prof__chain_add(&blobs, hash, first, ref, is_wanted, &want);
+    return prof__chain_add(&prof__label_store, hash, first, ref, is_wanted, &want);
 }
 
 /* At most `max` bytes of a string, cut where a character of UTF-8 begins. */
@@ -139,6 +140,35 @@ size_t prof__labels_get(uint32_t set, struct prof__label_pair *ret, size_t max)
         ret[i] = (struct prof__label_pair) { blob_at(from[i].key)->bytes,
                                              blob_at(from[i].value)->bytes };
     return n;
+}
+
+static bool is_blob(uint32_t ref, bool is_set)
+{
+    uint64_t at = (uint64_t)ref * 8,
+             used = atomic_load_explicit(&prof__label_store.slab.used, memory_order_relaxed);
+
+    if (!ref || at + sizeof(struct blob) > used ||
+        at % PROF__SLAB_CHUNK + sizeof(struct blob) > PROF__SLAB_CHUNK)
+        return false;
+    const struct blob *b = blob_at(ref);
+    uint64_t end = sizeof(struct blob) + (uint64_t)b->size;
+    return b->is_set == is_set && b->size > 0 && at + end <= used &&
+           at % PROF__SLAB_CHUNK + end <= PROF__SLAB_CHUNK &&
+           (is_set ? b->size <= PROF__LABELS_MAX * sizeof(struct pair)
+                   : b->bytes[b->size - 1] == '\0');
+}
+
+bool prof__labels_are_sane(uint32_t set)
+{
+    const struct pair *pair = NULL;
+
+    if (set && !is_blob(set, true))
+        return false;
+    size_t n = pairs_of(set, &pair);
+    for (size_t i = 0; i < n; i++)
+        if (!is_blob(pair[i].key, false) || !is_blob(pair[i].value, false))
+            return false;
+    return true;
 }
 
 uint64_t prof__labels_lost(void)

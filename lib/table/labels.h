@@ -20,6 +20,9 @@ struct prof__label_pair {
  * Context: any. */
 size_t prof__labels_get(uint32_t set, struct prof__label_pair *ret, size_t max);
 
+/* Is that a set all of whose parts are there? Of tables from elsewhere (root.h). */
+bool prof__labels_are_sane(uint32_t set);
+
 /* Let the calling thread, a new one, start with a set: its creator's. Context: normal. */
 void prof__labels_inherit(uint32_t set);
 

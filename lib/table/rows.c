@@ -12,6 +12,7 @@
 
 #include "base/chain.h"
 #include "base/hash.h"
+#include "table/root.h"
 #include "table/tables.h"
 
 enum { HEADS = 1 << 14, SMALL_HEADS = 1 << 12 };
@@ -29,7 +30,7 @@ enum { KEPT_PART = 6, CPU_PART = 1, THREADS_PART = 1, PARTS = 8 };
     }
 
 static _Atomic uint32_t head[HEADS], cpu_head[SMALL_HEADS], threads_head[SMALL_HEADS];
-static struct prof__chains rows[PROF__STORES] = {
+struct prof__chains prof__row_stores[PROF__STORES] = {
     [PROF__STORE_KEPT] = { head, HEADS, LIMIT(KEPT_PART) },
     [PROF__STORE_CPU] = { cpu_head, SMALL_HEADS, LIMIT(CPU_PART) },
     [PROF__STORE_THREADS] = { threads_head, SMALL_HEADS, LIMIT(THREADS_PART) },
@@ -43,17 +44,17 @@ static enum prof__store store_of(unsigned table)
                                           : PROF__STORE_KEPT;
 }
 
-static struct prof__row lost_row[PROF__TABLES];
-static _Atomic uint32_t count[PROF__TABLES];
+struct prof__row prof__lost_rows[PROF__TABLES];
+_Atomic uint32_t prof__row_counts[PROF__TABLES];
 static _Atomic uint64_t lost, full;
 
 static_assert(sizeof(struct prof__row) == 56, "a row is walked over by its size");
 
 struct prof__row *prof__rows_at(uint32_t ref)
 {
-    return ref >= LOST_REF(0)
-               ? &lost_row[ref - LOST_REF(0)]
-               : prof__slab_at(&rows[ref >> PROF__STORE_SHIFT].slab, prof__store_ref(ref));
+    return ref >= LOST_REF(0) ? &prof__lost_rows[ref - LOST_REF(0)]
+                              : prof__slab_at(&prof__row_stores[ref >> PROF__STORE_SHIFT].slab,
+                                              prof__store_ref(ref));
 }
 
 struct wanted {
@@ -74,7 +75,7 @@ static bool is_wanted(const void *entry, const void *arg)
 
 static PROF_COLD uint32_t lost_ref(unsigned table)
 {
-    struct prof__row *row = &lost_row[table];
+    struct prof__row *row = &prof__lost_rows[table];
 
     atomic_fetch_add_explicit(&lost, 1, memory_order_relaxed);
     atomic_store_explicit(&row->stack, LOST_STACK, memory_order_relaxed);
@@ -87,7 +88,7 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
     uint32_t hash = (uint32_t)prof__hash_more(prof__hash((uint64_t)stack << 32 | labels),
                                               (uint64_t)want.size_class << 16 | table);
     enum prof__store store = store_of(table);
-    struct prof__chains *c = &rows[store];
+    struct prof__chains *c = &prof__row_stores[store];
     uint32_t id = (uint32_t)store << PROF__STORE_SHIFT;
     uint32_t first, ref = prof__chain_find(c, hash, is_wanted, &want, &first);
 
@@ -105,7 +106,7 @@ uint32_t prof__rows_get(unsigned table, prof__stack_id stack, uint32_t labels, u
     atomic_store_explicit(&row->stack, stack, memory_order_release);
     uint32_t kept = prof__chain_add(c, hash, first, ref, is_wanted, &want);
     if (kept == ref)
-        atomic_fetch_add_explicit(&count[table], 1, memory_order_relaxed);
+        atomic_fetch_add_explicit(&prof__row_counts[table], 1, memory_order_relaxed);
     else /* another thread was faster; our row is no more */
         atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
     return id | kept;
@@ -120,7 +121,7 @@ int prof__rows_each(unsigned table,
                     int (*each)(uint32_t ref, const struct prof__row *row, void *arg), void *arg)
 {
     uint32_t id = (uint32_t)store_of(table) << PROF__STORE_SHIFT;
-    struct prof__slab *slab = &rows[store_of(table)].slab;
+    struct prof__slab *slab = &prof__row_stores[store_of(table)].slab;
     uint64_t end = atomic_load_explicit(&slab->used, memory_order_relaxed);
 
     for (uint64_t at = sizeof(struct prof__row); at < end; at += sizeof(struct prof__row)) {
@@ -138,8 +139,8 @@ int prof__rows_each(unsigned table,
         if (r)
             return r;
     }
-    if (atomic_load_explicit(&lost_row[table].stack, memory_order_relaxed))
-        return each(LOST_REF(table), &lost_row[table], arg);
+    if (atomic_load_explicit(&prof__lost_rows[table].stack, memory_order_relaxed))
+        return each(LOST_REF(table), &prof__lost_rows[table], arg);
     return 0;
 }
 
@@ -156,11 +157,11 @@ static int count_up(uint32_t ref, const struct prof__row *row, void *arg)
 
 void prof__rows_empty_cpu(void)
 {
-    struct prof__row *lost_one = &lost_row[PROF__TABLE_CPU];
+    struct prof__row *lost_one = &prof__lost_rows[PROF__TABLE_CPU];
 
     prof__rows_each(PROF__TABLE_CPU, count_up, NULL);
-    prof__chains_empty(&rows[PROF__STORE_CPU]);
-    atomic_store_explicit(&count[PROF__TABLE_CPU], 0, memory_order_relaxed);
+    prof__chains_empty(&prof__row_stores[PROF__STORE_CPU]);
+    atomic_store_explicit(&prof__row_counts[PROF__TABLE_CPU], 0, memory_order_relaxed);
     atomic_store_explicit(&lost_one->stack, 0, memory_order_relaxed);
     for (size_t i = 0; i < PROF__ROW_VALUES; i++)
         atomic_store_explicit(&lost_one->value[i], 0, memory_order_relaxed);
@@ -174,7 +175,7 @@ uint64_t prof__rows_emptied(unsigned table, unsigned value)
 
 size_t prof__rows_count(unsigned table)
 {
-    return atomic_load_explicit(&count[table], memory_order_relaxed);
+    return atomic_load_explicit(&prof__row_counts[table], memory_order_relaxed);
 }
 
 uint64_t prof__rows_lost(void)
@@ -204,7 +205,8 @@ void prof__rows_set_limit(size_t bytes)
     };
 
     for (unsigned i = 0; i < PROF__STORES; i++)
-        atomic_store_explicit(&rows[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);
+        atomic_store_explicit(&prof__row_stores[i].slab.limit, PART_OF(bytes, part[i]),
+                              memory_order_relaxed);
 }
 
 unsigned prof__size_class(uint64_t size)

@@ -18,6 +18,7 @@
 #include "base/chain.h"
 #include "base/hash.h"
 #include "table/eras.h"
+#include "table/root.h"
 #include "table/tables.h"
 #include "unwind/stack.h"
 
@@ -32,7 +33,7 @@ enum { KEPT_PART = 8, CPU_PART = 3, THREADS_PART = 1, PARTS = 12 };
     }
 
 static _Atomic uint32_t head[HEADS], cpu_head[CPU_HEADS], threads_head[THREADS_HEADS];
-static struct prof__chains stacks[PROF__STORES] = {
+struct prof__chains prof__stack_stores[PROF__STORES] = {
     [PROF__STORE_KEPT] = { head, HEADS, LIMIT(KEPT_PART) },
     [PROF__STORE_CPU] = { cpu_head, CPU_HEADS, LIMIT(CPU_PART) },
     [PROF__STORE_THREADS] = { threads_head, THREADS_HEADS, LIMIT(THREADS_PART) },
@@ -68,7 +69,7 @@ static bool is_wanted(const void *entry, const void *arg)
 
 prof__stack_id prof__stack_table_add(enum prof__store store, uintptr_t *pcs, size_t n)
 {
-    struct prof__chains *c = &stacks[store];
+    struct prof__chains *c = &prof__stack_stores[store];
     uint32_t id = (uint32_t)store << PROF__STORE_SHIFT;
 
     prof__eras_mark(pcs, n);
@@ -94,9 +95,9 @@ prof__stack_id prof__stack_table_add(enum prof__store store, uintptr_t *pcs, siz
 
 const struct prof__stack *prof__stack_table_get(prof__stack_id id)
 {
-    return id == LOST_ID
-               ? &lost_stack.stack
-               : prof__slab_at(&stacks[id >> PROF__STORE_SHIFT].slab, prof__store_ref(id));
+    return id == LOST_ID ? &lost_stack.stack
+                         : prof__slab_at(&prof__stack_stores[id >> PROF__STORE_SHIFT].slab,
+                                         prof__store_ref(id));
 }
 
 void prof__stack_table_set_limit(size_t bytes)
@@ -108,12 +109,13 @@ void prof__stack_table_set_limit(size_t bytes)
     };
 
     for (unsigned i = 0; i < PROF__STORES; i++)
-        atomic_store_explicit(&stacks[i].slab.limit, PART_OF(bytes, part[i]), memory_order_relaxed);
+        atomic_store_explicit(&prof__stack_stores[i].slab.limit, PART_OF(bytes, part[i]),
+                              memory_order_relaxed);
 }
 
 void prof__stack_table_empty(enum prof__store store)
 {
-    prof__chains_empty(&stacks[store]);
+    prof__chains_empty(&prof__stack_stores[store]);
     atomic_store_explicit(&count[store], 0, memory_order_relaxed);
 }
 

@@ -17,9 +17,11 @@
 
 #include "image/foreign.h"
 #include "outside/census.h"
+#include "outside/prepared.h"
 #include "outside/report.h"
 #include "outside/threads.h"
 #include "tool/output.h"
+#include "tool/read_profile.h"
 #include "tool/show.h"
 #include "tool/term.h"
 
@@ -376,6 +378,128 @@ static int run_threads(struct job *j)
     return status;
 }
 
+/* --- libprof's own tables --------------------------------------------------------------------- */
+
+/* What can be told of any program. */
+static bool is_seen(const char *command)
+{
+    return strcmp(command, "heap") == 0 || strcmp(command, "leaks") == 0 ||
+           strcmp(command, "holders") == 0;
+}
+
+/* Those of the profiles that are kept in tables. */
+static bool is_kept(const char *command)
+{
+    static const char *const kept[] = { "heap", "allocs", "mutex", "block" };
+
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        if (strcmp(command, kept[i]) == 0)
+            return true;
+    return false;
+}
+
+static enum prof__names names_of(const struct ctl_options *o)
+{
+    if (!o->names || strcmp(o->names, "short") == 0)
+        return PROF__NAMES_SHORT;
+    return strcmp(o->names, "full") == 0 ? PROF__NAMES_FULL : PROF__NAMES_RAW;
+}
+
+static int show_kept(struct job *j, const char *command, struct prof__prepared *p)
+{
+    const struct ctl_options *o = j->o;
+    bool as_pprof = o->form == CTL_PPROF || (o->form == CTL_FORM_DEFAULT && o->output);
+    struct prof__arena a = { 0 };
+    struct prof__report report;
+    struct output out;
+    int r = prof__prepared_adopt(&j->image, p);
+
+    if (r == 0)
+        r = prof__prepared_report(&j->image, p, command, names_of(o), &a, &report);
+    if (r < 0) {
+        prof__arena_free(&a);
+        return failed(r);
+    }
+    if (profile_choose(&report, o->type) < 0)
+        r = ctl_say(CTL_NOT_FOUND, "%s has no sample type %s.", command, o->type);
+    else if (as_pprof && !o->output && term_is_terminal())
+        r = ctl_say(CTL_USAGE, "protobuf is no text for a terminal: say where to with -o FILE.");
+    else
+        r = output_open(o, &out);
+    if (r == CTL_OK) {
+        if (as_pprof)
+            r = show_pprof(&report, &a, out.file);
+        else
+            r = show_report(&report, j->title, o, out.file);
+        if (o->form == CTL_TEXT || (o->form == CTL_FORM_DEFAULT && !o->output))
+            print_missing(j, out.file);
+        r = output_close(&out, r);
+    }
+    prof__arena_free(&a);
+    return r;
+}
+
+/* What a core file is of, and what can be asked of it. */
+static int show_core(struct job *j, const struct prof__prepared *p)
+{
+    struct prof__arena a = { 0 };
+    struct prof__outside_threads t;
+    struct prof__core_about about;
+    char buf[TERM_NUMBER];
+
+    print_about(j, stdout);
+    prof__image_core_about(&j->image, &about);
+    if (about.arguments[0])
+        printf("  %s\n", about.arguments);
+    printf("  %s in %zu mappings", term_bytes(buf, (double)about.file_bytes), about.segments);
+    if (about.absent_bytes)
+        printf("; cut short by %s", term_bytes(buf, (double)about.absent_bytes));
+    if (!p->at)
+        printf("\n  no libprof in it: heap, leaks and holders by type\n\n");
+    else
+        printf("\n  libprof %s: heap, allocs, mutex and block as it had them%s; leaks and holders "
+               "by type\n\n",
+               p->version, p->is_known ? "" : " (of a version that this profctl cannot read)");
+    if (j->image.n_threads > 1)
+        j->image.n_threads = 1;
+    if (prof__outside_threads(&j->image, &a, &t) == 0)
+        prof__outside_threads_text(&t, &a, to_file, stdout);
+    print_missing(j, stdout);
+    prof__arena_free(&a);
+    return CTL_OK;
+}
+
+static int run_core(struct job *j, const char *command)
+{
+    struct prof__arena own = { 0 };
+    struct prof__prepared p;
+    int r = prof__image_refresh(&j->image);
+
+    if (r == 0) {
+        prof__prepared_find(&j->image, &p);
+        r = prof__prepared_own(&j->image, &p, &own);
+    }
+    if (r < 0)
+        r = failed(r);
+    else if (strcmp(command, "core") == 0)
+        r = show_core(j, &p);
+    else if (p.at && is_kept(command))
+        r = show_kept(j, command, &p);
+    else if (strcmp(command, "threads") == 0)
+        r = run_threads(j);
+    else if (is_seen(command))
+        r = run_census(j, command);
+    else
+        r = ctl_say(CTL_NO_LIBPROF,
+                    p.at ? "%s is a core file: it tells heap, allocs, mutex, block, leaks, holders "
+                           "and threads."
+                         : "%s is a core file of a program without libprof: it tells heap, leaks, "
+                           "holders and threads.",
+                    j->target->text);
+    prof__arena_free(&own);
+    return r;
+}
+
 /* ---------------------------------------------------------------------------------------------- */
 
 int outside_run(const char *command, const struct target *t, const struct ctl_options *o)
@@ -384,19 +508,13 @@ int outside_run(const char *command, const struct target *t, const struct ctl_op
     bool threads = strcmp(command, "threads") == 0;
     int r;
 
-    if (!threads && strcmp(command, "heap") != 0 && strcmp(command, "leaks") != 0 &&
-        strcmp(command, "holders") != 0) {
-        if (t->kind == TARGET_CORE)
-            return ctl_say(CTL_NO_LIBPROF,
-                           "%s is a core file: it tells heap, leaks, holders and threads.",
-                           t->text);
+    if (t->kind != TARGET_CORE && !threads && !is_seen(command))
         return ctl_say(
             CTL_NO_LIBPROF,
             "Process %d (%s) has no libprof in it: from outside heap, leaks, holders and "
             "threads can be told. Start it by \"profrun --dormant -- PROGRAM\", and it "
             "can be asked for %s whenever you want to.",
             (int)t->proc.pid, t->proc.name, command);
-    }
     if (t->kind == TARGET_PROCESS)
         snprintf(j.title, sizeof(j.title), "%s of %s (%d), from outside", command, t->proc.name,
                  (int)t->proc.pid);
@@ -405,7 +523,10 @@ int outside_run(const char *command, const struct target *t, const struct ctl_op
     r = open_image(&j);
     if (r < 0)
         return failed(r);
-    r = threads ? run_threads(&j) : run_census(&j, command);
+    if (j.is_core)
+        r = run_core(&j, command);
+    else
+        r = threads ? run_threads(&j) : run_census(&j, command);
     prof__image_close(&j.image);
     return r;
 }

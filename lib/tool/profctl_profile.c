@@ -267,6 +267,18 @@ static int run_profile(const struct ctl_command *self, const struct ctl_options 
     return r;
 }
 
+static int run_core(const struct ctl_command *self, const struct ctl_options *o, char **argv,
+                    int argc)
+{
+    struct target t;
+    int r = target_find(argv[0], &t);
+
+    (void)argc;
+    if (r == CTL_OK && t.kind != TARGET_CORE)
+        return ctl_say(CTL_USAGE, "%s is no core file.", argv[0]);
+    return r == CTL_OK ? outside_run(self->name, &t, o) : r;
+}
+
 /* Without forms: plain text. */
 static int run_text(const struct ctl_command *self, const struct ctl_options *o, char **argv,
                     int argc)
@@ -415,6 +427,8 @@ const struct ctl_command ctl_profile_commands[] = {
       "stacks of all threads now, deadlocks named", NULL },
     { "leaks", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_AGE, 1, 1, run_profile,
       "memory in use that nothing points to", NULL },
+    { "core", "CORE", CTL_TAKES_CORE, 1, 1, run_core, "what a core file is of, and where it ended",
+      NULL },
     { "holders", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_SITE, 1, 1, run_profile,
       "who still points at memory in use", NULL },
     { "memory", "PID|CORE", CTL_TAKES_OUTPUT | CTL_TAKES_JSON | CTL_TAKES_STOP, 1, 1, run_text,

@@ -1,7 +1,10 @@
 /*
  * test_tables.c - stacks and rows under many threads, and at their bounds.
  */
+#include <errno.h>
+#include <prof/prof.h>
 #include <pthread.h>
+#include <string.h>
 
 #include "check.h"
 #include "table/eras.h"
@@ -262,10 +265,45 @@ static void test_marks_while_places_change(void)
     CHECK_INT(wrong, 0, "marks of another place");
 }
 
+/* --- for dumps -------------------------------------------------------------------------------- */
+
+struct told {
+    size_t n, bytes;
+    bool has_root, has_stack, has_row;
+    uintptr_t stack, row;
+};
+
+static void note_range(const void *start, size_t size, void *arg)
+{
+    struct told *t = arg;
+    uintptr_t from = (uintptr_t)start;
+
+    t->n++;
+    t->bytes += size;
+    t->has_root |= size >= 16 && memcmp(start, "\x8flibprof\r\n\x1a\n", 12) == 0;
+    t->has_stack |= t->stack >= from && t->stack < from + size;
+    t->has_row |= t->row >= from && t->row < from + size;
+}
+
+/* What a minidump is told to hold leads to every stack and row. */
+static void test_dump_ranges_have_stacks_and_rows(void)
+{
+    struct told t = { .stack = (uintptr_t)prof__stack_table_get(id_of[0][STACKS - 1]),
+                      .row = (uintptr_t)prof__rows_at(row_of[0][STACKS - 1]) };
+
+    CHECK_INT(prof_dump_ranges(note_range, &t), 0, "ranges");
+    CHECK(t.has_root && t.has_stack && t.has_row, "root %d, stack %d, row %d", t.has_root,
+          t.has_stack, t.has_row);
+    CHECK_BETWEEN(t.bytes, 10000, 24 << 20, "bytes");
+    CHECK_BETWEEN(t.n, 10, 128, "ranges");
+    CHECK_INT(prof_dump_ranges(NULL, NULL), -EINVAL, "nobody to tell");
+}
+
 int main(void)
 {
     test_size_classes();
     test_many_threads_agree();
+    test_dump_ranges_have_stacks_and_rows();
     test_cpu_profiles_take_nothing_from_others();
     test_code_that_took_anothers_place();
     test_marks_while_places_change();

@@ -1,0 +1,245 @@
+/*
+ * prepared.c - search, copy, check.
+ */
+#include "outside/prepared.h"
+
+#include <errno.h>
+#include <prof/prof.h>
+#include <string.h>
+
+#include "profile/builtin.h"
+#include "profile/report.h"
+#include "profile/snapshot.h"
+#include "table/labels.h"
+#include "table/root.h"
+
+enum {
+    PIECE = 64 * 1024,
+    STACK_MAX = 4096, /* frames that no stack has */
+};
+
+/* --- searching -------------------------------------------------------------------------------- */
+
+static bool take_root(struct prof__image *image, uint64_t at, struct prof__tables_root *ret)
+{
+    return prof__image_read(image, at, ret, sizeof(*ret)) == sizeof(*ret);
+}
+
+static uint64_t search(struct prof__image *image, const struct prof__image_map *m, char *piece)
+{
+    char magic[PROF__TABLES_ROOT_MAGIC];
+
+    prof__tables_root_magic(magic);
+    for (uint64_t at = m->start; at < m->end; at += PIECE) {
+        size_t n = prof__image_read(image, at, piece, PROF_MIN((uint64_t)PIECE, m->end - at));
+
+        for (size_t i = 0; i + sizeof(magic) <= n; i += sizeof(magic))
+            if (memcmp(piece + i, magic, sizeof(magic)) == 0)
+                return at + i;
+    }
+    return 0;
+}
+
+void prof__prepared_find(struct prof__image *image, struct prof__prepared *ret)
+{
+    static char piece[PIECE] __attribute__((aligned(16)));
+    struct prof__tables_root root;
+
+    *ret = (struct prof__prepared) { 0 };
+    for (size_t i = 0; i < image->n_maps && !ret->at; i++) {
+        const struct prof__image_map *m = &image->map[i];
+
+        /* .data is of a file, and private. */
+        if (m->readable && m->writable && !m->shared && !m->untouchable && !m->anonymous)
+            ret->at = search(image, m, piece);
+    }
+    if (!ret->at || !take_root(image, ret->at, &root)) {
+        ret->at = 0;
+        return;
+    }
+    memcpy(ret->version, root.version, sizeof(root.version));
+    ret->layout = root.layout;
+    ret->is_known = root.layout == PROF__TABLES_ROOT_LAYOUT && root.size == sizeof(root);
+}
+
+int prof__prepared_own(struct prof__image *image, const struct prof__prepared *p,
+                       struct prof__arena *a)
+{
+    struct prof__own_pages one;
+    struct prof__image_span *span = prof__arena_array(a, PROF__OWN_PAGES, sizeof(*span));
+    struct prof__tables_root root;
+    size_t n = 0;
+
+    if (!span)
+        return -ENOMEM;
+    if (!p->is_known || !take_root(image, p->at, &root))
+        return 0;
+    for (uint64_t i = 0; i < PROF_MIN(root.n_own, (uint64_t)PROF__OWN_PAGES); i++) {
+        if (prof__image_read(image, (uintptr_t)root.own + i * sizeof(one), &one, sizeof(one)) !=
+            sizeof(one))
+            break;
+        uint64_t start = atomic_load_explicit(&one.start, memory_order_relaxed);
+        uint64_t size = atomic_load_explicit(&one.size, memory_order_relaxed);
+        if (start <= 1 || size == 0 || start + size < start)
+            continue;
+        size_t k = n++;
+        for (; k > 0 && span[k - 1].start > start; k--)
+            span[k] = span[k - 1];
+        span[k] = (struct prof__image_span) { start, start + size };
+    }
+    image->own = span;
+    image->n_own = n;
+    return 0;
+}
+
+/* --- copying ---------------------------------------------------------------------------------- */
+
+/* All of a slab, into one of ours that is empty. Chunks that the core has not are zeros. */
+static int copy_slab(struct prof__image *image, struct prof__prepared *p, uint64_t from,
+                     struct prof__slab *to)
+{
+    static struct prof__slab theirs;
+
+    if (prof__image_read(image, from, &theirs, sizeof(theirs)) != sizeof(theirs)) {
+        p->absent_bytes += sizeof(theirs);
+        return 0;
+    }
+    uint64_t used = atomic_load_explicit(&theirs.used, memory_order_relaxed);
+    used = PROF_MIN(used, (uint64_t)PROF__SLAB_CHUNK * PROF__SLAB_CHUNKS);
+    for (size_t i = 0; i * PROF__SLAB_CHUNK < used; i++) {
+        uintptr_t at = (uintptr_t)atomic_load_explicit(&theirs.chunk[i], memory_order_relaxed);
+        size_t want = (size_t)PROF_MIN(used - i * PROF__SLAB_CHUNK, (uint64_t)PROF__SLAB_CHUNK);
+        char *chunk = prof__pages_map(PROF__SLAB_CHUNK);
+
+        if (!chunk)
+            return -ENOMEM;
+        size_t got = at ? prof__image_read(image, at, chunk, want) : 0;
+        p->absent_bytes += want - got;
+        atomic_store_explicit(&to->chunk[i], chunk, memory_order_relaxed);
+    }
+    atomic_store_explicit(&to->used, used, memory_order_relaxed);
+    return 0;
+}
+
+/* --- checking --------------------------------------------------------------------------------- */
+
+/* Is there an entry of `size` bytes at a reference? */
+static bool is_inside(const struct prof__slab *s, uint32_t ref, uint64_t size)
+{
+    uint64_t at = (uint64_t)ref * 8;
+
+    return ref && at + size <= atomic_load_explicit(&s->used, memory_order_relaxed) &&
+           at % PROF__SLAB_CHUNK + size <= PROF__SLAB_CHUNK;
+}
+
+static bool is_stack(prof__stack_id id)
+{
+    uint32_t store = id >> PROF__STORE_SHIFT, ref = prof__store_ref(id);
+    const struct prof__slab *s;
+
+    if (id == UINT32_MAX) /* of what could not be kept */
+        return true;
+    if (store >= PROF__STORES ||
+        !is_inside(s = &prof__stack_stores[store].slab, ref, sizeof(struct prof__stack)))
+        return false;
+    uint32_t n = ((const struct prof__stack *)prof__slab_at((struct prof__slab *)s, ref))->n;
+    return n > 0 && n <= STACK_MAX &&
+           is_inside(s, ref, sizeof(struct prof__stack) + (uint64_t)n * sizeof(uintptr_t));
+}
+
+static void check_row(struct prof__prepared *p, struct prof__row *row)
+{
+    prof__stack_id id = atomic_load_explicit(&row->stack, memory_order_relaxed);
+
+    if (!id)
+        return;
+    if (is_stack(id)) {
+        p->rows++;
+        if (!prof__labels_are_sane(row->labels))
+            row->labels = 0;
+        return;
+    }
+    p->dropped++;
+    atomic_store_explicit(&row->stack, 0, memory_order_relaxed);
+}
+
+static void check_rows(struct prof__prepared *p)
+{
+    for (int store = 0; store < PROF__STORES; store++) {
+        struct prof__slab *s = &prof__row_stores[store].slab;
+        uint64_t end = atomic_load_explicit(&s->used, memory_order_relaxed);
+
+        for (uint64_t at = sizeof(struct prof__row); at + sizeof(struct prof__row) <= end;
+             at += sizeof(struct prof__row))
+            if (at % PROF__SLAB_CHUNK + sizeof(struct prof__row) <= PROF__SLAB_CHUNK)
+                check_row(p, prof__slab_at(s, (uint32_t)(at / 8)));
+    }
+    for (int i = 0; i < PROF__TABLES; i++)
+        check_row(p, &prof__lost_rows[i]);
+    /* No more than there are, and as many as may be asked for. */
+    for (int i = 0; i < PROF__TABLES; i++)
+        atomic_store_explicit(&prof__row_counts[i], (uint32_t)(p->rows + p->dropped),
+                              memory_order_relaxed);
+}
+
+/* --- all -------------------------------------------------------------------------------------- */
+
+int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p)
+{
+    struct prof__tables_root theirs;
+    uint64_t rate;
+    int r = 0;
+
+    if (!p->is_known)
+        return prof_set_last_error(-ENOTSUP,
+                                   "libprof %.16s is in it, which keeps its tables in another way "
+                                   "(layout %u) than this profctl reads (%u): use the profctl of "
+                                   "that version",
+                                   p->version, p->layout, (unsigned)PROF__TABLES_ROOT_LAYOUT);
+    if (!take_root(image, p->at, &theirs))
+        return prof_set_last_error(-ENOTSUP, "libprof's tables are not in the core");
+    for (int i = 0; i < PROF__TABLES_ROOT_SLABS && r == 0; i++)
+        r = copy_slab(image, p, (uintptr_t)theirs.slab[i], prof__tables_root.slab[i]);
+    if (r < 0)
+        return prof_set_last_error(r, "out of memory");
+    for (int i = 0; i < PROF__TABLES_ROOT_PLAIN; i++) {
+        size_t size = prof__tables_root.plain[i].size;
+
+        if (theirs.plain[i].size != size ||
+            prof__image_read(image, (uintptr_t)theirs.plain[i].at, prof__tables_root.plain[i].at,
+                             size) != size)
+            p->absent_bytes += size;
+    }
+    if (prof__image_word(image, (uintptr_t)theirs.heap_rate, &rate) && rate <= INT64_MAX)
+        prof_set_heap_rate((int64_t)rate);
+    check_rows(p);
+    return 0;
+}
+
+int prof__prepared_report(struct prof__image *image, const struct prof__prepared *p,
+                          const char *name, enum prof__names names, struct prof__arena *a,
+                          struct prof__report *ret)
+{
+    const struct prof_profile *profile = NULL;
+    struct prof__modules modules = { 0 };
+    struct prof__snapshot snapshot = { 0 };
+    struct prof__report_options o = { .names = names, .own_lines = true, .modules = &modules };
+
+    for (size_t i = 0; prof__builtin[i] && !profile; i++)
+        if (strcmp(prof__builtin[i]->name, name) == 0)
+            profile = prof__builtin[i];
+    if (!profile || profile->report)
+        return prof_set_last_error(-ENOENT, "%s is not kept in tables, so a core has none", name);
+    int r = prof__image_modules(image, a, &modules);
+    if (r == 0)
+        r = prof__snapshot_take(profile->table, &snapshot);
+    if (r == 0 && p->absent_bytes)
+        snapshot.notes = prof__arena_printf(a,
+                                            "%.1f KiB of the tables are not in the core: samples "
+                                            "are missing\n",
+                                            (double)p->absent_bytes / 1024);
+    if (r == 0)
+        r = prof__report_build(profile, &snapshot, &o, a, ret);
+    prof__arena_free(&snapshot.arena);
+    return r == -ENOMEM ? prof_set_last_error(r, "out of memory") : r;
+}

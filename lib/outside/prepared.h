@@ -1,0 +1,45 @@
+/*
+ * prepared.h - libprof's own tables, from the core file of a program that had it.
+ *
+ *   root (table/root.h) -> slabs copied into the place of ours -> snapshot -> report
+ *
+ * References between tables are numbers within slabs, so that copied whole they mean the same here;
+ * only what is an address has to be put right. Everything is checked before it is used: a core may
+ * have been cut short, or be somebody's joke. A tool that has done this has no profiles of its own
+ * any more.
+ */
+#ifndef PROF_OUTSIDE_PREPARED_H
+#define PROF_OUTSIDE_PREPARED_H
+
+#include "encode/encode.h"
+#include "image/foreign.h"
+#include "symbol/names.h"
+
+struct prof__prepared {
+    uint64_t at;      /* of its root; 0: there is no libprof in it */
+    bool is_known;    /* this build can read it */
+    char version[17]; /* of libprof */
+    uint32_t layout;
+    uint64_t absent_bytes; /* of its tables, that the core has not */
+    size_t rows, dropped;  /* rows read; and of these left out, since they made no sense */
+};
+
+/* Is libprof in it? Of an image that was refreshed. */
+void prof__prepared_find(struct prof__image *image, struct prof__prepared *ret);
+
+/* The memory that is libprof's own, so that it is no root of anything: image->own, in `a`. -ENOMEM
+ */
+int prof__prepared_own(struct prof__image *image, const struct prof__prepared *p,
+                       struct prof__arena *a);
+
+/* Put its tables in the place of ours. Once. 0, or -ENOTSUP: another layout; -ENOMEM; the sentence
+ * set. Memory is kept for ever. */
+int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p);
+
+/* After that: a profile of theirs, by name. Everything is in `a`. 0, -ENOENT or -ENOMEM, the
+ * sentence set. */
+int prof__prepared_report(struct prof__image *image, const struct prof__prepared *p,
+                          const char *name, enum prof__names names, struct prof__arena *a,
+                          struct prof__report *ret);
+
+#endif

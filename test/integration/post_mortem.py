@@ -1,0 +1,155 @@
+#!/usr/bin/env python3
+"""post_mortem.py - libprof's own profiles, from the core file of a program that had it.
+
+    post_mortem.py PROFCTL PRELOAD SERVICE
+
+The service waits while both are taken, so the process and its core have to tell the same, sample for sample.
+Then cores that are damaged, of another version, or cut short: each gets an answer or a sentence, never a crash.
+"""
+import os
+import random
+import re
+import shutil
+import struct
+import subprocess
+import sys
+
+sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
+import pprof
+from checks import check, environment, have, run_all
+
+PROFCTL, PRELOAD, SERVICE = map(os.path.abspath, sys.argv[1:4])
+MAGIC = b"\x8flibprof\r\n\x1a\n\0ro\0"
+CORE = "core"
+
+
+def profctl(*args):
+    return subprocess.run([PROFCTL, *map(str, args)], capture_output=True, text=True, errors="replace", timeout=90,
+                          env=environment())
+
+
+def begin():
+    """A core, and the profiles of the process right before."""
+    if not have("gcore"):
+        return
+    process = subprocess.Popen([SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                               env=environment(LD_PRELOAD=PRELOAD, LIBPROF_HEAP_RATE="1000", LIBPROF_BLOCK_RATE="1",
+                                               LIBPROF_MUTEX_FRACTION="1",
+                                               LIBPROF_HTTP="unix:" + os.path.abspath("socket")))
+
+    def wait():
+        for line in process.stdout:
+            if line == "ready\n":
+                return
+
+    wait()
+    process.stdin.write("leak\n")
+    process.stdin.flush()
+    wait()
+    for name in ("heap", "allocs", "mutex", "block"):
+        done = profctl(name, "unix:" + os.path.abspath("socket"), "-o", "live-" + name)
+        check(done.returncode == 0, "%s: %s" % (name, done.stderr))
+    subprocess.run(["gcore", "-o", "made", str(process.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                   timeout=90, check=True)
+    os.rename("made.%d" % process.pid, CORE)
+    process.kill()
+    process.wait()
+    process.stdin.close()
+    process.stdout.close()
+
+
+def samples(path):
+    """{(stack of functions and lines, labels): values}, but for what is of the asking itself."""
+    with open(path, "rb") as f:
+        data = f.read()
+    profile = pprof.parse(data)
+    if path.startswith("dead-"):
+        problems = pprof.check(profile, data, path[5:])
+        check(not problems, "%s: %s" % (path, problems[:3]))
+    found = {}
+    for s in profile.sample:
+        # Where there is no name the process knows at least where the function begins.
+        stack = [(re.sub(r"\+0x\w+$", "+", name), file, line) for name, file, line in profile.frames(s)]
+        key = tuple(stack), str(profile.labels(s))
+        found[key] = [a + b for a, b in zip(found.get(key, [0] * 8), s.value)]
+    return found
+
+
+def test_heap_allocs_mutex_and_block_are_those_of_the_process():
+    if not os.path.exists(CORE):
+        return
+    for name in ("heap", "allocs", "mutex", "block"):
+        done = profctl(name, CORE, "-o", "dead-" + name)
+        if not check(done.returncode == 0, "%s: %s" % (name, done.stderr)):
+            continue
+        live, dead = samples("live-" + name), samples("dead-" + name)
+        check(live == dead, "%s: %d and %d samples, %s" % (name, len(live), len(dead), [
+            (k[0][:3], live.get(k), dead.get(k)) for k in set(live) | set(dead) if live.get(k) != dead.get(k)][:3]))
+        check(name not in ("heap", "allocs") or len(dead) > 20, "%s: %d samples" % (name, len(dead)))
+    out = profctl("heap", CORE).stdout
+    check("plant" in out and "main" in out, out)
+
+
+def test_leaks_of_a_prepared_program_are_not_hidden_by_libprofs_own_tables():
+    if not os.path.exists(CORE):
+        return
+    out = profctl("leaks", CORE).stdout
+    found = [line for line in out.splitlines() if "shop::Session, unreferenced" in line]
+    check(len(found) == 1 and int(found[0].split()[1]) >= 190, out)
+
+
+def test_the_core_says_what_it_is():
+    if not os.path.exists(CORE):
+        return
+    done = profctl("core", CORE)
+    check(done.returncode == 0 and "libprof 0." in done.stdout and "outside_service" in done.stdout, done.stdout)
+
+
+def test_another_version_gets_a_sentence():
+    if not os.path.exists(CORE):
+        return
+    with open(CORE, "rb") as f:
+        core = bytearray(f.read())
+    at = core.find(MAGIC)
+    check(at > 0 and core.find(MAGIC, at + 1) < 0, "one root: at %d" % at)
+    struct.pack_into("<I", core, at + 16, 77)
+    with open("foreign", "wb") as f:
+        f.write(core)
+    done = profctl("heap", "foreign")
+    check(done.returncode == 6 and "layout 77" in done.stderr, "%d %s" % (done.returncode, done.stderr))
+
+
+def answers(path, what):
+    for command in ("heap", "leaks", "threads"):
+        done = profctl(command, path)
+        check(0 <= done.returncode <= 6 and (done.stdout or done.stderr),
+              "%s: %s ended by %d: %s" % (what, command, done.returncode, done.stderr[-300:]))
+
+
+def test_damaged_and_cut_cores_are_answered():
+    if not os.path.exists(CORE):
+        return
+    rng = random.Random(1)
+    size = os.path.getsize(CORE)
+    with open(CORE, "rb") as f:
+        at = f.read().find(MAGIC)
+    # The root and what it leads to; headers and notes; anywhere.
+    for what, places in (("root", [at + rng.randrange(16, 152) for _ in range(6)]),
+                         ("tables", [at - 40000 + rng.randrange(80000) for _ in range(3000)]),
+                         ("headers", [rng.randrange(8192) for _ in range(40)]),
+                         ("notes", [size - 1 - rng.randrange(60000) for _ in range(500)]),
+                         ("anywhere", [rng.randrange(size) for _ in range(200000)])):
+        shutil.copy(CORE, "damaged")
+        with open("damaged", "r+b") as f:
+            for place in places:
+                f.seek(place)
+                f.write(bytes([rng.randrange(256)]))
+        answers("damaged", what)
+    for share in (0.02, 0.5, 0.98):
+        shutil.copy(CORE, "damaged")
+        os.truncate("damaged", int(size * share))
+        answers("damaged", "cut at %g" % share)
+
+
+if __name__ == "__main__":
+    sys.exit(run_all(globals(), "libprof-post-mortem-", begin))
