@@ -10,7 +10,6 @@
 #include "capture/sources.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <prof/prof.h>
 #include <stdio.h>
 #include <string.h>
@@ -19,60 +18,10 @@
 
 #include "base/clock.h"
 #include "base/hash.h"
+#include "capture/file.h"
 #include "image/headroom.h"
 
 enum { STATUS_BYTES = 8192 }; /* it lists the groups, which may be many */
-
-/* Plain system calls: ThreadSanitizer knows files by their numbers, and these are of another table.
- */
-static int open_file(const char *path)
-{
-    return (int)syscall(SYS_openat, AT_FDCWD, path, O_RDONLY | O_CLOEXEC);
-}
-
-static void close_file(int *fd)
-{
-    if (*fd >= 0)
-        syscall(SYS_close, *fd);
-    *fd = -1;
-}
-
-/* From its beginning, with a NUL. Its length; 0: nothing. */
-static size_t read_file(int fd, char *buf, size_t size)
-{
-    long n = fd < 0 ? -1 : syscall(SYS_pread64, fd, buf, size - 1, (off_t)0);
-
-    buf[n < 0 ? 0 : n] = '\0';
-    return n < 0 ? 0 : (size_t)n;
-}
-
-static uint64_t number_at(const char *text, unsigned base)
-{
-    uint64_t v = 0;
-
-    for (;; text++) {
-        unsigned digit = *text >= '0' && *text <= '9'   ? (unsigned)(*text - '0')
-                         : *text >= 'a' && *text <= 'f' ? (unsigned)(*text - 'a') + 10
-                                                        : 99;
-
-        if (digit >= base)
-            return v;
-        v = v * base + digit;
-    }
-}
-
-/* What stands behind "\nNAME:" and blanks. */
-static bool field(const char *status, const char *name, unsigned base, uint64_t *ret)
-{
-    const char *at = strstr(status, name);
-
-    if (!at)
-        return false;
-    at += strlen(name);
-    at += strspn(at, " \t");
-    *ret = number_at(at, base);
-    return true;
-}
 
 /* --- opening ---------------------------------------------------------------------------------- */
 
@@ -80,15 +29,15 @@ void prof__sources_follow(struct prof__sources *s)
 {
     char text[STATUS_BYTES], path[640];
 
-    if (!read_file(s->cgroups, text, sizeof(text)))
+    if (!prof__file_read(s->cgroups, text, sizeof(text)))
         return;
     uint64_t hash = prof__hash_bytes(text, strlen(text));
     if (hash == s->group_hash)
         return;
     s->group_hash = hash;
-    close_file(&s->cgroup);
+    prof__file_close(&s->cgroup);
     for (unsigned i = 0; s->cgroup < 0 && prof__memory_usage_file(text, i, path, sizeof(path)); i++)
-        s->cgroup = open_file(path);
+        s->cgroup = prof__file_open(path);
 }
 
 int prof__sources_open(struct prof__sources *ret)
@@ -100,19 +49,19 @@ int prof__sources_open(struct prof__sources *ret)
 #else
     return -ENOSYS;
 #endif
-    ret->process = open_file("/proc/self/status");
-    ret->thread = open_file("/proc/thread-self/status");
-    ret->cgroups = open_file("/proc/self/cgroup");
+    ret->process = prof__file_open("/proc/self/status");
+    ret->thread = prof__file_open("/proc/thread-self/status");
+    ret->cgroups = prof__file_open("/proc/self/cgroup");
     prof__sources_follow(ret);
     return 0;
 }
 
 void prof__sources_close(struct prof__sources *s)
 {
-    close_file(&s->process);
-    close_file(&s->thread);
-    close_file(&s->cgroups);
-    close_file(&s->cgroup);
+    prof__file_close(&s->process);
+    prof__file_close(&s->thread);
+    prof__file_close(&s->cgroups);
+    prof__file_close(&s->cgroup);
 }
 
 /* --- reading ---------------------------------------------------------------------------------- */
@@ -127,23 +76,24 @@ static void read_status(struct prof__sources *s, uint64_t value[PROF__VARS])
     char status[STATUS_BYTES];
     uint64_t kib, program = UINT64_MAX;
 
-    read_file(s->process, status, sizeof(status));
-    field(status, "\nCapPrm:", 16, &program);
+    prof__file_read(s->process, status, sizeof(status));
+    prof__file_field(status, "\nCapPrm:", 16, &program);
     bool follow = s->capabilities & ~program;
     if (follow || !has_memory(status))
-        read_file(s->thread, status, sizeof(status));
-    if (follow && field(status, "\nCapPrm:", 16, &s->capabilities) && s->capabilities & ~program) {
+        prof__file_read(s->thread, status, sizeof(status));
+    if (follow && prof__file_field(status, "\nCapPrm:", 16, &s->capabilities) &&
+        s->capabilities & ~program) {
         prof_helper_follow();
         s->capabilities &= program;
     }
-    if (field(status, "\nVmRSS:", 10, &kib))
+    if (prof__file_field(status, "\nVmRSS:", 10, &kib))
         value[PROF__VAR_RSS] = kib * 1024;
-    if (field(status, "\nVmSwap:", 10, &kib))
+    if (prof__file_field(status, "\nVmSwap:", 10, &kib))
         value[PROF__VAR_SWAP] = kib * 1024;
-    field(status, "\nThreads:", 10, &value[PROF__VAR_THREADS]);
+    prof__file_field(status, "\nThreads:", 10, &value[PROF__VAR_THREADS]);
 }
 
-static void read_tables(uint64_t value[PROF__VARS])
+void prof__sources_read_tables(uint64_t value[PROF__VARS])
 {
     struct prof_stats s = PROF_STATS_INIT;
 
@@ -157,16 +107,21 @@ static void read_tables(uint64_t value[PROF__VARS])
         s.lost_stacks + s.lost_rows + s.lost_live_blocks + s.lost_waits + s.lost_little_stack;
 }
 
-void prof__sources_read(struct prof__sources *s, uint64_t ret_value[PROF__VARS])
+void prof__sources_read_process(struct prof__sources *s, uint64_t ret_value[PROF__VARS])
 {
-    char text[64];
-
     for (unsigned i = 0; i < PROF__VARS; i++)
         ret_value[i] = PROF_VARS_MISSING;
     ret_value[PROF__VAR_TIME_MS] = (uint64_t)prof__clock_ns(CLOCK_BOOTTIME) / 1000000;
     ret_value[PROF__VAR_CPU] = (uint64_t)prof__clock_ns(CLOCK_PROCESS_CPUTIME_ID);
     read_status(s, ret_value);
-    if (read_file(s->cgroup, text, sizeof(text)))
-        ret_value[PROF__VAR_CGROUP] = number_at(text, 10);
-    read_tables(ret_value);
+}
+
+void prof__sources_read(struct prof__sources *s, uint64_t ret_value[PROF__VARS])
+{
+    char text[64];
+
+    prof__sources_read_process(s, ret_value);
+    if (prof__file_read(s->cgroup, text, sizeof(text)))
+        ret_value[PROF__VAR_CGROUP] = prof__file_number(text, 10);
+    prof__sources_read_tables(ret_value);
 }

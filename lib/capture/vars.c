@@ -5,49 +5,35 @@
  * which is just when the numbers are wanted; it may share its descriptor table with the program,
  * while here files stay open; and a program that serves from its own libmicrohttpd has none.
  *
- *   start -> thread: open, then each second: read sources -> record
- *   stop, or a call that is for processes of one thread -> ENDING -> the thread says GONE
- *
  * Each second is counted from the first, so that the record does not drift; seconds that have
- * passed while the process stood still are left out. The thread is detached and its last act is to
- * say that it is gone, so nobody joins it.
+ * passed while the process stood still are left out.
  */
 #include <prof/prof.h>
 #include <prof/vars.h>
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <stdio.h>
 #include <string.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/arena.h"
 #include "base/clock.h"
 #include "base/error.h"
 #include "base/fork.h"
-#include "base/lock.h"
 #include "base/settings.h"
-#include "base/thread.h"
+#include "capture/guest.h"
 #include "capture/record.h"
 #include "capture/sources.h"
 
 enum {
     SECOND_NS = 1000000000,
     FOLLOW_S = 60, /* from one look at the cgroup to the next */
-    STOP_MS = 2000,
     STACK_BYTES = 64 * 1024,
 };
 
-/* What the thread is to do, a futex. Starting and ending are done with the lock held; the thread
- * itself goes from ENDING to LEAVING, from where there is no way back, and to GONE. */
-enum { GONE, RUNNING, ENDING, LEAVING };
+static void note(void);
 
-static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_VARS);
-static unsigned users;
-static bool away; /* between leave() and come_back() */
-static _Atomic uint32_t state;
+static struct prof__guest guest = PROF__GUEST_INIT(PROF__RANK_VARS, "prof-vars", STACK_BYTES, note);
 static _Atomic bool forbidden;    /* by LIBPROF_VARS=0, when it was to be started last */
 static _Atomic int sources_error; /* of prof__sources_open() */
 static _Atomic(struct prof__record *) record;
@@ -57,10 +43,7 @@ static void in_child(void)
 {
     struct prof__record *r = atomic_load_explicit(&record, memory_order_relaxed);
 
-    prof__lock_reset(&lock);
-    users = 0;
-    away = false;
-    atomic_store_explicit(&state, GONE, memory_order_relaxed);
+    prof__guest_in_child(&guest);
     if (r) {
         atomic_store_explicit(&r->seconds.written, 0, memory_order_relaxed);
         atomic_store_explicit(&r->minutes.written, 0, memory_order_relaxed);
@@ -71,41 +54,22 @@ PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, in_child)
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
-/* Until that moment, or until the state is no more what it was. */
-static void wait_while(uint32_t was, int64_t until_ns)
+static void note(void)
 {
-    struct timespec until = { until_ns / SECOND_NS, until_ns % SECOND_NS };
-
-    syscall(SYS_futex, &state, FUTEX_WAIT_BITSET_PRIVATE, was, &until, NULL,
-            FUTEX_BITSET_MATCH_ANY);
-}
-
-static void wake(void)
-{
-    syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
-
-/* True: it is to end, and nobody can take that back. */
-static bool is_leaving(void)
-{
-    uint32_t ending = ENDING;
-
-    return atomic_compare_exchange_strong(&state, &ending, LEAVING);
-}
-
-static void *note(void *arg)
-{
-    struct prof__record *r = arg;
+    struct prof__record *r = atomic_load_explicit(&record, memory_order_relaxed);
     struct prof__sources sources;
     uint64_t value[PROF__VARS];
     int64_t next_ns = prof__monotonic_ns(), n = 0;
 
     atomic_store_explicit(&sources_error, prof__sources_open(&sources), memory_order_relaxed);
-    while (!is_leaving()) {
+    for (;;) {
+        uint32_t turn = prof__guest_turn(&guest);
         int64_t now_ns = prof__monotonic_ns();
 
+        if (prof__guest_is_leaving(&guest))
+            break;
         if (now_ns < next_ns) {
-            wait_while(RUNNING, next_ns);
+            prof__guest_wait(&guest, turn, next_ns);
             continue;
         }
         if (n++ % FOLLOW_S == 0)
@@ -115,80 +79,18 @@ static void *note(void *arg)
         next_ns += SECOND_NS * ((now_ns - next_ns) / SECOND_NS + 1);
     }
     prof__sources_close(&sources);
-    atomic_store(&state, GONE);
-    wake();
-    return NULL;
 }
 
-/* --- starting and stopping, with the lock held ------------------------------------------------ */
+/* --- starting and stopping -------------------------------------------------------------------- */
 
-static int start_thread(void)
-{
-    struct prof_helper helper = PROF_HELPER_INIT;
-    struct prof__record *r = atomic_load_explicit(&record, memory_order_relaxed);
-    uint32_t ending = ENDING;
-
-    if (atomic_load(&state) == RUNNING || atomic_compare_exchange_strong(&state, &ending, RUNNING))
-        return 0;
-    while (atomic_load(&state) == LEAVING) /* it has nothing more to do but to say so */
-        wait_while(LEAVING, prof__monotonic_ns() + SECOND_NS);
-    if (!r) {
-        r = prof__pages_map(sizeof(*r));
-        if (!r)
-            return -ENOMEM;
-        prof__record_init(r);
-        /* Release: its rings, for who reads. */
-        atomic_store_explicit(&record, r, memory_order_release);
-    }
-    helper.name = "prof-vars";
-    helper.stack_bytes = STACK_BYTES;
-    helper.run = note;
-    helper.arg = r;
-    helper.detached = true;
-    atomic_store(&state, RUNNING);
-    int error = prof_helper_start(&helper, NULL);
-    if (error < 0)
-        atomic_store(&state, GONE);
-    return error;
-}
-
-/* False: it is late. It will end by itself. */
-static bool end_thread(int timeout_ms)
-{
-    int64_t until_ns = prof__monotonic_ns() + timeout_ms * (int64_t)1000000;
-    uint32_t running = RUNNING, now;
-
-    if (atomic_compare_exchange_strong(&state, &running, ENDING))
-        wake();
-    while ((now = atomic_load(&state)) != GONE && prof__monotonic_ns() < until_ns)
-        wait_while(now, until_ns);
-    return now == GONE;
-}
-
-/* For prof_helper_can_leave(). */
 static int leave(int timeout_ms)
 {
-    uint64_t mask = prof__lock_masked(&lock);
-    uint32_t ending = ENDING;
-    int r = 0;
-
-    if (users && !end_thread(timeout_ms) &&
-        atomic_compare_exchange_strong(&state, &ending, RUNNING))
-        r = -ETIMEDOUT;
-    away = r == 0;
-    prof__unlock_masked(&lock, mask);
-    return r;
+    return prof__guest_leave(&guest, timeout_ms);
 }
 
 static int come_back(void)
 {
-    uint64_t mask = prof__lock_masked(&lock);
-    int r;
-
-    away = false;
-    r = users ? start_thread() : 0;
-    prof__unlock_masked(&lock, mask);
-    return r;
+    return prof__guest_come_back(&guest);
 }
 
 __attribute__((constructor(102))) static void set_up(void)
@@ -207,32 +109,39 @@ static bool ask_environment(void)
     return settings.vars == 0;
 }
 
+/* One that is there already is kept, and so is the first of two that were made at once. */
+static int make_record(void)
+{
+    struct prof__record *r, *none = NULL;
+
+    if (atomic_load_explicit(&record, memory_order_acquire))
+        return 0;
+    r = prof__pages_map(sizeof(*r));
+    if (!r)
+        return -ENOMEM;
+    prof__record_init(r);
+    /* Release: its rings, for who reads. */
+    if (!atomic_compare_exchange_strong_explicit(&record, &none, r, memory_order_release,
+                                                 memory_order_acquire))
+        prof__pages_unmap(r, sizeof(*r));
+    return 0;
+}
+
 int prof_vars_start(void)
 {
     if (ask_environment())
         return prof_set_last_error(-ENOTSUP, "LIBPROF_VARS=0 forbids it");
-    bool entered = prof__enter(&prof__self);
-    uint64_t mask = prof__lock_masked(&lock);
-    int r = away ? 0 : start_thread(); /* else it is started by who comes back */
+    int r = make_record();
+
     if (r == 0)
-        users++;
-    prof__unlock_masked(&lock, mask);
-    if (entered)
-        prof__leave(&prof__self);
+        r = prof__guest_start(&guest);
     return r == -ENOMEM ? prof__error_memory("the record of numbers") : r;
 }
 
 int prof_vars_stop(void)
 {
-    bool entered = prof__enter(&prof__self);
-    uint64_t mask = prof__lock_masked(&lock);
-    int r = users ? 0 : -EALREADY;
+    int r = prof__guest_stop(&guest);
 
-    if (users && --users == 0)
-        end_thread(STOP_MS);
-    prof__unlock_masked(&lock, mask);
-    if (entered)
-        prof__leave(&prof__self);
     return r < 0 ? prof_set_last_error(r, "the record of numbers was not started") : 0;
 }
 
@@ -294,7 +203,7 @@ int prof_vars_status(char *buf, size_t size)
         return prof_set_last_error(-EINVAL, "no buffer given to prof_vars_status()");
     if (atomic_load_explicit(&forbidden, memory_order_relaxed))
         return snprintf(buf, size, "LIBPROF_VARS=0 keeps these numbers from being noted.\n");
-    if (atomic_load(&state) == GONE)
+    if (prof__guest_is_gone(&guest))
         return snprintf(buf, size,
                         "No numbers are being noted: nobody has started that, or there "
                         "was no thread to be had.\n");

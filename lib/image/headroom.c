@@ -78,27 +78,6 @@ static uint64_t room_in(const char *folder, const char *limit_name, const char *
     return limit > used ? limit - used : 0;
 }
 
-/* The least of the group at `path` below `root` and of all above it. */
-static uint64_t least_room(const char *root, const char *path, const char *limit_name,
-                           const char *used_name)
-{
-    char folder[512];
-    uint64_t least = UINT64_MAX;
-    size_t base = strlen(root);
-
-    if (snprintf(folder, sizeof(folder), "%s%s", root, path) >= (int)sizeof(folder))
-        return UINT64_MAX;
-    for (;;) {
-        uint64_t room = room_in(folder, limit_name, used_name);
-        char *slash = strrchr(folder + base, '/');
-
-        least = PROF_MIN(least, room);
-        if (!slash)
-            return least;
-        *slash = '\0';
-    }
-}
-
 /* --- the hierarchies ------------------------------------------------------------------------- */
 
 static const struct hierarchy {
@@ -127,19 +106,47 @@ static const char *next_group(const char *line, const struct hierarchy **ret, co
     return end + 1;
 }
 
-uint64_t prof__memory_headroom(void)
+void prof__memory_groups(const char *cgroups,
+                         void (*each)(const char *folder, bool version_1, void *arg), void *arg)
 {
-    char text[4096], group[512];
+    char folder[512];
     const struct hierarchy *h;
     const char *path, *end;
+
+    for (const char *line = cgroups; (line = next_group(line, &h, &path, &end)) != NULL;) {
+        if (!h || snprintf(folder, sizeof(folder), "%s%.*s", h->root, (int)(end - path), path) >=
+                      (int)sizeof(folder))
+            continue;
+        size_t base = strlen(h->root), length = strlen(folder);
+        if (length > base && folder[length - 1] == '/') /* the root, named "/" */
+            folder[length - 1] = '\0';
+        for (;;) {
+            char *slash = strrchr(folder + base, '/');
+
+            each(folder, h == &version_1, arg);
+            if (!slash)
+                break;
+            *slash = '\0';
+        }
+    }
+}
+
+static void add_room(const char *folder, bool is_version_1, void *least)
+{
+    const struct hierarchy *h = is_version_1 ? &version_1 : &version_2;
+    uint64_t room = room_in(folder, h->limit, h->used);
+
+    *(uint64_t *)least = PROF_MIN(*(uint64_t *)least, room);
+}
+
+uint64_t prof__memory_headroom(void)
+{
+    char text[4096];
     uint64_t least = UINT64_MAX;
     int saved = errno;
 
     if (read_file("/proc/self/cgroup", text, sizeof(text)) > 0)
-        for (const char *line = text; (line = next_group(line, &h, &path, &end)) != NULL;)
-            if (h && snprintf(group, sizeof(group), "%.*s", (int)(end - path), path) <
-                         (int)sizeof(group))
-                least = PROF_MIN(least, least_room(h->root, group, h->limit, h->used));
+        prof__memory_groups(text, add_room, &least);
     errno = saved;
     return least;
 }

@@ -16,4 +16,9 @@ uint64_t prof__memory_headroom(void);
  * more. */
 bool prof__memory_usage_file(const char *cgroups, unsigned i, char *path, size_t size);
 
+/* Call `each` for the folder of every memory cgroup that counts for the process, from its own up to
+ * the root; `cgroups` as above. In a container some of them may not be there. */
+void prof__memory_groups(const char *cgroups,
+                         void (*each)(const char *folder, bool version_1, void *arg), void *arg);
+
 #endif

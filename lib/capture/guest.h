@@ -1,0 +1,58 @@
+/*
+ * guest.h - a thread of ours that lives for as long as somebody wants it, sleeps until there is
+ * something to do, and can leave the process for a moment.
+ *
+ *   start -> RUNNING: run() until prof__guest_is_leaving()
+ *   stop, or a call that is for processes of one thread -> ENDING -> LEAVING -> GONE
+ *
+ * The thread is detached and its last act is to say that it is gone, so nobody joins it.
+ */
+#ifndef PROF_CAPTURE_GUEST_H
+#define PROF_CAPTURE_GUEST_H
+
+#include "base/lock.h"
+
+struct prof__guest {
+    struct prof__lock lock; /* starting and ending; taken with signals masked */
+    const char *name;
+    size_t stack_bytes;
+    void (*run)(void);
+    unsigned users;
+    bool away;              /* between leave() and come_back() */
+    _Atomic uint32_t state; /* a futex: what it is to do; 0 is GONE */
+    _Atomic uint32_t turn;  /* a futex: changes with each thing that it is to look at */
+};
+
+#define PROF__GUEST_INIT(rank, name, stack_bytes, run)                \
+    {                                                                 \
+        PROF__LOCK_INIT(rank), name, stack_bytes, run, 0, false, 0, 0 \
+    }
+
+/* One user more; the first has the thread started. -EAGAIN, -ENOMEM. */
+int prof__guest_start(struct prof__guest *g);
+
+/* One user less; the last has it end, and waits for that two seconds at most. -EALREADY: there is
+ * none. */
+int prof__guest_stop(struct prof__guest *g);
+
+bool prof__guest_is_gone(struct prof__guest *g);
+
+/* What prof_helper_can_leave() takes. */
+int prof__guest_leave(struct prof__guest *g, int timeout_ms);
+int prof__guest_come_back(struct prof__guest *g);
+
+/* In a forked child there is none. */
+void prof__guest_in_child(struct prof__guest *g);
+
+/* Have it look up. Context: signal. */
+void prof__guest_wake(struct prof__guest *g);
+
+/* For the thread itself. True: it is to end, and nobody can take that back. */
+bool prof__guest_is_leaving(struct prof__guest *g);
+
+/* What is to be read before looking for something to do, and given to wait(): sleep until that
+ * moment of prof__monotonic_ns(), or until somebody wakes it or has done so since then. */
+uint32_t prof__guest_turn(struct prof__guest *g);
+void prof__guest_wait(struct prof__guest *g, uint32_t turn, int64_t until_ns);
+
+#endif
