@@ -198,18 +198,25 @@ struct prof_write_options {
     int64_t max_age_s;    /* and at most; 0: no limit. Samples then have the label age_seconds, and
                              their allocated values are those in use */
     const struct prof_scan_options *scan; /* leaks, holders: how to look; NULL: the defaults */
-    const char *names; /* how functions are named. NULL or "short": for people, without parameters,
-                          long arguments of templates as <...>. "full": with all that c++filt
-                          shows. "mangled": as the linker has them. Protobuf has the linker's
-                          names as well, in system_name */
-    int all_code;      /* not 0: the table of functions that text starts with charges allocators,
-                          containers and libraries with what they took. 0: the program's own
-                          functions that called them */
-    int json;          /* not 0: JSON, of the profile that has it, "memory". -ENOTSUP of others */
+    const char *names;  /* how functions are named. NULL or "short": for people, without parameters,
+                           long arguments of templates as <...>. "full": with all that c++filt
+                           shows. "mangled": as the linker has them. Protobuf has the linker's
+                           names as well, in system_name */
+    int all_code;       /* not 0: the table of functions that text starts with charges allocators,
+                           containers and libraries with what they took. 0: the program's own
+                           functions that called them */
+    int json;           /* not 0: JSON, of the profile that has it, "memory". -ENOTSUP of others */
+    prof_sink_fn *bare; /* not NULL: the same profile is given to this sink first, as gzipped
+                           protobuf without names, which takes no files and little time: for who
+                           may not live long enough for the names. Then comes a call with NULL and
+                           0 bytes: it is complete; a negative return leaves the rest out. Not for
+                           leaks and holders */
+    void *bare_arg;
+    const char *comment; /* one more of the profile's comments; NULL: none */
 };
-#define PROF_WRITE_OPTIONS_INIT                                                  \
-    {                                                                            \
-        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, 0 \
+#define PROF_WRITE_OPTIONS_INIT                                                                 \
+    {                                                                                           \
+        sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, 0, NULL, NULL, NULL \
     }
 
 /**

@@ -174,10 +174,13 @@ enum {
 static struct prof__arena_block *new_block(const struct prof__arena *a, size_t size, size_t want)
 {
     size_t least = (size + ARENA_HEADER + 4095) & ~(size_t)4095;
-    struct prof__arena_block *b = prof__pages_map(PROF_MAX(want, least));
+    size_t most = PROF_MAX(want, least);
+    struct prof__arena_block *b = a->claim ? prof__reserve_take_lent(a->claim, most) : NULL;
 
+    if (!b)
+        b = prof__pages_map(most);
     if (b) {
-        b->size = PROF_MAX(want, least);
+        b->size = most;
         return b;
     }
     if (a->claim) {

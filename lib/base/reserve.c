@@ -19,6 +19,11 @@ static char *base;
 static size_t size, used;
 static _Atomic(struct prof__thread *) owner; /* NULL: free */
 
+/* What was lent, and to whom. Others only look whether it is theirs. */
+static _Atomic(struct prof__thread *) borrower;
+static char *lent;
+static size_t lent_size, lent_used, lent_asked, lent_wanted;
+
 void prof__reserve_init(size_t bytes)
 {
     int saved = errno;
@@ -48,19 +53,67 @@ void *prof__reserve_take(struct prof__claim *c, size_t bytes)
     return p;
 }
 
+/* --- what is lent ----------------------------------------------------------------------------- */
+
+void prof__reserve_lend(void *memory, size_t bytes)
+{
+    lent = memory;
+    lent_size = memory ? bytes : 0;
+    lent_used = lent_asked = lent_wanted = 0;
+    /* Release: a thread that is not the borrower any more does not look further. */
+    atomic_store_explicit(&borrower, memory ? &prof__self : NULL, memory_order_release);
+}
+
+static bool is_borrower(void)
+{
+    return atomic_load_explicit(&borrower, memory_order_acquire) == &prof__self;
+}
+
+void *prof__reserve_take_lent(struct prof__claim *c, size_t bytes)
+{
+    if (!is_borrower())
+        return NULL;
+    lent_asked += bytes;
+    lent_wanted = PROF_MAX(lent_wanted, lent_asked);
+    if (bytes > lent_size - lent_used)
+        return NULL;
+    c->has_lent = true;
+    void *p = lent + lent_used;
+    lent_used += bytes;
+    return p;
+}
+
+size_t prof__reserve_lent_wanted(void)
+{
+    return lent_wanted;
+}
+
+/* It stays in memory, so it is cleared by hand. */
+static void rewind_lent(size_t mark)
+{
+    if (lent_used > mark)
+        memset(lent + mark, 0, lent_used - mark);
+    lent_used = lent_asked = mark;
+}
+
+/* --- both ------------------------------------------------------------------------------------- */
+
 bool prof__reserve_has(const void *p)
 {
-    return base && (const char *)p >= base && (const char *)p < base + size;
+    const char *at = p;
+
+    return (base && at >= base && at < base + size) ||
+           (is_borrower() && at >= lent && at < lent + lent_size);
 }
 
-size_t prof__reserve_mark(const struct prof__claim *c)
+struct prof__claim_mark prof__reserve_mark(const struct prof__claim *c)
 {
-    return c->is_served ? used : 0;
+    return (struct prof__claim_mark) { c->is_served ? used : 0, is_borrower() ? lent_used : 0 };
 }
 
-void prof__reserve_rewind(struct prof__claim *c, size_t mark)
+static void rewind_reserve(size_t mark)
 {
-    if (!c->is_served || used == mark)
+    if (used == mark)
         return;
     /* From the next page on; what is before that is cleared by hand. */
     size_t page = (mark + PAGE - 1) / PAGE * PAGE;
@@ -71,20 +124,30 @@ void prof__reserve_rewind(struct prof__claim *c, size_t mark)
     used = mark;
 }
 
+void prof__reserve_rewind(struct prof__claim *c, struct prof__claim_mark mark)
+{
+    if (c->has_lent)
+        rewind_lent(mark.lent);
+    if (c->is_served)
+        rewind_reserve(mark.used);
+}
+
 void prof__reserve_end(struct prof__claim *c)
 {
+    prof__reserve_rewind(c, (struct prof__claim_mark) { 0, 0 });
+    c->has_lent = false;
     if (!c->is_served)
         return;
-    prof__reserve_rewind(c, 0);
     c->is_served = false;
     atomic_store_explicit(&owner, NULL, memory_order_release);
 }
 
-/* Another thread's claim stayed with the parent. */
+/* Another thread's claim stayed with the parent, and so did who was lent to. */
 static void forked(void)
 {
-    struct prof__claim theirs = { true };
+    struct prof__claim theirs = { true, false };
 
+    atomic_store_explicit(&borrower, NULL, memory_order_relaxed);
     if (atomic_load_explicit(&owner, memory_order_relaxed) != &prof__self)
         prof__reserve_end(&theirs);
 }

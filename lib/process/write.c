@@ -44,6 +44,7 @@ static int report_options_read(const struct prof_write_options *o, struct prof__
         .no_symbols = o->no_symbols != 0,
         .max_samples = o->max_samples,
         .own_lines = o->debug > 0 && !o->all_code,
+        .comment = o->comment,
     };
     for (size_t i = 0; o->names && i < ARRAY_LEN(names); i++)
         if (strcmp(o->names, names[i]) == 0) {
@@ -96,20 +97,14 @@ static int write_once(const struct prof_profile *p, const struct prof__snapshot 
 
 /* When there is not even enough in the reserve, the profile becomes a smaller one: without names,
  * then with ever fewer stacks, the largest. */
-int prof__write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
-                         int64_t duration_ns, const struct prof_write_options *o,
+static int write_fitting(const struct prof_profile *p, const struct prof__snapshot *s,
+                         struct prof__report_options options, const struct prof_write_options *o,
                          struct prof__claim *claim, struct prof__sink *sink)
 {
-    struct prof__report_options options;
-    size_t mark = prof__reserve_mark(claim);
-    uint64_t n = s->n;
-    int r = report_options_read(o, &options);
+    struct prof__claim_mark mark = prof__reserve_mark(claim);
+    uint64_t n = o->max_samples && o->max_samples < s->n ? o->max_samples : s->n;
+    int r;
 
-    if (r < 0)
-        return r;
-    options.duration_ns = duration_ns;
-    if (o->max_samples && o->max_samples < n)
-        n = o->max_samples;
     while ((r = write_once(p, s, &options, o, claim, sink)) == -ENOMEM && !sink->is_used) {
         if (options.no_symbols && (n /= 4) == 0)
             break;
@@ -118,6 +113,45 @@ int prof__write_snapshot(const struct prof_profile *p, const struct prof__snapsh
         options.no_symbols = options.short_of_memory = true;
         prof__reserve_rewind(claim, mark);
     }
+    prof__reserve_rewind(claim, mark);
+    return r;
+}
+
+/* The same profile without names, which takes no file and little time, before the one with names is
+ * begun. */
+static int write_bare(const struct prof_profile *p, const struct prof__snapshot *s,
+                      struct prof__report_options options, const struct prof_write_options *o,
+                      struct prof__claim *claim, struct prof__sink *sink)
+{
+    struct prof_write_options bare = *o;
+    struct prof__sink to = *sink; /* the bracket of the profiler is one */
+
+    bare.debug = 0;
+    bare.folded = NULL;
+    options.no_symbols = true;
+    to.fn = o->bare;
+    to.arg = o->bare_arg;
+    int r = write_fitting(p, s, options, &bare, claim, &to);
+    if (r == 0)
+        r = pass_on(&to, NULL, 0);
+    sink->program = to.program;
+    return r;
+}
+
+int prof__write_snapshot(const struct prof_profile *p, const struct prof__snapshot *s,
+                         int64_t duration_ns, const struct prof_write_options *o,
+                         struct prof__claim *claim, struct prof__sink *sink)
+{
+    struct prof__report_options options;
+    int r = report_options_read(o, &options);
+
+    if (r < 0)
+        return r;
+    options.duration_ns = duration_ns;
+    if (o->bare && !p->report)
+        r = write_bare(p, s, options, o, claim, sink);
+    if (r == 0)
+        r = write_fitting(p, s, options, o, claim, sink);
     return r == -ENOMEM ? prof__error_memory("writing a profile") : r;
 }
 

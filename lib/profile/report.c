@@ -355,6 +355,8 @@ static int make_comments(struct builder *b, const struct prof__snapshot *s)
     b->comments = prof__arena_alloc(b->arena, sizeof(*b->comments));
     if (!b->comments || !status)
         return -ENOMEM;
+    if (b->options->comment)
+        prof__comment(b->comments, b->options->comment);
     if (b->options->short_of_memory)
         prof__comment(b->comments, "memory has run out: this is made of a reserve, and names are "
                                    "not looked up");

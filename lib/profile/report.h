@@ -15,6 +15,7 @@ struct prof__report_options {
     uint64_t max_samples;                /* 0: no limit */
     int64_t duration_ns;                 /* 0: a snapshot */
     bool short_of_memory;                /* told in a comment */
+    const char *comment;                 /* one more; NULL: none */
     const struct prof__modules *modules; /* of another's tables; NULL: ours */
     bool one_by_one; /* a sample for each of the snapshot's, in its order, alike or not */
 };

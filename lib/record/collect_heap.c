@@ -149,6 +149,7 @@ static void fork_child(void)
 {
     struct prof__thread *t = &prof__self;
 
+    prof__heap_set_alarm(0, NULL); /* the parent's */
     t->rng = 0;
     forget_gap(t);
 }
@@ -185,10 +186,49 @@ static uint64_t arm(struct prof__thread *t, uint64_t from)
     return interval;
 }
 
+/* --- an alarm --------------------------------------------------------------------------------- */
+
+#define NO_ALARM INT64_MAX
+
+static _Atomic int64_t alarm_at = NO_ALARM; /* in the values' fixed point */
+static _Atomic int64_t grown;               /* since it was set */
+static void (*_Atomic alarm_fn)(void);
+
+/* What is in use has grown by so much, or shrunk. One load where nobody has set an alarm. */
+static inline void grow(int64_t bytes)
+{
+    /* Relaxed: an estimate, for when to look. */
+    int64_t at = atomic_load_explicit(&alarm_at, memory_order_relaxed);
+
+    if (PROF_LIKELY(at == NO_ALARM))
+        return;
+    int64_t now = atomic_fetch_add_explicit(&grown, bytes, memory_order_relaxed) + bytes;
+    /* Acquire: the function that was set before. Who takes the alarm away calls it. */
+    if (PROF_UNLIKELY(now >= at) &&
+        atomic_compare_exchange_strong_explicit(&alarm_at, &at, NO_ALARM, memory_order_acquire,
+                                                memory_order_relaxed))
+        atomic_load_explicit(&alarm_fn, memory_order_relaxed)();
+}
+
+void prof__heap_set_alarm(uint64_t bytes, void (*fn)(void))
+{
+    int64_t at = fn && bytes < (uint64_t)1 << 56 ? (int64_t)bytes << PROF__BYTE_SHIFT : NO_ALARM;
+
+    atomic_store_explicit(&alarm_at, NO_ALARM, memory_order_relaxed);
+    if (at == NO_ALARM)
+        return;
+    atomic_store_explicit(&grown, 0, memory_order_relaxed);
+    atomic_store_explicit(&alarm_fn, fn, memory_order_relaxed);
+    atomic_store_explicit(&alarm_at, at, memory_order_release);
+}
+
+/* --- samples ---------------------------------------------------------------------------------- */
+
 void prof__heap_count_free(const struct prof__live *live)
 {
     if (!live->row)
         return;
+    grow(-live->bytes);
     struct prof__row *row = prof__rows_at(live->row);
 
     prof__row_add(row, FREE_BYTES, (uint64_t)live->bytes);
@@ -233,6 +273,7 @@ PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size
     prof__sampler_weight(size, interval, &live.objects, &live.bytes);
     prof__row_add(row, ALLOC_OBJECTS, (uint64_t)live.objects);
     prof__row_add(row, ALLOC_BYTES, (uint64_t)live.bytes);
+    grow(live.bytes);
 
     remember(key, &live);
 }

@@ -81,6 +81,11 @@ PROF_SHARED PROF_COLD void prof__heap_take(const void *p, struct prof__live *ret
 PROF_SHARED PROF_COLD void prof__heap_put_back(const void *p, const struct prof__live *live);
 PROF_SHARED PROF_COLD void prof__heap_count_free(const struct prof__live *live);
 
+/* Have `fn` called, once, when sampled blocks in use have grown by so many bytes from now on; NULL:
+ * not any more. By whoever allocates, so in a hook, where it may do little. There is one such.
+ * Context: signal. */
+void prof__heap_set_alarm(uint64_t bytes, void (*fn)(void));
+
 /*
  * Some of a program's frees may go by the hooks: those of a library loaded with RTLD_DEEPBIND, or
  * through an allocator's own door. When it has been seen that one did, by a sampled block at an
