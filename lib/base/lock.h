@@ -17,6 +17,7 @@ enum prof__rank {
     PROF__RANK_VARS,      /* start and stop of the record; taken with signals masked */
     PROF__RANK_RECORDER,  /* whether the flight recorder is on; taken with signals masked */
     PROF__RANK_TRACE,     /* whether a trace is on; taken with signals masked */
+    PROF__RANK_CAPTURE,   /* start and stop of the watch for captures; taken with signals masked */
     PROF__RANK_REGISTRY,  /* name -> profile */
     PROF__RANK_THREADS,   /* one dump of all threads at a time */
     PROF__RANK_ASK,       /* the timers of its questions; taken with signals masked */
@@ -25,6 +26,7 @@ enum prof__rank {
     PROF__RANK_SYMBOLIZE, /* what is kept of files' symbols */
     PROF__RANK_MODULES,   /* the list of loaded objects, past and present */
     PROF__RANK_NAMED,     /* roots that the program has named; taken with signals masked */
+    PROF__RANK_WATCH,     /* what rules have seen; leaf */
     PROF__RANK_LOG,       /* leaf */
     PROF__RANKS,
 };

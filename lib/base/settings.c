@@ -65,6 +65,7 @@ static const char *const others[] = {
     "LIBPROF_HTTP_HOSTS",
     "LIBPROF_CONTROL",
     "LIBPROF_UI_SOURCE",
+    "LIBPROF_CAPTURE",
     "LIBPROF_DUMP",
     "LIBPROF_LOG",
     "LIBPROF_PRELOAD",

@@ -21,15 +21,14 @@ enum { GONE, RUNNING, ENDING, LEAVING };
 
 /* --- sleeping and waking ---------------------------------------------------------------------- */
 
-/* Until that moment, or until the word is no more what it was. */
-static void wait_while(_Atomic uint32_t *word, uint32_t was, int64_t until_ns)
+void prof__word_wait(_Atomic uint32_t *word, uint32_t was, int64_t until_ns)
 {
     struct timespec until = { until_ns / SECOND_NS, until_ns % SECOND_NS };
 
     syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, was, &until, NULL, FUTEX_BITSET_MATCH_ANY);
 }
 
-static void wake(_Atomic uint32_t *word)
+void prof__word_wake(_Atomic uint32_t *word)
 {
     syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
 }
@@ -39,7 +38,7 @@ void prof__guest_wake(struct prof__guest *g)
     int saved = errno;
 
     atomic_fetch_add(&g->turn, 1);
-    wake(&g->turn);
+    prof__word_wake(&g->turn);
     errno = saved;
 }
 
@@ -50,7 +49,7 @@ uint32_t prof__guest_turn(struct prof__guest *g)
 
 void prof__guest_wait(struct prof__guest *g, uint32_t turn, int64_t until_ns)
 {
-    wait_while(&g->turn, turn, until_ns);
+    prof__word_wait(&g->turn, turn, until_ns);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
@@ -73,7 +72,7 @@ static void *run(void *guest)
 
     g->run();
     atomic_store(&g->state, GONE);
-    wake(&g->state);
+    prof__word_wake(&g->state);
     return NULL;
 }
 
@@ -88,7 +87,7 @@ static int start_thread(struct prof__guest *g)
         atomic_compare_exchange_strong(&g->state, &ending, RUNNING))
         return 0;
     while (atomic_load(&g->state) == LEAVING) /* it has nothing more to do but to say so */
-        wait_while(&g->state, LEAVING, prof__monotonic_ns() + SECOND_NS);
+        prof__word_wait(&g->state, LEAVING, prof__monotonic_ns() + SECOND_NS);
     helper.name = g->name;
     helper.stack_bytes = g->stack_bytes;
     helper.run = run;
@@ -110,7 +109,7 @@ static bool end_thread(struct prof__guest *g, int timeout_ms)
     if (atomic_compare_exchange_strong(&g->state, &running, ENDING))
         prof__guest_wake(g);
     while ((now = atomic_load(&g->state)) != GONE && prof__monotonic_ns() < until_ns)
-        wait_while(&g->state, now, until_ns);
+        prof__word_wait(&g->state, now, until_ns);
     return now == GONE;
 }
 

@@ -25,8 +25,8 @@ enum { FIELDS = 6, STALE_S = 600, ENTRIES_BYTES = 16 * 1024 };
 static const struct sign {
     const char *sign, *word;
 } signs[] = {
-    { ">", "-over-" }, { "+", "-plus-" }, { "/", "-in-" }, { "<", "-below-" },
-    { "%", "pct" },    { ": ", "--" },    { ".", "_" },
+    { ">", "-over-" },  { "+", "-plus-" }, { "/", "-in-" },
+    { "<", "-below-" }, { "%", "pct" },    { ": ", "--" },
 };
 
 static void append(char *buf, const char *text)
@@ -40,6 +40,11 @@ static bool is_plain(char c)
 {
     return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '-' ||
            c == '_';
+}
+
+static bool is_digit(char c)
+{
+    return c >= '0' && c <= '9';
 }
 
 /* Of a program's name, dots stay. */
@@ -70,6 +75,12 @@ static void read_signs(const char *text, size_t n, char *ret, size_t size)
     while (i < n && at + 3 < size) {
         const struct sign *s = signs, *end = signs + ARRAY_LEN(signs);
 
+        if (text[i] == '_' && i > 0 && i + 1 < n && is_digit(text[i - 1]) &&
+            is_digit(text[i + 1])) {
+            ret[at++] = '.'; /* of a number */
+            i++;
+            continue;
+        }
         while (s < end && (i + strlen(s->word) > n || strncmp(text + i, s->word, strlen(s->word))))
             s++;
         if (s < end) {
