@@ -46,6 +46,10 @@ int prof__serve_vars(struct prof__exchange *x);
 /* trace.c: a timeline. */
 int prof__serve_trace(struct prof__exchange *x);
 
+/* captures.c: the list of captures, and one of them; a POST takes one. */
+int prof__serve_captures(struct prof__exchange *x);
+int prof__serve_capture(struct prof__exchange *x);
+
 /* scan.c: a profile that reads all memory, which takes its time; the reply has its headers. */
 bool prof__is_scan(const char *name);
 int prof__serve_scan(struct prof__exchange *x, struct prof_profile *p);

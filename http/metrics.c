@@ -19,6 +19,7 @@
 #include <dirent.h>
 #include <errno.h>
 #include <poll.h>
+#include <prof/capture.h>
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <stdatomic.h>
@@ -70,9 +71,7 @@ int prof_metrics_add(prof_metrics_fn *write, void *arg)
 /* --- requests --------------------------------------------------------------------------------- */
 
 static const char *const handlers[] = {
-    "allocs", "block",  "cmdline",      "custom",  "goroutine", "heap",  "holders",
-    "index",  "leaks",  "memory",       "metrics", "mutex",     "other", "profile",
-    "rates",  "symbol", "threadcreate", "threads", "trace",     "ui",    "vars",
+    "allocs", "block", "captures", "cmdline", "custom", "goroutine", "heap", "holders", "index", "leaks", "memory", "metrics", "mutex", "other", "profile", "rates", "symbol", "threadcreate", "threads", "trace", "ui", "vars",
 };
 static const unsigned statuses[] = {
     200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 414, 431, 500, 501, 503, 505,
@@ -336,6 +335,29 @@ static void add_own(struct prof__buffer *out, const struct prof_stats *s, bool t
                         prof_version(), compiler);
 }
 
+/* The rules are a fixed set, and written by whoever runs the program. */
+static void add_captures(struct prof__buffer *out)
+{
+    static const char name[] = "libprof_captures_total";
+    struct prof_capture_stats s = PROF_CAPTURE_STATS_INIT;
+    struct prof_capture_rule rules[16];
+    int64_t n = prof_capture_rules(rules, 16, sizeof(rules[0]));
+    char dir[2] = "";
+
+    if (prof_capture_dir(dir, sizeof(dir)) <= 0 || prof_capture_counts(&s) < 0)
+        return;
+    family(out, name, "counter", "Captures taken, by the rule that fired.");
+    for (int64_t i = 0; i < n && i < 16; i++)
+        prof__buffer_printf(out, "%s{rule=\"%s\"} %llu\n", name, rules[i].rule,
+                            (unsigned long long)rules[i].fired);
+    prof__buffer_printf(out, "%s{rule=\"now\"} %llu\n", name, (unsigned long long)s.on_demand);
+    metric(out, "libprof_capture_failures_total", "counter",
+           "Files of captures that could not be written.", (double)s.failed);
+    metric(out, "libprof_captures_without_names_total", "counter",
+           "Files of captures without names, as there was no time or memory for these.",
+           (double)s.nameless);
+}
+
 static void add_requests(struct prof__buffer *out)
 {
     static const char name[] = "libprof_http_requests_total";
@@ -357,8 +379,7 @@ static void add_bucket(struct prof__buffer *out, const char *name, const char *p
 /* The handlers that write profiles are those with a name of their own in the index. */
 static bool writes_profile(const char *handler)
 {
-    static const char *const others[] = { "cmdline", "index",  "metrics", "other",
-                                          "rates",   "symbol", "ui",      "vars" };
+    static const char *const others[] = { "captures", "cmdline", "index", "metrics", "other", "rates", "symbol", "ui", "vars" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(others[i], handler) == 0)
@@ -449,6 +470,7 @@ int prof__metrics_write(struct prof__buffer *out, bool thread_is_ours)
     add_deadlocks(out);
     add_settings(out);
     add_own(out, &s, thread_is_ours);
+    add_captures(out);
     add_requests(out);
     add_histograms(out);
     add_server(out);

@@ -35,14 +35,16 @@ struct entry {
     struct prof_profile *profile; /* NULL: CPU */
 };
 
-static const char head[] =
-    "<!DOCTYPE html>\n"
-    "<html lang='en'>\n"
-    "<head>\n"
-    "<meta charset='utf-8'>\n"
-    "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
-    "<meta name='color-scheme' content='light dark'>\n"
-    "<title>/debug/pprof/</title>\n"
+static const char head[] = "<!DOCTYPE html>\n"
+                           "<html lang='en'>\n"
+                           "<head>\n"
+                           "<meta charset='utf-8'>\n"
+                           "<meta name='viewport' content='width=device-width, initial-scale=1'>\n"
+                           "<meta name='color-scheme' content='light dark'>\n"
+                           "<title>";
+
+static const char style[] =
+    "</title>\n"
     "<style>\n"
     ":root { color-scheme: light dark; --line: #8884; --soft: #8881; --warn: #e6a70033;\n"
     "  --bad: #b3261e; --quiet: #666 }\n"
@@ -209,13 +211,20 @@ static void add_span(struct prof__buffer *out, double seconds)
 
 /* --- the page --------------------------------------------------------------------------------- */
 
+void prof__page_begin(struct prof__buffer *out, const char *title, const char *more_style)
+{
+    prof__buffer_puts(out, head);
+    prof__buffer_puts(out, title);
+    prof__buffer_puts(out, style);
+    prof__buffer_puts(out, more_style);
+    prof__buffer_puts(out, body);
+}
+
 static void add_head(struct prof__buffer *out, const struct identity *id)
 {
     char dead[4096];
 
-    prof__buffer_puts(out, head);
-    prof__buffer_puts(out, prof__chart_style);
-    prof__buffer_puts(out, body);
+    prof__page_begin(out, "/debug/pprof/", prof__chart_style);
     prof__buffer_puts(out, "<h1>/debug/pprof/</h1>\n<p>");
     if (*id->program) {
         prof__buffer_puts(out, "<code>");
@@ -320,6 +329,7 @@ static void add_usage(struct prof__buffer *out, const char *host)
         "the names to the reader.</p>\n"
         "<h2>Also here</h2>\n"
         "<p class='links'><a href='vars'>numbers over time</a> "
+        "<a href='captures'>captures</a> "
         "<a href='cmdline'>the command line</a> "
         "<a href='symbol'>symbol, which names addresses for pprof</a></p>\n"
         "</body>\n"

@@ -30,6 +30,9 @@ int prof__page_index(struct prof__buffer *out, const char *host);
  * Names are escaped as in a link. 0 or -ENOMEM. */
 int prof__page_index_text(struct prof__buffer *out);
 
+/* What every page begins with, up to its <body>. `title` and the style sheet's rest are our own. */
+void prof__page_begin(struct prof__buffer *out, const char *title, const char *more_style);
+
 /* Append text as HTML, fit for attributes in single quotes as well. */
 int prof__html_escape(struct prof__buffer *out, const char *text);
 

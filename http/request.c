@@ -51,6 +51,7 @@ void prof__request_open(struct prof__request *q, const struct prof__site *site,
     x->may_read_source = site->source;
     x->thread_is_ours = site->own_thread;
     x->is_owner = q->caller.control && !q->caller.foreign_user;
+    x->may_keep = q->caller.unix_socket || (q->caller.loopback && site->token);
     x->accept_encoding = header(q, "Accept-Encoding");
     x->if_none_match = header(q, "If-None-Match");
     q->caller.authorization = header(q, "Authorization");

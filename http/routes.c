@@ -61,6 +61,8 @@ static const struct prof__route routes[] = {
     { GET | POST, ROOT "rates", prof__serve_rates, "rates" },
     { GET, ROOT "vars", prof__serve_vars, "vars" },
     { GET, ROOT "trace", prof__serve_trace, "trace" },
+    { GET | POST, ROOT "captures", prof__serve_captures, "captures" },
+    { GET, ROOT "captures/", prof__serve_capture, "captures" },
     { GET, ROOT, serve_profile, NULL }, /* the index when nothing follows */
     { GET, "/debug/pprof", redirect_to_index, "index" },
     { GET, "/metrics", serve_metrics, "metrics" },
@@ -432,6 +434,7 @@ int prof__exchange_open(struct prof__exchange *x, const char *method, char *raw_
     *x = (struct prof__exchange) { .raw_target = raw_target, .stopping = stopping };
     x->options = (struct prof_write_options)PROF_WRITE_OPTIONS_INIT;
     x->head = strcmp(method, "HEAD") == 0;
+    x->is_post = bit == POST;
     int r = prof__target_parse(raw_target, &x->target);
     if (r < 0) {
         prof__exchange_refuse(x, 400, "the path is not well encoded");

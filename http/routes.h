@@ -35,7 +35,7 @@ struct prof__reply {
     const char *policy;   /* Content-Security-Policy of a page; NULL: none */
     const char *encoding; /* Content-Encoding of the body; NULL: none */
     const char *etag;     /* of what may be kept, if it is asked about each time; NULL: keep none */
-    char attachment[128]; /* file name to save it under; "": none */
+    char attachment[256]; /* file name to save it under; "": none */
     bool error;           /* a sentence in plain text, which pprof shows its user */
     bool size_unknown;    /* HEAD of what takes its time: no body was made */
     struct prof__buffer body;
@@ -49,7 +49,9 @@ struct prof__exchange {
     bool is_owner;       /* known to be the process's user, or root */
     bool head;           /* HEAD: the body will not be sent, so nothing waits for it */
     size_t upload_limit; /* bytes of body that the request may have */
+    bool is_post;
     bool may_read_source;
+    bool may_keep;                                      /* have a capture taken */
     bool thread_is_ours;                                /* it does nothing else but serve */
     const char *host, *accept_encoding, *if_none_match; /* headers; NULL: absent */
     struct prof__buffer upload;
@@ -62,6 +64,7 @@ struct prof__exchange {
     struct prof_trace_options trace_options;
     struct prof__job *job; /* at work meanwhile */
     char job_message[256]; /* why it failed */
+    int capture;           /* number of the one waited for, until deadline_ns */
     const char *words;     /* addresses still to be looked up, */
     size_t words_size;
     uint64_t deadline_ns; /* until then */

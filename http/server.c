@@ -28,6 +28,7 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
+#include <prof/capture.h>
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <prof/vars.h>
@@ -373,6 +374,8 @@ static int start(struct order *order)
      * not come back has left its start to this one. */
     if (r == 0 && !control.notes)
         control.notes = prof_vars_start() == 0;
+    if (r == 0 && secure_getenv("LIBPROF_CAPTURE"))
+        prof_capture_start(NULL); /* they go on when the server stops */
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
     control.alone = r == 0 && order->alone;

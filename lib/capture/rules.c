@@ -347,6 +347,9 @@ static int condition(struct parser *p)
     if ((e = window(p, r)) < 0 || (e = cut_off(p, r)) < 0)
         return e;
     keep_text(from, p->at, r);
+    for (unsigned i = 0; i < p->rules->n; i++)
+        if (strcmp(p->rules->rule[i].text, r->text) == 0)
+            return fail(p, from, "that rule is there already");
     p->rules->n++;
     return 0;
 }

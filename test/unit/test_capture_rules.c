@@ -158,6 +158,7 @@ static void test_errors_name_their_column(void)
         { "dir /var\tlib", 9, "character" },
         { "mem>99999999999999999999999999999999999999999999%", 0, NULL },
         { ">80%", 1, "mem, rss" },
+        { "mem>80% -> heap; mem > 80% -> threads", 18, "there already" },
         { "mem>80% -> a,b,c", 12, "no profile" },
         { "mem>80% -> heap,heap,heap,heap,heap", 32, "at most 4" },
         { "\xff", 1, "mem, rss" },
