@@ -21,6 +21,7 @@
 #include "base/rawlog.h"
 #include "base/thread.h"
 #include "capture/watch.h"
+#include "record/before_end.h"
 
 enum { LEAST_SIZE = sizeof(size_t), READ_BYTES = 64 * 1024 };
 
@@ -34,9 +35,19 @@ static bool is_on(void)
     return atomic_load_explicit(&state, memory_order_acquire) == ON;
 }
 
+/* Before the process is ended by SIGTERM and the like, if a rule says so. */
+static struct prof__before_end before_end = { .ask = prof__watch_ask_end };
+static bool has_before_end; /* once in a process */
+
+static void ended(void)
+{
+    prof__before_end_done(&before_end);
+}
+
 /* A child is not watched. */
 static void in_child(void)
 {
+    has_before_end = false;
     prof__guest_in_child(&prof__watch_guest);
     prof__lock_reset(&w->lock);
     for (unsigned i = 0; i < PROF__REQUESTS_MAX; i++)
@@ -106,7 +117,12 @@ static int start(const char *text, const char *from)
         return prof_set_last_error(-EAGAIN, "the captures that were stopped are still being "
                                             "written");
     begin_anew(&rules);
+    w->ended = ended;
     r = prof__guest_start(&prof__watch_guest);
+    if (r == 0 && prof__watch_wants_end() && !has_before_end) {
+        prof__before_end_add(&before_end);
+        has_before_end = true;
+    }
     return r == -ENOMEM ? prof__error_memory("the thread that takes captures") : r;
 }
 

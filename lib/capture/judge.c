@@ -79,6 +79,10 @@ static bool wait(struct prof__judgement *j, enum prof__why why, int64_t until_ms
 static bool weigh(const struct prof__rule *rule, struct prof__judgement *j,
                   const struct prof__reading *r)
 {
+    if (rule->what == PROF__QUANTITY_TERM) {
+        j->now = j->threshold = NAN;
+        return wait(j, PROF__WHY_EVENT, 0);
+    }
     double value = r->value[rule->what == PROF__QUANTITY_PEAK ? PROF__QUANTITY_RSS : rule->what];
 
     j->now = value;
@@ -119,7 +123,7 @@ bool prof__judge(const struct prof__rule *rule, struct prof__judgement *j,
     if (!warm && rule->what == PROF__QUANTITY_PEAK)
         j->has_base = false;
     bool known = weigh(rule, j, r);
-    if (!warm)
+    if (!warm && j->why != PROF__WHY_EVENT)
         return wait(j, PROF__WHY_WARMUP, start_ms + warmup_ms);
     if (!known)
         return false;
@@ -202,6 +206,8 @@ int prof__judge_explain(const struct prof__rule *rule, const struct prof__judgem
                         rest);
     case PROF__WHY_FIRED:
         return snprintf(buf, size, "has fired just now, at %s", value);
+    case PROF__WHY_EVENT:
+        return snprintf(buf, size, "waits for SIGTERM, SIGINT or _exit()");
     case PROF__WHY_NOT_LOOKED:
         break;
     }

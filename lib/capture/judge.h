@@ -37,6 +37,7 @@ enum prof__why {
     PROF__WHY_CUT_OFF,
     PROF__WHY_COOLDOWN,
     PROF__WHY_FIRED,
+    PROF__WHY_EVENT, /* it is no matter of numbers */
 };
 
 /* Of one rule. Zero is one that has seen nothing. */

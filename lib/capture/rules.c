@@ -60,6 +60,7 @@ static const struct {
     [PROF__QUANTITY_THREADS] = { "threads", false, false },
     [PROF__QUANTITY_CPU] = { "cpu", false, true },
     [PROF__QUANTITY_PEAK] = { "peak", true, true },
+    [PROF__QUANTITY_TERM] = { "term", false, false },
 };
 
 const char *prof__quantity_name(enum prof__quantity q)
@@ -269,8 +270,8 @@ static int quantity(struct parser *p, enum prof__quantity *ret)
             return 0;
         }
     return fail(p, p->at,
-                "here a rule or a setting begins: mem, rss, swap, heap, alloc, threads, cpu or "
-                "peak; cooldown, warmup, baseline, keep, dir or exec");
+                "here a rule or a setting begins: mem, rss, swap, heap, alloc, threads, cpu, "
+                "peak or term; cooldown, warmup, baseline, keep, dir or exec");
 }
 
 static int window(struct parser *p, struct prof__rule *r)
@@ -321,6 +322,16 @@ static void keep_text(const char *from, const char *end, struct prof__rule *r)
     r->text[n] = '\0';
 }
 
+static int add_rule(struct parser *p, const char *from, struct prof__rule *r)
+{
+    keep_text(from, p->at, r);
+    for (unsigned i = 0; i < p->rules->n; i++)
+        if (strcmp(p->rules->rule[i].text, r->text) == 0)
+            return fail(p, from, "that rule is there already");
+    p->rules->n++;
+    return 0;
+}
+
 static int condition(struct parser *p)
 {
     const char *from = p->at;
@@ -332,6 +343,10 @@ static int condition(struct parser *p)
     *r = (struct prof__rule) { .clause = p->rules->n_clauses };
     if ((e = quantity(p, &r->what)) < 0)
         return e;
+    if (r->what == PROF__QUANTITY_TERM) {
+        r->below.n = -1;
+        return add_rule(p, from, r);
+    }
     r->grows = take(p, "+");
     if (!r->grows && !take(p, ">"))
         return fail(p, p->at, "here > or + is wanted: %s>AMOUNT, or %s+AMOUNT%s",
@@ -346,12 +361,7 @@ static int condition(struct parser *p)
         return fail(p, at, "growth is by more than nothing");
     if ((e = window(p, r)) < 0 || (e = cut_off(p, r)) < 0)
         return e;
-    keep_text(from, p->at, r);
-    for (unsigned i = 0; i < p->rules->n; i++)
-        if (strcmp(p->rules->rule[i].text, r->text) == 0)
-            return fail(p, from, "that rule is there already");
-    p->rules->n++;
-    return 0;
+    return add_rule(p, from, r);
 }
 
 /* --- actions ---------------------------------------------------------------------------------- */

@@ -4,7 +4,8 @@
  *   rules      clause { ";" clause }
  *   clause     condition { "|" condition } [ "->" action { "," action } ] [ "cooldown" TIME ]
  *              or a setting
- *   condition  QUANTITY ">" AMOUNT [ "/" TIME ] [ "<" AMOUNT ]
+ *   condition  "term", or
+ *              QUANTITY ">" AMOUNT [ "/" TIME ] [ "<" AMOUNT ]
  *              QUANTITY "+" AMOUNT "/" TIME [ "<" AMOUNT ],  "peak" "+" AMOUNT [ "<" AMOUNT ]
  *   action     PROFILE [ ":" TIME ]  or  "exec" PATH
  *   setting    "cooldown" TIME, "warmup" TIME, "baseline" TIME, "dir" PATH, "exec" PATH,
@@ -27,6 +28,7 @@ enum prof__quantity {
     PROF__QUANTITY_THREADS, /* how many */
     PROF__QUANTITY_CPU,     /* percent of the processors that there are for the process */
     PROF__QUANTITY_PEAK,    /* the highest RSS so far, bytes */
+    PROF__QUANTITY_TERM,    /* no number: the process is about to be ended */
     PROF__QUANTITIES,
 };
 

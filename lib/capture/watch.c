@@ -41,6 +41,7 @@ struct prof__guest prof__watch_guest =
 
 static struct prof__watch *const w = &prof__watch;
 static _Atomic bool rung;
+static _Atomic bool ending; /* the process is about to be ended */
 
 /* What the thread has open, and knows from one look to the next. */
 struct look {
@@ -242,6 +243,57 @@ static void serve_requests(void)
     }
 }
 
+/* --- the end of the process ------------------------------------------------------------------- */
+
+bool prof__watch_wants_end(void)
+{
+    for (unsigned i = 0; i < w->rules.n; i++)
+        if (w->rules.rule[i].what == PROF__QUANTITY_TERM)
+            return true;
+    return false;
+}
+
+/* Context: signal. */
+bool prof__watch_ask_end(void)
+{
+    if (prof__guest_is_gone(&prof__watch_guest))
+        return false;
+    atomic_store(&ending, true);
+    prof__guest_wake(&prof__watch_guest);
+    return true;
+}
+
+/* All but windows, for which there is no time any more. */
+static void take_end(unsigned rule)
+{
+    struct prof__clause c = w->rules.clause[w->rules.rule[rule].clause];
+    struct prof__occasion o = {
+        .number = atomic_fetch_add(&w->numbers, 1) + 1,
+        .rule = "term",
+        .exec = c.exec,
+    };
+    unsigned n = 0;
+
+    for (unsigned i = 0; i < c.n; i++)
+        if (c.wanted[i].seconds == 0)
+            c.wanted[n++] = c.wanted[i];
+    prof__lock(&w->lock);
+    prof__judge_fired(&w->judgement[rule], prof__monotonic_ns() / MS_NS);
+    w->fired_wall_ms[rule] = prof__wall_ns() / MS_NS;
+    prof__unlock(&w->lock);
+    prof__taker_take(&w->taker, c.wanted, n, &o);
+}
+
+static void serve_end(void)
+{
+    if (!atomic_exchange(&ending, false))
+        return;
+    for (unsigned i = 0; i < w->rules.n; i++)
+        if (w->rules.rule[i].what == PROF__QUANTITY_TERM)
+            take_end(i);
+    w->ended();
+}
+
 /* What any difference begins with: each profile that a rule takes, once. */
 static void take_baseline(void)
 {
@@ -292,6 +344,7 @@ static void watch(struct look *l)
             l->next_ns = PROF_MIN(l->next_ns, l->looked_ns + LEAST_PAUSE_NS);
         if (w->rules.n && now_ns >= l->next_ns)
             look(l);
+        serve_end();
         serve_requests();
         prof__taker_finish(&w->taker, prof__monotonic_ns());
         if (!w->has_baseline && now_ns >= baseline_ns())
@@ -324,6 +377,8 @@ static void wait_for_end(void)
             atomic_store_explicit(&q->state, PROF__REQUEST_FREE, memory_order_release);
             done(number, -ENOSYS);
         }
+        if (atomic_exchange(&ending, false))
+            w->ended();
         prof__guest_wait(&prof__watch_guest, turn, INT64_MAX);
     }
 }

@@ -23,8 +23,9 @@ struct prof__watch {
     /* Set before the thread starts. */
     struct prof__rules rules;
     char path[PROF__CAPTURE_PATH];
-    bool own_path;   /* it was not named by anybody */
-    int64_t since_s; /* 1970: when this was started */
+    bool own_path;       /* it was not named by anybody */
+    int64_t since_s;     /* 1970: when this was started */
+    void (*ended)(void); /* what was asked for at the end of the process is done */
 
     /* What others may see, with the lock held. */
     struct prof__lock lock;
@@ -45,6 +46,10 @@ struct prof__watch {
     int64_t start_ms; /* of the first thread; 0: not yet */
     bool has_baseline;
 };
+
+/* For who ends the process: have what is to be captured then captured, and say that it is done. */
+bool prof__watch_wants_end(void);
+bool prof__watch_ask_end(void);
 
 extern struct prof__watch prof__watch;
 extern struct prof__guest prof__watch_guest;

@@ -1,13 +1,16 @@
 /*
  * preload.c - start from the environment, in a program that knows nothing of libprof.
  *
- *   LIBPROF_HTTP   serve there; libprof-http is opened only then, as it brings many libraries, or
- * when somebody asks over the control socket (parked.c) LIBPROF_DUMP   write a heap profile there
- * at exit LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c) LIBPROF_CHILDREN
- * under profrun: children that exec write files of their own, too
+ *   LIBPROF_HTTP      serve there; libprof-http is opened only then, as it brings many libraries, or
+ *                     when somebody asks over the control socket (parked.c)
+ *   LIBPROF_DUMP      write a heap profile there at exit
+ *   LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
+ *   LIBPROF_CAPTURE   have captures taken by these rules (prof/capture.h)
+ *   LIBPROF_CHILDREN  under profrun: children that exec write files of their own, too
  *
  * profrun sets these, and LIBPROF_PROFRUN to the process id that the program will have. Only that
- * process may use stderr, for one line: where it serves, or why it cannot. Every other process,
+ * process may use stderr, for one line: where it serves, or why it cannot; and one on rules of
+ * captures that cannot be read. Every other process,
  * the children it starts included, says what went wrong in the log and goes on.
  *
  * A forked child serves when it cannot be in its parent's way: when the address has %p in it, so
@@ -25,6 +28,7 @@
 #include <string.h>
 #include <unistd.h>
 
+#include <prof/capture.h>
 #include <prof/http.h>
 #include <prof/prof.h>
 
@@ -39,13 +43,14 @@
 
 #define NEVER_NS (INT64_MAX / 4)
 
-static const char *address; /* LIBPROF_HTTP, or NULL */
-static const char *dump;    /* LIBPROF_DUMP, or NULL */
-static const char *dump_at; /* the directory that a relative one starts from, and a slash; or "" */
-static bool dump_cpu;       /* it is a CPU profile */
-static bool dump_each;      /* each process writes its own: it has %p */
-static pid_t dump_owner;    /* else the process that writes it; 0: none here */
-static pid_t announcer;     /* the process that tells who ran profrun; 0: nobody, or it has */
+static const char *address;  /* LIBPROF_HTTP, or NULL */
+static const char *dump;     /* LIBPROF_DUMP, or NULL */
+static const char *dump_at;  /* the directory that a relative one starts from, and a slash; or "" */
+static bool dump_cpu;        /* it is a CPU profile */
+static bool dump_each;       /* each process writes its own: it has %p */
+static const char *captures; /* LIBPROF_CAPTURE where it is for this process, or NULL */
+static pid_t dump_owner;     /* else the process that writes it; 0: none here */
+static pid_t announcer;      /* the process that tells who ran profrun; 0: nobody, or it has */
 
 static int (*http_start)(const char *addr, const struct prof_http_options *opts);
 static int (*http_address)(char *buf, size_t size);
@@ -70,22 +75,41 @@ static bool is_profruns(void)
 /* Tell who ran profrun, once. */
 static void announce(const char *format, ...) PROF_PRINTF(1, 2);
 
-static void announce(const char *format, ...)
+/* What is wrong with what profrun was given, besides. */
+static void complain(const char *format, ...) PROF_PRINTF(1, 2);
+
+static void write_to_stderr(const char *format, va_list args)
 {
     char line[512] = "profrun: ";
     size_t n = strlen(line);
+
+    vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+    n = strlen(line);
+    line[n++] = '\n';
+    prof__stderr_line(line, n);
+}
+
+static void announce(const char *format, ...)
+{
     va_list args;
 
     if (announcer != getpid())
         return;
     announcer = 0;
-
     va_start(args, format);
-    vsnprintf(line + n, sizeof(line) - n - 1, format, args);
+    write_to_stderr(format, args);
     va_end(args);
-    n = strlen(line);
-    line[n++] = '\n';
-    prof__stderr_line(line, n);
+}
+
+static void complain(const char *format, ...)
+{
+    va_list args;
+
+    if (announcer != getpid())
+        return;
+    va_start(args, format);
+    write_to_stderr(format, args);
+    va_end(args);
 }
 
 /* --- serving ---------------------------------------------------------------------------------- */
@@ -254,6 +278,8 @@ int prof__preload_dump_path(char *buf, size_t size)
 
 void prof__preload_take_over(void)
 {
+    if (captures)
+        prof_capture_start(captures); /* the process that began has left */
     if (!dump_owner || dump_owner == getpid())
         return;
     dump_owner = getpid();
@@ -296,6 +322,19 @@ static void remember_dump(const char *pattern)
     tell_if_unwritten();
 }
 
+/* As a profile at exit: of the program that was asked for, or of each that is started by exec(). */
+static void start_captures(void)
+{
+    if (setting("LIBPROF_PROFRUN") && !is_profruns() && !setting("LIBPROF_CHILDREN"))
+        return;
+    captures = strdup(setting("LIBPROF_CAPTURE"));
+    int r = prof_capture_start(NULL);
+    if (r < 0)
+        complain("no captures: %s", prof_last_error());
+    if (r == -EINVAL)
+        captures = NULL;
+}
+
 __attribute__((constructor)) static void start(void)
 {
     int saved = errno;
@@ -306,6 +345,8 @@ __attribute__((constructor)) static void start(void)
         announcer = getpid();
     if (setting("LIBPROF_DUMP"))
         remember_dump(setting("LIBPROF_DUMP"));
+    if (setting("LIBPROF_CAPTURE"))
+        start_captures();
     address = setting("LIBPROF_HTTP") ? strdup(setting("LIBPROF_HTTP")) : NULL;
     bool serves = address && http_load(why, sizeof(why)) == 0;
     if (address && !serves)

@@ -46,6 +46,9 @@ static const char help[] =
     "                   process id, %n the program's name, %% a percent sign\n"
     "                   Also where it ends by _exit(), as dash does, or by SIGTERM or SIGINT\n"
     "                   that it leaves at default. Not where another signal ends it\n"
+    "  --capture RULES  write profiles by themselves, when memory runs out, say:\n"
+    "                   \"mem>80% | mem+25%/10m -> heap; dir /var/tmp\"; LIBPROF_CAPTURE in the\n"
+    "                   manual has the whole of it\n"
     "  --dormant        record nothing and serve nothing until \"profctl rates\" says so\n"
     "  --children       with %p in FILE: its children write profiles, too\n"
     "  --cpu SECONDS    with -o: write a CPU profile instead, of the first SECONDS of the run or\n"
@@ -313,9 +316,10 @@ static void set_dormant(const char *http)
 
 int main(int argc, char **argv)
 {
-    enum { HTTP = 256, DORMANT, CPU, CHILDREN, RATE, LOG, VERSION, HELP };
+    enum { HTTP = 256, CAPTURE, DORMANT, CPU, CHILDREN, RATE, LOG, VERSION, HELP };
     static const struct option options[] = {
         { "http", required_argument, NULL, HTTP },
+        { "capture", required_argument, NULL, CAPTURE },
         { "dormant", no_argument, NULL, DORMANT },
         { "cpu", required_argument, NULL, CPU },
         { "children", no_argument, NULL, CHILDREN },
@@ -337,6 +341,9 @@ int main(int argc, char **argv)
             if (!*optarg)
                 refuse(EXIT_USAGE, "--http needs an address, such as " HTTP_DEFAULT ".");
             http = optarg;
+            break;
+        case CAPTURE:
+            set("LIBPROF_CAPTURE", optarg);
             break;
         case DORMANT:
             dormant = true;

@@ -49,6 +49,7 @@ static void test_what_is_written_is_what_is_kept(void)
         { "alloc>100m/1m", "alloc>100m/1m", PROF__QUANTITY_ALLOC, false, false, 100 * MIB, -1,
           MINUTE },
         { "swap>1%", "swap>1%", PROF__QUANTITY_SWAP, false, true, 1, -1, 0 },
+        { "term -> heap", "term", PROF__QUANTITY_TERM, false, false, 0, -1, 0 },
     };
 
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
@@ -157,6 +158,7 @@ static void test_errors_name_their_column(void)
         { "dir var/lib", 5, "slash" },
         { "dir /var\tlib", 9, "character" },
         { "mem>99999999999999999999999999999999999999999999%", 0, NULL },
+        { "term>1", 5, "; or the end" },
         { ">80%", 1, "mem, rss" },
         { "mem>80% -> heap; mem > 80% -> threads", 18, "there already" },
         { "mem>80% -> a,b,c", 12, "no profile" },
