@@ -3,10 +3,10 @@
 import { captures, fileName, load } from "./captures.js";
 import { emptyReason, listen as listenControls, showControls, showProgram, showSearch, step }
   from "./controls.js";
-import { $, button, copy, make, openMenu, save, shorten, unsay } from "./dom.js";
+import { $, button, copy, make, openMenu, save, say, shorten, unsay } from "./dom.js";
 import { keepList, ownList } from "./mycode.js";
 import { followUrl, openFile, page } from "./page.js";
-import { menu } from "./profiles.js";
+import { kindOf, known, menu } from "./profiles.js";
 import { command } from "./pprof_command.js";
 import * as server from "./server.js";
 import { state } from "./state.js";
@@ -106,6 +106,17 @@ function showTakeMenu() {
 
 // --- menus -------------------------------------------------------------------------------------------
 
+/** The program takes it once more, itself: what this page has, it would have to believe. */
+async function keep() {
+  const name = kindOf(page.shown.name);
+  try {
+    say(`Keeping: ${known(name).title} …`);
+    say(`${(await server.keep(name, page.shown.seconds)).trim()}.`);
+  } catch (error) {
+    say(`Not kept: ${error.message}`, true);
+  }
+}
+
 function listenMore() {
   const more = (id, work) => $(id).addEventListener("click", () => {
     $("more-menu").hidePopover();
@@ -113,6 +124,7 @@ function listenMore() {
       work();
   });
   more("download", () => save(fileName(page.shown), page.shown.bytes));
+  more("keep", keep);
   more("copy-link", () => copy(location.href, "the link"));
   more("copy-folded", () => copy(folded(page.selection), "folded stacks"));
   more("copy-pprof", () => copy(command(page), "the command"));

@@ -7,7 +7,7 @@
 import { clock } from "./format.js";
 import { decodeFolded, isFolded } from "./folded.js";
 import { decode } from "./pprof.js";
-import { known } from "./profiles.js";
+import { kept, known } from "./profiles.js";
 import * as server from "./server.js";
 import * as store from "./store.js";
 
@@ -19,6 +19,11 @@ let used = []; // decoded ones, the last used first
 
 export function find(name, at) {
   return captures.find((c) => c.at === at && (!name || c.name === name));
+}
+
+/** What the program has kept does not change: one that is at hand will do. */
+export function findKept(name) {
+  return kept(name) ? captures.find((c) => c.name === name && !c.file) : undefined;
 }
 
 function add(capture) {
@@ -63,8 +68,10 @@ export async function take(name, seconds, query, about, signal) {
     capture.totals = sums(await parse(await server.profile(name, 0, query, signal)));
   if (detail)
     capture.detail = await server.text(name, detail, signal);
-  const info = await about();
-  if (info)
+  const info = await about(), from = kept(name);
+  if (from && profile.timeMs) // not of now, and maybe of an earlier process
+    capture.title = titleOf(name, 0, query, profile.timeMs);
+  if (info && (!from || (from.process === info.process && profile.timeMs >= info.startedMs)))
     capture.program = { program: info.program, process: info.process, host: info.host,
       startedMs: info.startedMs };
   add(capture);
@@ -127,8 +134,8 @@ export function isHere(capture, info) {
 /** "program.pid.profile.time.pb.gz" */
 export function fileName(capture) {
   const clean = (text) => String(text).replace(/[^\w.-]+/g, "_");
-  if (capture.file)
-    return clean(capture.name);
+  if (capture.file || kept(capture.name))
+    return clean(capture.name.split("/").pop());
   const time = new Date(capture.at - new Date(capture.at).getTimezoneOffset() * 60000)
     .toISOString().slice(0, 19).replace(/[-:]/g, "").replace("T", "-");
   const program = capture.program && capture.program.program.split("/").pop() || "program";

@@ -7,7 +7,7 @@ import * as captures from "./captures.js";
 import { say, unsay } from "./dom.js";
 import { complaint, expression, findKey, isWindow, select, typeIndex } from "./model.js";
 import { isPseudo } from "./mycode.js";
-import { known } from "./profiles.js";
+import { kindOf, known } from "./profiles.js";
 import * as server from "./server.js";
 import { NO_STEP, STEP, fromHash, isName, remember, state } from "./state.js";
 import { top } from "./tables.js";
@@ -160,7 +160,7 @@ function comparable(entry) {
 
 /** Can it be subtracted? By name only, since it may not be decoded yet. */
 page.canSubtract = (entry) => entry !== page.shown && !entry.seconds &&
-  ((entry.name === page.shown.name && entry.query === page.shown.query) || entry.file ||
+  ((kindOf(entry.name) === kindOf(page.shown.name) && entry.query === page.shown.query) || entry.file ||
     page.shown.file) &&
   !isWindow(page.shown.profile);
 
@@ -169,8 +169,8 @@ let going = 0; // so that of two changes the later one wins
 /** Have what the state names, and show it. */
 async function settle() {
   const mine = ++going;
-  const find = () => captures.find(state.name, state.at);
-  let entry = state.at ? find() : null;
+  const find = () => (state.at ? captures.find(state.name, state.at) : captures.findKept(state.name));
+  let entry = find();
 
   if (state.at && !entry) { // of an earlier visit?
     await page.loading;
@@ -191,6 +191,9 @@ async function settle() {
     return;
   }
   page.shown = entry;
+  await subtractKept();
+  if (mine !== going)
+    return;
   const base = state.base ? captures.find("", state.base) : null;
   if (base && await captures.ready(base) && mine === going)
     page.base = base;
@@ -201,6 +204,24 @@ async function settle() {
   if (page.base && !comparable(page.base))
     page.base = null;
   show();
+}
+
+/** Have the capture that the state says is to be subtracted. */
+async function subtractKept() {
+  const name = state.less;
+  if (!name)
+    return;
+  state.less = "";
+  try {
+    if (!isName(name))
+      throw new Error("That is not the name of a capture.");
+    const base = captures.findKept(name) || await captures.take(name, 0, "", async () => page.info);
+    if (await captures.ready(base))
+      state.base = base.at;
+  } catch (error) {
+    say(`Without the difference: ${error.message}`, true);
+  }
+  remember(NO_STEP);
 }
 
 function show(force) {

@@ -23,8 +23,22 @@ const KNOWN = {
 };
 const NO_PROFILES = ["cmdline", "symbol"];
 
+/** A capture that the program has kept, "captures/PROGRAM.PID.TIME.NUMBER.RULE.VALUE.PROFILE.pb.gz":
+ * { process, profile }; null: it is none. */
+export function kept(name) {
+  const found = /^captures\/.+\.(\d+)\.\d{8}T\d{6}Z\.\d+\.[^.]*\.[^.]*\.([^.]+)\.pb\.gz$/.exec(name);
+  return found && { process: Number(found[1]), profile: found[2] };
+}
+
+/** What kind of profile that is: the same for one of now and one that was kept. */
+export function kindOf(name) {
+  return kept(name)?.profile || name;
+}
+
 export function known(name) {
-  return { title: name, order: 100, window: "", seconds: 0, root: "", ...KNOWN[name] };
+  const all = { title: name, order: 100, window: "", seconds: 0, root: "", ...KNOWN[kindOf(name)] };
+  return kept(name) ? { ...all, title: "Kept " + all.title.toLowerCase(), window: "no", seconds: 0,
+    detail: undefined, tab: undefined } : all;
 }
 
 /** The rows of the menu, from those the program says it has. Without a program: the usual ones. */

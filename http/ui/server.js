@@ -5,10 +5,10 @@ import { clock } from "./format.js";
 let answered = 0; // when it answered last
 
 /** An answer that is no error; else an Error with a sentence for people. */
-async function ask(url, signal) {
+async function ask(url, signal, method = "GET") {
   let response;
   try {
-    response = await fetch(url, { signal, cache: "no-store" });
+    response = await fetch(url, { signal, method, cache: "no-store" });
   } catch (error) {
     if (error.name === "AbortError")
       throw error;
@@ -51,6 +51,12 @@ export async function profile(name, seconds, query, signal) {
   return new Uint8Array(await response.arrayBuffer().catch((error) => {
     throw cut(error);
   }));
+}
+
+/** Have the program keep a profile among its captures; what it says to that. */
+export async function keep(name, seconds) {
+  const query = new URLSearchParams({ profile: name, seconds, reason: "viewer" });
+  return (await ask(`../captures?${query}`, undefined, "POST")).text();
 }
 
 /** The text of a profile: "?debug=2" of the threads. */

@@ -13,6 +13,7 @@ export const state = {
   seconds: 0, // of a window; 0: as it was at one moment
   at: 0, // which capture of it; 0: a new one
   base: 0, // which capture to subtract; 0: none
+  less: "", // the name of one to be had, and then subtracted
   file: false, // it was opened from a file
   type: "",
   group: "function",
@@ -54,7 +55,7 @@ const list = {
 };
 
 const FIELDS = [
-  ["query", text, "with"], ["seconds", number], ["at", number], ["base", number], ["file", flag],
+  ["query", text, "with"], ["seconds", number], ["at", number], ["base", number], ["less", text], ["file", flag],
   ["type", text], ["group", text, "by"], ["tab", text], ["mine", flag], ["inverted", flag], ["flipped", flag],
   ["focus", text], ["ignore", text], ["hide", text], ["search", text], ["label", pair],
   ["root", text], ["labelKey", text, "labels"], ["key", text, "function"], ["zoom", list],
