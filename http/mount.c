@@ -540,8 +540,8 @@ int prof_http_handler_start(const struct prof_http_options *opts)
     if ((known.token && !token) || !hosts)
         r = -ENOMEM;
     bool notes = r == 0 && prof_vars_start() == 0;
-    if (r == 0 && secure_getenv("LIBPROF_CAPTURE"))
-        prof_capture_start(NULL); /* as the server does */
+    if (r == 0 && prof_capture_start(NULL) < 0) /* as the server does */
+        prof_set_last_error(0, "%s", "");
     prof__guard_lock();
     if (r == 0 && (mounted.started || mounted.ending))
         r = -EALREADY;

@@ -374,8 +374,8 @@ static int start(struct order *order)
      * not come back has left its start to this one. */
     if (r == 0 && !control.notes)
         control.notes = prof_vars_start() == 0;
-    if (r == 0 && secure_getenv("LIBPROF_CAPTURE"))
-        prof_capture_start(NULL); /* they go on when the server stops */
+    if (r == 0 && prof_capture_start(NULL) < 0) /* they go on when the server stops */
+        prof_set_last_error(0, "%s", "");
     prof__guard_lock();
     control.state = r < 0 ? STOPPED : SERVING;
     control.alone = r == 0 && order->alone;

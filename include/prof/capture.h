@@ -32,7 +32,7 @@ extern "C" {
  * the directory that the text names ("dir /path"), or else in libprof-captures-UID below TMPDIR or
  * /tmp, mode 0700. A forked child begins without.
  *
- * @param rules  NULL: those of LIBPROF_CAPTURE
+ * @param rules  NULL: those of LIBPROF_CAPTURE, as it was when libprof was loaded
  *
  * Returns: 0; -EINVAL, with the column of the text that is wrong in the sentence; -ENOENT: NULL,
  *          and LIBPROF_CAPTURE is not set; -EALREADY; -EAGAIN, -ENOMEM. A directory that cannot be

@@ -67,8 +67,23 @@ static int come_back(void)
     return prof__guest_come_back(&prof__watch_guest);
 }
 
+/* The environment is the program's to change later. "": not set. */
+static char rules_set[4096], tmp[400];
+
+static void remember(const char *name, char *buf, size_t size)
+{
+    const char *value = secure_getenv(name);
+
+    if (value && strlen(value) < size)
+        strcpy(buf, value);
+    else if (value)
+        prof__log("%s is longer than %zu bytes; ignored", name, size - 1);
+}
+
 __attribute__((constructor(102))) static void set_up(void)
 {
+    remember("LIBPROF_CAPTURE", rules_set, sizeof(rules_set));
+    remember("TMPDIR", tmp, sizeof(tmp));
     prof_helper_can_leave(leave, come_back);
 }
 
@@ -82,14 +97,12 @@ static bool is_profile(const char *name)
 
 static void choose_path(void)
 {
-    const char *tmp = secure_getenv("TMPDIR");
-
     w->own_path = !*w->rules.dir;
     if (!w->own_path)
         snprintf(w->path, sizeof(w->path), "%s", w->rules.dir);
     else
-        snprintf(w->path, sizeof(w->path), "%.400s/libprof-captures-%u",
-                 tmp && *tmp == '/' ? tmp : "/tmp", (unsigned)geteuid());
+        snprintf(w->path, sizeof(w->path), "%.399s/libprof-captures-%u", *tmp == '/' ? tmp : "/tmp",
+                 (unsigned)geteuid());
 }
 
 static void begin_anew(const struct prof__rules *rules)
@@ -131,7 +144,7 @@ int prof_capture_start(const char *text)
     const char *from = text ? "rules" : "LIBPROF_CAPTURE";
     int off = OFF;
 
-    if (!text && !(text = secure_getenv("LIBPROF_CAPTURE")))
+    if (!text && !*(text = rules_set))
         return prof_set_last_error(-ENOENT, "LIBPROF_CAPTURE is not set");
     if (!atomic_compare_exchange_strong(&state, &off, STARTING))
         return prof_set_last_error(-EALREADY, "captures have been started already");

@@ -79,11 +79,11 @@ static void test_wrong_calls(void)
     CHECK_INT(captures(), -ENOTCONN, "no directory");
     CHECK_INT(prof_capture_rules(NULL, 0, sizeof(struct prof_capture_rule)), 0, "no rules");
     CHECK(prof_capture_status(status, sizeof(status)) > 0, "it says so");
+    setenv("LIBPROF_CAPTURE", "mem>80%", 1);
+    CHECK_INT(prof_capture_start(NULL), -ENOENT, "nothing was set when libprof was loaded");
     unsetenv("LIBPROF_CAPTURE");
-    CHECK_INT(prof_capture_start(NULL), -ENOENT, "nothing is set");
-    setenv("LIBPROF_CAPTURE", "mem>80% -> heep", 1);
-    CHECK_INT(prof_capture_start(NULL), -EINVAL, "no such profile");
-    CHECK(strstr(prof_last_error(), "LIBPROF_CAPTURE, column 12: "), "%s", prof_last_error());
+    CHECK_INT(prof_capture_start("mem>80% -> heep"), -EINVAL, "no such profile");
+    CHECK(strstr(prof_last_error(), "rules, column 12: "), "%s", prof_last_error());
     CHECK_INT(prof_capture_start("mem>80%; dir /nowhere/at/all"), 0, "a directory shows later");
     CHECK_INT(prof_capture_start("mem>80%"), -EALREADY, "twice");
     int n = prof_capture_now("x");
