@@ -71,7 +71,7 @@ export async function take(name, seconds, query, about, signal) {
   const info = await about(), from = kept(name);
   if (from && profile.timeMs) // not of now, and maybe of an earlier process
     capture.title = titleOf(name, 0, query, profile.timeMs);
-  if (info && (!from || (from.process === info.process && profile.timeMs >= info.startedMs)))
+  if (info && (!from || (from.process === info.process && profile.timeMs > info.startedMs - 5000)))
     capture.program = { program: info.program, process: info.process, host: info.host,
       startedMs: info.startedMs };
   add(capture);

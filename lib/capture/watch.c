@@ -23,6 +23,7 @@
 #include "capture/limit.h"
 #include "capture/sources.h"
 #include "record/collect_heap.h"
+#include "record/presence.h"
 
 enum {
     MS_NS = 1000000,
@@ -206,8 +207,10 @@ static void look(struct look *l)
         if (first[c] >= 0)
             fire((unsigned)first[c], &w->judgement[first[c]]);
     int64_t pause_ms = prof__judge_pause_ms(&w->rules, room, l->growth);
-    if (l->sources.capabilities && pause_ms > PRIVILEGED_PAUSE_MS)
-        pause_ms = PRIVILEGED_PAUSE_MS; /* sources.c: what the main thread gives up, goes here */
+    if (l->sources.capabilities && prof__hooks_how() == PROF__HOOKS_NONE &&
+        pause_ms > PRIVILEGED_PAUSE_MS)
+        pause_ms = PRIVILEGED_PAUSE_MS; /* sources.c: what the main thread gives up, goes here too;
+                                           hooks see to that */
     l->next_ns = l->looked_ns + pause_ms * MS_NS;
     if (!isinf(room))
         prof__heap_set_alarm((uint64_t)fmax(room / 8, ALARM_LEAST), ring);
@@ -342,6 +345,9 @@ static void watch(struct look *l)
 
         if (atomic_load_explicit(&rung, memory_order_relaxed))
             l->next_ns = PROF_MIN(l->next_ns, l->looked_ns + LEAST_PAUSE_NS);
+        /* What is to come at once comes before what it is compared with; later, looking does. */
+        if (!l->has_last && !w->has_baseline && now_ns >= baseline_ns())
+            take_baseline();
         if (w->rules.n && now_ns >= l->next_ns)
             look(l);
         serve_end();
