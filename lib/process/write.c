@@ -133,7 +133,7 @@ static int write_bare(const struct prof_profile *p, const struct prof__snapshot 
     to.arg = o->bare_arg;
     int r = write_fitting(p, s, options, &bare, claim, &to);
     if (r == 0)
-        r = pass_on(&to, NULL, 0);
+        r = prof__sink_pass(&to, NULL, 0);
     sink->program = to.program;
     return r;
 }
