@@ -214,8 +214,8 @@ struct prof_write_options {
     void *bare_arg;
     const char *comment; /* one more of the profile's comments; NULL: none */
 };
-#define PROF_WRITE_OPTIONS_INIT                                                                 \
-    {                                                                                           \
+#define PROF_WRITE_OPTIONS_INIT                                                                    \
+    {                                                                                              \
         sizeof(struct prof_write_options), 0, 0, 0, NULL, 0, 0, NULL, NULL, 0, 0, NULL, NULL, NULL \
     }
 
