@@ -13,13 +13,15 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/arithmetic.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/arithmetic.h"
 #else
 #error "no folder for this processor in lib/arch/"
 #endif
 
 /* The program's state; from here on all exceptions are masked, and results rounded to nearest. */
-static inline uint32_t prof__arithmetic_begin(void);
+static inline uint64_t prof__arithmetic_begin(void);
 
-static inline void prof__arithmetic_end(uint32_t program);
+static inline void prof__arithmetic_end(uint64_t program);
 
 #endif

@@ -15,6 +15,11 @@ enum {
     PROF__CODE_BEFORE = 8, /* bytes in front of an address that are looked at */
     PROF__CODE_SIZE = 16,  /* and from it on */
     PROF__PROLOGUE = 112,  /* from where a function begins */
+#if defined(__aarch64__)
+    PROF__CODE_STEP = 4, /* bytes; an instruction begins at multiples */
+#else
+    PROF__CODE_STEP = 1,
+#endif
 };
 
 struct prof__branch {

@@ -8,6 +8,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/own.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/own.h"
 #else
 #error "no folder for this processor in lib/arch/"
 #endif

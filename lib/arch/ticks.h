@@ -10,6 +10,8 @@
 
 #if defined(__x86_64__)
 #include "arch/x86_64/ticks.h"
+#elif defined(__aarch64__)
+#include "arch/aarch64/ticks.h"
 #else
 #error "no folder for this processor in lib/arch/"
 #endif

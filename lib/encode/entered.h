@@ -18,7 +18,7 @@ struct prof__sink {
     void *arg;
     bool entered;     /* the profiler, here: not when the thread is hidden anyway */
     uintptr_t busy;   /* where it was entered */
-    uint32_t program; /* its arithmetic */
+    uint64_t program; /* its arithmetic */
     bool is_used;     /* there is no starting afresh */
 };
 

@@ -57,7 +57,7 @@ static int report_options_read(const struct prof_write_options *o, struct prof__
 int prof__take_snapshot(const struct prof_profile *p, const struct prof_write_options *w,
                         struct prof__snapshot *ret)
 {
-    uint32_t program = prof__arithmetic_begin();
+    uint64_t program = prof__arithmetic_begin();
     int r = p->take ? p->take(w, ret) : prof__snapshot_take(p->table, ret);
 
     prof__arithmetic_end(program);

@@ -118,7 +118,7 @@ int prof_deadlocks(char *buf, size_t size)
     if (size && !buf)
         return prof_set_last_error(-EINVAL,
                                    "prof_deadlocks() takes a buffer of that size, or none");
-    uint32_t program = prof__arithmetic_begin();
+    uint64_t program = prof__arithmetic_begin();
     int r = write_text(&(struct text) { buf, size, 0, false });
 
     prof__arithmetic_end(program);

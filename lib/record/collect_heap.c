@@ -282,7 +282,7 @@ PROF_APART static void record(struct prof__thread *t, uintptr_t key, size_t size
 static uint64_t arm_quietly(struct prof__thread *t, uint64_t from)
 {
     int saved = errno;
-    uint32_t program = prof__arithmetic_begin();
+    uint64_t program = prof__arithmetic_begin();
     uint64_t interval = arm(t, from);
 
     prof__arithmetic_end(program);
@@ -333,7 +333,7 @@ static PROF_COLD void sample(uintptr_t key, size_t size, uint64_t interval,
     if (!prof__stack_room() || !prof__enter(t))
         return;
     int saved = errno;
-    uint32_t program = prof__arithmetic_begin();
+    uint64_t program = prof__arithmetic_begin();
 
     if (!t->interval) {
         arm(t, 0);

@@ -7,8 +7,9 @@
 #ifndef PROF_RECORD_COLLECT_HEAP_H
 #define PROF_RECORD_COLLECT_HEAP_H
 
+#include "arch/instructions.h"
+#include "arch/site.h"
 #include "base/compiler.h"
-#include "base/site.h"
 #include "base/thread.h"
 #include "table/live_table.h"
 
@@ -26,16 +27,7 @@ static inline uint64_t prof__heap_charge(size_t size)
  */
 static inline bool prof__heap_due(size_t size)
 {
-    bool due;
-
-    /* bytes_left -= size + (size < 1), and was it no more than that? By hand because a compiler
-     * makes eight instructions of it; and so the handler of a signal that comes between has its
-     * own charge kept. */
-    __asm__("cmpq $1, %[size]\n\t"
-            "sbbq %[size], %[left]"
-            : [left] "+m"(prof__self.bytes_left), "=@ccbe"(due)
-            : [size] "r"(size));
-    return PROF_UNLIKELY(due);
+    return PROF_UNLIKELY(prof__take_charge(&prof__self.bytes_left, size));
 }
 
 /* Take off the charge of a block that was due. The handler of a signal may have charged more than

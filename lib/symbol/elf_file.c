@@ -16,6 +16,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "arch/relocation.h"
 #include "symbol/elf_unpack.h"
 
 enum {
@@ -190,7 +191,7 @@ static int read_sections(struct prof__elf *e, struct prof__arena *a, const Elf64
 bool prof__elf_is_ours(const Elf64_Ehdr *h)
 {
     return memcmp(h->e_ident, ELFMAG, SELFMAG) == 0 && h->e_ident[EI_CLASS] == ELFCLASS64 &&
-           h->e_ident[EI_DATA] == ELFDATA2LSB && h->e_machine == EM_X86_64;
+           h->e_ident[EI_DATA] == ELFDATA2LSB && h->e_machine == PROF__ELF_MACHINE;
 }
 
 /* Of a file whose bytes can be read: the tables. */

@@ -30,8 +30,8 @@ struct prof__elf {
 };
 
 /*
- * Open a regular file that is x86-64 ELF. Never waits (a FIFO is refused). -errno of open(2),
- * -ENOEXEC for what is no such file, -ENOMEM. Close it also after an error.
+ * Open a regular file that is ELF for this processor. Never waits (a FIFO is refused). -errno of
+ * open(2), -ENOEXEC for what is no such file, -ENOMEM. Close it also after an error.
  */
 int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path);
 void prof__elf_close(struct prof__elf *e);

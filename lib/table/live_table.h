@@ -4,6 +4,7 @@
 #ifndef PROF_TABLE_LIVE_TABLE_H
 #define PROF_TABLE_LIVE_TABLE_H
 
+#include "arch/instructions.h"
 #include "base/compiler.h"
 
 /* What was added to a row for one block, so that freeing it takes back exactly that. */
@@ -30,14 +31,8 @@ extern PROF_SHARED _Atomic uint8_t prof__page_filter[1 << 20], prof__place_filte
 
 static inline bool prof__live_maybe(uintptr_t address)
 {
-    bool set;
-
-    /* A relaxed load: whoever frees a block got it from somebody who saw malloc() return. Spelled
-     * out, because gcc does not compare an atomic in memory but loads it first. */
-    __asm__ volatile("cmpb $0, %[page]"
-                     : "=@ccne"(set)
-                     : [page] "m"(prof__page_filter[(uint32_t)address >> 12]));
-    return set;
+    /* Relaxed: whoever frees a block got it from somebody who saw malloc() return. */
+    return prof__is_set_8(&prof__page_filter[(uint32_t)address >> 12]);
 }
 
 /* What to ask when that is so. */

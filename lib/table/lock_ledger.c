@@ -26,9 +26,9 @@
  */
 #include "table/lock_ledger.h"
 
+#include "arch/pair.h"
 #include "base/fork.h"
 #include "base/hash.h"
-#include "base/pair.h"
 
 enum { SETS = 1024, WAYS = 8, ENTRIES = SETS * WAYS };
 

@@ -8,6 +8,7 @@
 #ifndef PROF_TABLE_LOCK_LEDGER_H
 #define PROF_TABLE_LOCK_LEDGER_H
 
+#include "arch/instructions.h"
 #include "base/compiler.h"
 
 /*
@@ -25,14 +26,7 @@ struct prof__lock_filter {
  * a moment later is charged to the next one. */
 static inline bool prof__ledger_maybe(const struct prof__lock_filter *filter, const void *lock)
 {
-    bool set;
-
-    /* Spelled out for the same reason as prof__live_maybe(). */
-    __asm__ volatile(
-        "cmpw $0, %[open]"
-        : "=@ccne"(set)
-        : [open] "m"(filter->open[(uint32_t)(uintptr_t)lock >> 4 & (PROF__LOCK_FILTER - 1)]));
-    return set;
+    return prof__is_set_16(&filter->open[(uint32_t)(uintptr_t)lock >> 4 & (PROF__LOCK_FILTER - 1)]);
 }
 
 /* Keep this filter from now on; accounts that are open already do not show in it. At most two,

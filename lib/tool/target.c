@@ -23,6 +23,8 @@
 #include <sys/xattr.h>
 #include <unistd.h>
 
+#include "arch/relocation.h"
+
 #define SCRIPT_LEVELS 5 /* as the kernel */
 
 struct answer {
@@ -122,8 +124,10 @@ static const char *machine_name(unsigned machine)
     switch (machine) {
     case EM_386:
         return "32-bit x86";
+    case EM_X86_64:
+        return "64-bit x86";
     case EM_AARCH64:
-        return "ARM (64 bit)";
+        return "64-bit ARM";
     case EM_ARM:
         return "ARM";
     case EM_RISCV:
@@ -158,9 +162,9 @@ static int check_elf(const struct answer *a, const char *path, int fd)
         return 0; /* cut short: exec will say */
     if (header.e_ident[EI_DATA] != ELFDATA2LSB)
         return no(a, -ENOEXEC, "%s is made for another kind of machine.", path);
-    if (header.e_machine != EM_X86_64)
-        return no(a, -ENOEXEC, "%s is made for %s, libprof for 64-bit x86.", path,
-                  machine_name(header.e_machine));
+    if (header.e_machine != PROF__ELF_MACHINE)
+        return no(a, -ENOEXEC, "%s is made for %s, this libprof for %s.", path,
+                  machine_name(header.e_machine), machine_name(PROF__ELF_MACHINE));
     if (header.e_ident[EI_CLASS] != ELFCLASS64)
         return no(a, -ENOEXEC, "%s is a 32-bit program; libprof is for 64-bit ones.", path);
     if (header.e_phentsize != sizeof(segment))

@@ -40,6 +40,8 @@ enum {
     VAL_OFFSET = 0x14,
     VAL_OFFSET_SF = 0x15,
     VAL_EXPRESSION = 0x16,
+    AARCH64_SIGNED_WITH_PC = 0x2c, /* DW_CFA_AARCH64_negate_ra_state_with_pc, */
+    AARCH64_SIGNED = 0x2d,         /* and without; elsewhere nobody's */
     GNU_ARGS_SIZE = 0x2e,
     GNU_NEGATIVE_OFFSET_EXTENDED = 0x2f,
 };
@@ -56,7 +58,8 @@ static struct prof__bytes enter(struct prof__reader *r, uintptr_t at)
     return prof__bytes(r, at + 4, at + 4 + length);
 }
 
-/* What the letters of the augmentation say, of which all but 'R' and 'S' are for exceptions. */
+/* What the letters of the augmentation say, of which all but 'R' and 'S' are for exceptions, or of
+ * no interest: which key signs return addresses, and tagged memory. */
 static bool read_augmentation(const uint8_t *letter, struct prof__bytes *b,
                               struct prof__cfi_entry *ret)
 {
@@ -74,6 +77,9 @@ static bool read_augmentation(const uint8_t *letter, struct prof__bytes *b,
             break;
         case 'S':
             ret->of_signal = true;
+            break;
+        case 'B':
+        case 'G':
             break;
         default:
             return false;
@@ -137,7 +143,7 @@ PROF_NO_SANITIZE static bool read_usual(const struct prof__reader *r, uintptr_t 
     ret->end = ret->start + (uintptr_t)(int32_t)head[3];
     ret->of_signal = false;
     ret->usual = true;
-    ret->code_unit = 1;
+    ret->code_unit = PROF__COMMON_UNIT;
     ret->data_unit = -(int64_t)WORD;
     ret->return_column = PROF__REG_PC;
     ret->encoding = SELF_S32;
@@ -193,30 +199,30 @@ static int64_t in_units(uint64_t x, int64_t unit)
 }
 
 /* Where the row has that register; NULL: it is of no interest. */
-static inline uint16_t *column(struct work *w, uint64_t reg)
+static inline prof__save *column(struct work *w, uint64_t reg)
 {
     if (reg < PROF__REGISTERS)
         return prof__column[reg] ? &w->row->at[prof__column[reg] - 1] : NULL;
     return reg == w->entry->return_column ? &w->row->at[PROF__COLUMN_PC] : NULL;
 }
 
-static void set(struct work *w, uint64_t reg, uint16_t where)
+static void set(struct work *w, uint64_t reg, prof__save where)
 {
-    uint16_t *at = column(w, reg);
+    prof__save *at = column(w, reg);
 
     if (at)
         *at = where;
 }
 
-static uint16_t below_cfa(int64_t bytes)
+static prof__save below_cfa(int64_t bytes)
 {
     return bytes < 0 && bytes % WORD == 0 && bytes >= -PROF__AT_CFA_MAX * (int64_t)WORD
-               ? (uint16_t)(-bytes / WORD)
+               ? (prof__save)(-bytes / WORD)
                : PROF__AT_LOST;
 }
 
 /* Its value is at the address that an expression gives. */
-static uint16_t where_is(struct work *w, struct prof__value v)
+static prof__save where_is(struct work *w, struct prof__value v)
 {
     int64_t words = v.offset / WORD + 2048;
 
@@ -230,11 +236,11 @@ static uint16_t where_is(struct work *w, struct prof__value v)
         if (w->row->at[i] >= PROF__AT_BASE && w->row->base != v.reg)
             return PROF__AT_LOST;
     w->row->base = (uint8_t)v.reg;
-    return (uint16_t)(PROF__AT_BASE + words);
+    return (prof__save)(PROF__AT_BASE + words);
 }
 
 /* Its value is the CFA plus so much: of the stack pointer that is 0, which needs no saying. */
-static uint16_t is_value(const struct work *w, uint64_t reg, bool is_cfa)
+static prof__save is_value(const struct work *w, uint64_t reg, bool is_cfa)
 {
     return reg == PROF__REG_SP && is_cfa ? PROF__AT_REGISTER : PROF__AT_LOST;
 }
@@ -276,7 +282,7 @@ static struct prof__value take_expression(struct work *w, bool cfa)
 
 static void restore(struct work *w, uint64_t reg, const struct prof__cfi_row *initial)
 {
-    uint16_t *at = column(w, reg);
+    prof__save *at = column(w, reg);
 
     if (at)
         *at = initial->at[at - w->row->at];
@@ -367,6 +373,8 @@ static bool carry_out_one(struct work *w, uintptr_t *code, const struct prof__cf
     }
     switch (operand) {
     case NOP:
+    case AARCH64_SIGNED_WITH_PC: /* prof__code_address() knows */
+    case AARCH64_SIGNED:
         return true;
     case SET_LOC:
         *code = prof__take_pointer(b, w->entry->encoding);
@@ -410,12 +418,12 @@ static bool carry_out_one(struct work *w, uintptr_t *code, const struct prof__cf
     return carry_out_rare(w, operand);
 }
 
-/* Go on by so many bytes of code. True: the pc is before that. */
+/* Go on by so many units of code. True: the pc is before that. */
 static inline bool take_advance(uintptr_t *left, uintptr_t by)
 {
-    if (by > *left)
+    if (by * PROF__COMMON_UNIT > *left)
         return true;
-    *left -= by;
+    *left -= by * PROF__COMMON_UNIT;
     return false;
 }
 
@@ -504,7 +512,7 @@ bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_entry *e, uint
         initial.cfa = PROF__CFA_SUM;
         initial.cfa_register = PROF__REG_SP;
         initial.offset = PROF__COMMON_CFA;
-        initial.at[PROF__COLUMN_PC] = 1;
+        initial.at[PROF__COLUMN_PC] = PROF__COMMON_PC;
     } else {
         /* In the common operations the code begins at 0: whatever advances there is damage, and
          * ends them. */

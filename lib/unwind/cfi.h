@@ -11,17 +11,18 @@
 #ifndef PROF_UNWIND_CFI_H
 #define PROF_UNWIND_CFI_H
 
-#include "arch/registers.h"
+#include "arch/rule.h"
 #include "unwind/reader.h"
 
 /* Where the caller's value of a register is. In words, which all but damaged tables count in. */
 enum {
-    PROF__AT_REGISTER = 0,       /* still there; nothing is said, or just that */
-    PROF__AT_CFA_MAX = 0xffe,    /* up to here: so many words below the CFA */
-    PROF__AT_LOST = 0xfff,       /* where a rule cannot say */
-    PROF__AT_UNDEFINED = 0x1000, /* nowhere. Of the return address: the outermost frame */
-    PROF__AT_BASE = 0x4000,      /* so many words, less 2048, above a base register */
-    PROF__AT_BASE_MAX = 0x4ffe,
+    PROF__AT_REGISTER = 0,                  /* still there; nothing is said, or just that */
+    PROF__AT_CFA_MAX = PROF__SAVE_LOST - 1, /* up to here: so many words below the CFA */
+    PROF__AT_LOST = PROF__SAVE_LOST,        /* where a rule cannot say */
+    PROF__AT_UNDEFINED =
+        1 << PROF__SAVE_BITS,             /* nowhere. Of the return address: the outermost frame */
+    PROF__AT_BASE = 4 << PROF__SAVE_BITS, /* so many words, less 2048, above a base register */
+    PROF__AT_BASE_MAX = PROF__AT_BASE + PROF__AT_CFA_MAX,
 };
 
 enum {
@@ -38,7 +39,7 @@ struct prof__cfi_row {
     uint8_t base; /* the register of PROF__AT_BASE */
     int16_t more;
     int32_t offset; /* register + offset; or *(register + offset) + more */
-    uint16_t at[PROF__COLUMNS];
+    prof__save at[PROF__COLUMNS];
 };
 
 /* A function, as far as one entry of the table covers it, without what its rows say. */

@@ -10,7 +10,7 @@
 
 static uint64_t kind(enum prof__rule_kind k)
 {
-    return (uint64_t)k << 48 | (uint64_t)PROF__SAVE_NONE << 32;
+    return (uint64_t)k << 48;
 }
 
 static uint64_t save_at(int64_t words)
@@ -52,12 +52,10 @@ static bool is_aligned(const struct prof__cfi_row *row)
     return false;
 }
 
-static enum prof__rule_kind kind_of(const struct prof__cfi_row *row, uint64_t fp)
+static enum prof__rule_kind kind_of(const struct prof__cfi_row *row)
 {
     if (row->cfa == PROF__CFA_LOADED)
         return is_aligned(row) ? PROF__RULE_ALIGNED : PROF__RULE_DEREF;
-    if (row->offset <= 0 || fp == PROF__SAVE_LOST)
-        return PROF__RULE_BASE;
     return row->cfa_register == PROF__REG_SP   ? PROF__RULE_SP
            : row->cfa_register == PROF__REG_FP ? PROF__RULE_FP
                                                : PROF__RULE_BASE;
@@ -66,23 +64,39 @@ static enum prof__rule_kind kind_of(const struct prof__cfi_row *row, uint64_t fp
 static void rule_of(const struct prof__cfi_row *row, bool first, struct prof__rule *ret)
 {
     bool based = is_aligned(row);
-    uint64_t fp = save_of(row, PROF__COLUMN_FP, based);
-    int64_t more = row->cfa == PROF__CFA_LOADED ? row->more : 0;
+    const struct prof__rule_parts parts = {
+        .kind = kind_of(row),
+        .base = row->cfa_register,
+        .offset = row->offset,
+        .more = row->cfa == PROF__CFA_LOADED ? row->more : 0,
+        .fp = save_of(row, PROF__COLUMN_FP, based),
+        .pc = row->at[PROF__COLUMN_PC],
+    };
+    prof__save code[PROF__SAVED];
 
-    ret->step = kind(PROF__RULE_LOST);
-    if (row->at[PROF__COLUMN_PC] == PROF__AT_UNDEFINED)
-        ret->step = kind(PROF__RULE_END);
-    /* The return address is where a call puts it, and rsp has been there. */
-    if (row->cfa == PROF__CFA_UNKNOWN || row->at[PROF__COLUMN_PC] != 1 ||
-        row->at[PROF__COLUMN_SP] != PROF__AT_REGISTER || more < -2048 || more > 2047)
+    ret->step =
+        kind(row->at[PROF__COLUMN_PC] == PROF__AT_UNDEFINED ? PROF__RULE_END : PROF__RULE_LOST);
+    if (row->cfa == PROF__CFA_UNKNOWN || parts.pc > PROF__AT_CFA_MAX ||
+        row->at[PROF__COLUMN_SP] != PROF__AT_REGISTER || !prof__rule_pack(&parts, &ret->step))
         return;
-    ret->step = (uint32_t)row->offset | fp << 32 | (uint64_t)row->cfa_register << 44 |
-                (uint64_t)kind_of(row, fp) << 48 | (uint64_t)more << 52;
     if (first && prof__rule_is_ordinary(ret->step))
         return;
-    ret->saves = 0;
     for (unsigned i = 0; i < PROF__SAVED; i++)
-        ret->saves |= save_of(row, PROF__COLUMN_SAVED + i, based) << 12 * i;
+        code[i] = (prof__save)save_of(row, PROF__COLUMN_SAVED + i, based);
+    ret->saves = prof__rule_pack_saves(code);
+}
+
+/* What holds before a function's first instruction. */
+static void rule_of_first(struct prof__rule *ret)
+{
+    struct prof__cfi_row row = {
+        .cfa = PROF__CFA_SUM,
+        .cfa_register = PROF__REG_SP,
+        .offset = PROF__COMMON_CFA,
+    };
+
+    row.at[PROF__COLUMN_PC] = PROF__COMMON_PC;
+    rule_of(&row, true, ret);
 }
 
 /* --- without -------------------------------------------------------------------------------- */
@@ -115,8 +129,7 @@ static void rule_without_info(struct prof__reader *r, uintptr_t pc, bool exact,
     if (prof__code_is_sigreturn(code + PROF__CODE_BEFORE, exact))
         ret->step = kind(PROF__RULE_SIGNAL);
     else if (exact && prof__code_is_stub(code + PROF__CODE_BEFORE)) /* has pushed nothing yet */
-        ret->step =
-            kind(PROF__RULE_SP) | (uint64_t)PROF__REG_SP << 44 | (uint32_t)sizeof(uintptr_t);
+        rule_of_first(ret);
     else if (!exact && prof__code_is_context_start(code + PROF__CODE_BEFORE))
         ret->step = kind(PROF__RULE_END);
     else
@@ -126,14 +139,13 @@ static void rule_without_info(struct prof__reader *r, uintptr_t pc, bool exact,
 static void compile(uintptr_t pc, bool exact, const struct prof__object *o,
                     enum prof__reader_how how, bool first, struct prof__rule *ret)
 {
-    static const uint64_t nothing_saved = 0x001001001001001u; /* PROF__SAVE_NONE five times */
-    uintptr_t at = exact ? pc : pc - 1;                       /* inside the instruction */
+    uintptr_t at = exact ? pc : pc - 1; /* inside the instruction */
     struct prof__cfi_entry entry;
     struct prof__cfi_row row;
     struct prof__reader r;
 
     prof__reader_start(&r, o, how);
-    ret->saves = nothing_saved;
+    ret->saves = PROF__SAVES_NOTHING;
     if (!prof__cfi_entry(&r, at, &entry))
         rule_without_info(&r, pc, exact, ret);
     /* Without an entry of its own, a handler's return may come right behind another function. */

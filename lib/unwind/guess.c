@@ -120,7 +120,7 @@ static enum call what_frame(struct guess *g, uintptr_t fp)
 
     if (!read_stack(g->w, fp + WORD, &return_address) || return_address < PROF__CODE_MIN)
         return NO_CALL;
-    return what_call(g, return_address);
+    return what_call(g, prof__code_address(return_address));
 }
 
 static bool leads_up(struct prof__walk *w, uintptr_t fp)

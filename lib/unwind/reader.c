@@ -2,6 +2,7 @@
 
 #include <string.h>
 
+#include "arch/registers.h"
 #include "base/memory.h"
 
 #define PAGE ((uintptr_t)4096)
@@ -53,7 +54,8 @@ static bool within_reach(const struct prof__object *o, uintptr_t at)
     const uintptr_t reach = (uintptr_t)1 << 31;
 
     /* A program's reach may go around: below its first page and above its last. */
-    return at >= PAGE && at >> 47 == 0 && at - (o->start - reach) < o->size + 2 * reach;
+    return at >= PAGE && at >> PROF__ADDRESS_BITS == 0 &&
+           at - (o->start - reach) < o->size + 2 * reach;
 }
 
 /* That page, with the ELF header, stays as long as the object does. */

@@ -1,20 +1,10 @@
 /*
  * rules.h - how to get from one frame to its caller, for each pc that has been seen.
  *
- * A rule is two words. The first says where the caller's frame begins (its CFA: the stack pointer
- * before the call) and where rbp was saved, which is all that a walk needs as a rule; the second
- * says where rbx and r12..r15 were saved, for the few frames whose CFA depends on those. The
- * return address is in the word below the CFA.
- *
- *   step    0..31   offset, bytes: CFA = base + offset. Signed, but for ordinary frames
- *          32..43   where rbp is saved (see below)
- *          44..47   base register, in DWARF's numbers
- *          48..51   kind
- *          52..63   PROF__RULE_DEREF, _ALIGNED: signed bytes added after the load
- *   saves   12 bits each for rbx, r12, r13, r14, r15
- *
- * Where a register is saved is told in words below the CFA, or with PROF__RULE_ALIGNED, whose
- * frames have no fixed distance to their CFA, in words above the base register, plus 2048.
+ * A rule is two words, whose layout is the processor's: arch/rule.h. The first says where the
+ * caller's frame begins (its CFA: the stack pointer before the call), and where the frame pointer
+ * and the return address were saved, which is all that a walk needs as a rule; the second says
+ * where the other kept registers were saved, for the few frames whose CFA depends on those.
  *
  * Of an ordinary rule the second word is made when it is first asked for.
  *
@@ -26,61 +16,18 @@
 #ifndef PROF_UNWIND_RULES_H
 #define PROF_UNWIND_RULES_H
 
-#include "arch/registers.h"
+#include "arch/rule.h"
 #include "base/compiler.h"
 #include "unwind/reader.h"
-
-enum prof__rule_kind {
-    PROF__RULE_SP,      /* CFA = rsp + offset */
-    PROF__RULE_FP,      /* CFA = rbp + offset; up to here rbp is known to be recoverable */
-    PROF__RULE_BASE,    /* CFA = base register + offset */
-    PROF__RULE_DEREF,   /* CFA = *(base register + offset) + more */
-    PROF__RULE_ALIGNED, /* the same, and what is saved is found from the base register */
-    PROF__RULE_SIGNAL,  /* a signal frame: rsp points to the ucontext */
-    PROF__RULE_END,     /* the outermost frame */
-    PROF__RULE_NO_INFO, /* nothing is known of this pc */
-    PROF__RULE_LOST,    /* unwind info exists, and says what a rule cannot */
-};
-
-enum {
-    PROF__SAVE_NONE = 1,     /* still in its register. No real slot: the return address is there */
-    PROF__SAVE_LOST = 0xfff, /* saved where a rule cannot say */
-    PROF__SAVE_BIAS = 2048,  /* PROF__RULE_ALIGNED */
-};
 
 struct prof__rule {
     uint64_t step, saves;
 };
 
-static inline int64_t prof__rule_offset(uint64_t step)
-{
-    return (int32_t)step;
-}
-
-static inline unsigned prof__rule_fp(uint64_t step)
-{
-    return step >> 32 & 0xfff;
-}
-
-static inline unsigned prof__rule_base(uint64_t step)
-{
-    return step >> 44 & 15;
-}
-
-static inline enum prof__rule_kind prof__rule_kind(uint64_t step)
-{
-    return (enum prof__rule_kind)(step >> 48 & 15);
-}
-
 /* All that a walk needs for it is the first half. */
 static inline bool prof__rule_is_ordinary(uint64_t step)
 {
     return prof__rule_kind(step) <= PROF__RULE_FP;
-}
-
-static inline int64_t prof__rule_more(uint64_t step)
-{
-    return (int64_t)step >> 52;
 }
 
 /* --- cache ---------------------------------------------------------------------------------- */

@@ -15,8 +15,8 @@
 #ifndef PROF_UNWIND_STACK_H
 #define PROF_UNWIND_STACK_H
 
+#include "arch/site.h"
 #include "base/compiler.h"
-#include "base/site.h"
 
 /* Most frames kept of one stack, a pseudo frame included. */
 #define PROF__STACK_MAX 128

@@ -31,10 +31,11 @@ static bool read_word(struct prof__walk *w, uintptr_t at, uintptr_t *ret)
     return prof__bounds_read(&w->bounds, w->regs.r[PROF__REG_SP], at, ret);
 }
 
-/* The handler has returned, so rsp points to the ucontext that the kernel put there. */
+/* The handler has returned, so sp points to what the kernel put there. */
 PROF_APART static uintptr_t step_signal(struct prof__walk *w)
 {
-    uintptr_t at = w->regs.r[PROF__REG_SP] + prof__context_at, words[PROF__CONTEXT_WORDS];
+    uintptr_t at = w->regs.r[PROF__REG_SP] + PROF__SIGNAL_FRAME + prof__context_at;
+    uintptr_t words[PROF__CONTEXT_WORDS];
 
     for (unsigned i = 0; i < PROF__CONTEXT_WORDS; i++)
         if (!read_word(w, at + i * WORD, &words[i]))
@@ -50,7 +51,7 @@ PROF_APART static uintptr_t step_signal(struct prof__walk *w)
     return PROF__STEP_OK;
 }
 
-/* The caller's value of register `n` from 12 bits of a rule: r[n] stays or is loaded. */
+/* The caller's value of register `n` from a rule's code: r[n] stays or is loaded. */
 static bool restore(struct prof__walk *w, struct prof__registers *to, unsigned n, unsigned save,
                     uintptr_t cfa, const uintptr_t *base_value)
 {
@@ -73,6 +74,12 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
 {
     unsigned base = prof__rule_base(step);
 
+    /* Somewhere above a frame without unwind info: its record is where the frame pointer says. */
+    if (base == PROF__REG_SP && !is_known(&w->regs, base) && is_known(&w->regs, PROF__REG_FP) &&
+        prof__rule_fp(step) == prof__rule_pc(step) + 1) {
+        *ret = w->regs.r[PROF__REG_FP] + prof__rule_fp(step) * WORD;
+        return PROF__STEP_OK;
+    }
     if (!is_known(&w->regs, base)) {
         if (!w->all_registers)
             return PROF__STEP_AGAIN;
@@ -90,40 +97,25 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     return PROF__STEP_OK;
 }
 
-PROF_APART static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
+/* The return address, so many words below the CFA; 0, or popped already: in its register, if it has
+ * one. */
+static uintptr_t find_caller(struct prof__walk *w, unsigned words, uintptr_t cfa, uintptr_t *ret)
 {
-    struct prof__registers to = w->regs;
-    uint64_t saves = r->saves;
-    uintptr_t cfa, sp = w->regs.r[PROF__REG_SP];
-    uintptr_t why = find_cfa(w, r->step, &cfa);
-    const uintptr_t *base_value = prof__rule_kind(r->step) == PROF__RULE_ALIGNED
-                                      ? &w->regs.r[prof__rule_base(r->step)]
-                                      : NULL;
+    const unsigned link = PROF__REG_PC;
+    uintptr_t at = cfa - words * WORD;
 
-    if (why != PROF__STEP_OK)
-        return why;
-    if (cfa < WORD || cfa - WORD < sp) /* stacks grow down, so callers are above */
-        return PROF__PC_UNREADABLE;
-    for (unsigned i = 0; i < PROF__SAVED; i++, saves >>= 12)
-        if (!restore(w, &to, prof__saved_register[i], saves & 0xfff, cfa, base_value))
+    if (words != 0 && at >= w->regs.r[PROF__REG_SP]) {
+        if (!read_word(w, at, ret))
             return PROF__PC_UNREADABLE;
-    if (!restore(w, &to, PROF__REG_FP, prof__rule_fp(r->step), cfa, base_value) ||
-        !read_word(w, cfa - WORD, &to.pc))
+    } else if (link >= PROF__REGISTERS) {
         return PROF__PC_UNREADABLE;
-    to.r[PROF__REG_SP] = cfa;
-    to.known &= PROF__KEPT;
-    w->regs = to;
-    w->exact = false;
+    } else if (!is_known(&w->regs, link)) {
+        return PROF__PC_NO_INFO;
+    } else {
+        *ret = w->regs.r[link];
+    }
+    *ret = prof__code_address(*ret);
     return PROF__STEP_OK;
-}
-
-/* --- without unwind info ---------------------------------------------------------------------- */
-
-/* A call through a null pointer has done nothing but push the return address. */
-static bool is_null_call(struct prof__walk *w, uintptr_t *ret_pc)
-{
-    return w->exact && w->regs.pc < 4096 && read_word(w, w->regs.r[PROF__REG_SP], ret_pc) &&
-           prof__object_covers(*ret_pc - 1);
 }
 
 PROF_APART static bool is_behind_call(uintptr_t pc, const struct prof__object *o,
@@ -152,6 +144,78 @@ PROF_APART static bool is_call_with_info(struct prof__walk *w, uintptr_t pc)
            prof__rule_kind(rule.step) != PROF__RULE_LOST;
 }
 
+/*
+ * Of a thread that waits only pc and sp are known, and what makes the system call may be a function
+ * that saves nothing: then the return address is in a register that nobody can read. Its caller
+ * has a frame record, the first above sp whose words lead on; the walk goes on from that, with the
+ * caller itself left out.
+ */
+PROF_APART static uintptr_t step_by_next_record(struct prof__walk *w)
+{
+    enum { WINDOW = 4096 };
+    uintptr_t sp = (w->regs.r[PROF__REG_SP] + WORD - 1) & ~(uintptr_t)(WORD - 1), fp, pc;
+
+    for (uintptr_t at = sp; at - sp < WINDOW; at += WORD) {
+        if (!read_word(w, at, &fp) || !read_word(w, at + WORD, &pc))
+            return PROF__PC_UNREADABLE;
+        pc = prof__code_address(pc);
+        if (fp <= at || fp % WORD != 0 || fp >= w->bounds.high || pc < PROF__CODE_MIN ||
+            !is_call_with_info(w, pc))
+            continue;
+        w->regs.pc = pc;
+        w->regs.r[PROF__REG_FP] = fp;
+        w->regs.r[PROF__REG_SP] = at + 2 * WORD;
+        w->regs.known = PROF__KNOWN_BEHIND_RECORD;
+        w->exact = false;
+        w->guessed = true;
+        return PROF__STEP_OK;
+    }
+    return PROF__PC_NO_INFO;
+}
+
+PROF_APART static uintptr_t step_by_rule(struct prof__walk *w, const struct prof__rule *r)
+{
+    struct prof__registers to = w->regs;
+    uintptr_t cfa, sp = w->regs.r[PROF__REG_SP];
+    uintptr_t why = find_cfa(w, r->step, &cfa);
+    const uintptr_t *base_value = prof__rule_kind(r->step) == PROF__RULE_ALIGNED
+                                      ? &w->regs.r[prof__rule_base(r->step)]
+                                      : NULL;
+
+    if (why != PROF__STEP_OK)
+        return why;
+    if (cfa < sp) /* stacks grow down, so callers are above */
+        return PROF__PC_UNREADABLE;
+    for (unsigned i = 0; i < PROF__SAVED; i++)
+        if (!restore(w, &to, prof__saved_register[i], prof__rule_saved(r->saves, i), cfa,
+                     base_value))
+            return PROF__PC_UNREADABLE;
+    if (!restore(w, &to, PROF__REG_FP, prof__rule_fp(r->step), cfa, base_value))
+        return PROF__PC_UNREADABLE;
+    why = find_caller(w, prof__rule_pc(r->step), cfa, &to.pc);
+    if (why == PROF__PC_NO_INFO && w->bounds.of == PROF__BOUNDS_COPY)
+        return step_by_next_record(w);
+    if (why != PROF__STEP_OK)
+        return why;
+    to.r[PROF__REG_SP] = cfa;
+    to.known = (to.known | 1u << PROF__REG_SP) & PROF__KEPT;
+    w->regs = to;
+    w->exact = false;
+    return PROF__STEP_OK;
+}
+
+/* --- without unwind info ---------------------------------------------------------------------- */
+
+/* A call through a null pointer has done nothing but leave the return address. */
+static bool is_null_call(struct prof__walk *w, uintptr_t *ret_pc)
+{
+    uintptr_t cfa = w->regs.r[PROF__REG_SP] + PROF__COMMON_CFA;
+
+    return w->exact && w->regs.pc < 4096 &&
+           find_caller(w, PROF__COMMON_PC, cfa, ret_pc) == PROF__STEP_OK &&
+           prof__object_covers(*ret_pc - 1);
+}
+
 /* Do frame pointers lead from the one at `fp` to code with unwind info? Then *ret is the last of
  * them. */
 static uintptr_t follow_frame_pointers(struct prof__walk *w, uintptr_t fp, uintptr_t *ret)
@@ -161,6 +225,7 @@ static uintptr_t follow_frame_pointers(struct prof__walk *w, uintptr_t fp, uintp
     for (unsigned i = 0; i < CHAIN_MAX; i++) {
         if (!read_word(w, fp, &next) || !read_word(w, fp + WORD, &pc))
             return PROF__PC_UNREADABLE;
+        pc = prof__code_address(pc);
         if (is_call_with_info(w, pc)) {
             *ret = fp;
             return PROF__STEP_OK;
@@ -185,8 +250,9 @@ static uintptr_t step_by_frame_pointer(struct prof__walk *w)
                                                                                : PROF__PC_NO_INFO;
     if (!read_word(w, fp, &to.r[PROF__REG_FP]) || !read_word(w, fp + WORD, &to.pc))
         return PROF__PC_UNREADABLE;
+    to.pc = prof__code_address(to.pc);
     to.r[PROF__REG_SP] = fp + 2 * WORD;
-    to.known = PROF__KNOWN_FAST; /* who knows what it did to the others */
+    to.known = PROF__KNOWN_BEHIND_RECORD; /* who knows what it did to the others */
     w->regs = to;
     w->exact = false;
     w->guessed = true;
@@ -202,7 +268,7 @@ static uintptr_t step_without_info(struct prof__walk *w)
     if (!is_null_call(w, &pc))
         return step_by_frame_pointer(w);
     w->regs.pc = pc;
-    w->regs.r[PROF__REG_SP] += WORD;
+    w->regs.r[PROF__REG_SP] += PROF__COMMON_CFA;
     w->regs.known &= PROF__KEPT;
     w->exact = false;
     return PROF__STEP_OK;

@@ -31,6 +31,11 @@ enum {
     PROF__STEP_AGAIN = 4, /* a register is needed that only all_registers keeps */
 };
 
+static inline bool prof__walk_knows(const struct prof__walk *w, unsigned reg)
+{
+    return w->regs.known >> reg & 1;
+}
+
 /* How the objects that this walk meets may be read. */
 static inline enum prof__reader_how prof__walk_how(const struct prof__walk *w)
 {

@@ -124,7 +124,7 @@ static uintptr_t find_jump(struct search *s, const struct function *f)
         if (!turn_to(s, f->start))
             break;
         read_code(s, at, code, sizeof(code));
-        for (unsigned i = 0; i < CHUNK && at + i < end; i++) {
+        for (unsigned i = 0; i < CHUNK && at + i < end; i += PROF__CODE_STEP) {
             struct prof__branch jump = prof__code_jump(code + i, at + i);
             struct function unused;
 

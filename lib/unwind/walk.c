@@ -1,9 +1,9 @@
 /*
  * walk.c - up the stack, a rule for each frame.
  *
- *   pc -> rule -> CFA = rsp or rbp + offset -> return address at CFA - 8 -> the next pc
+ *   pc -> rule -> CFA = sp or fp + offset -> the slot of the return address -> the next pc
  *
- * The loop keeps three registers, pc, rsp and rbp, since nearly all frames need no others, and
+ * The loop keeps three registers, pc, sp and fp, since nearly all frames need no others, and
  * makes one chain of loads for each frame: the rule, then the return address. Whatever is not an
  * ordinary frame goes to prof__step(), with what the loop knows put into the walk's state and taken
  * out again. Should a frame, half-way up, need a register that was let go, the walk starts again
@@ -42,7 +42,7 @@ PROF_COLD static uint64_t in_other_places(uintptr_t pc, uint64_t key)
  *
  * This loop is what a sample costs. Its length is the way from one pc to the next: some arithmetic,
  * the load of the rule, the load of the return address. Nothing else has to wait, and there is
- * little else: rbp, for one, is not loaded but only where it was saved remembered.
+ * little else: fp, for one, is not loaded but only where it was saved remembered.
  */
 PROF_NO_SANITIZE
 static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *end)
@@ -85,19 +85,18 @@ static uintptr_t run_ordinary(struct prof__walk *w, uintptr_t **out, uintptr_t *
                 break;
             why = PROF__STEP_LIMIT;
         }
-        uintptr_t offset = (uint32_t)step, cfa = base + offset;
+        uintptr_t offset = prof__rule_distance(step), cfa = base + offset;
         __asm__("" : "+r"(offset)); /* the load of pc adds for itself, and does not wait for cfa */
-        uintptr_t slot = cfa - prof__rule_fp(step) * sizeof(word);
+        uintptr_t slot = prof__rule_slot(step, cfa);
 
-        /* Frames lead up, inside the window, and a slot below rsp has been popped. */
+        /* Frames lead up, inside the window, and a slot below sp has been popped. */
         if (PROF_UNLIKELY(cfa > high) || PROF_UNLIKELY(slot < sp)) {
             why = PROF__STEP_OK;
             break;
         }
         *at++ = pc - 1;
-        pc = *(const word *)(base + offset - sizeof(word));
-        /* A frame that does not save rbp gives the slot of the return address. */
-        fp_at = slot == cfa - sizeof(word) ? fp_at : slot;
+        pc = prof__code_address(*(const word *)prof__rule_return_slot(slot, base + offset));
+        fp_at = prof__rule_keeps_fp(slot, cfa) ? fp_at : slot;
         sp = cfa;
     }
     if (at != *out) {
@@ -139,7 +138,7 @@ static uintptr_t run(struct prof__walk *w, uintptr_t stop, uintptr_t *pcs, size_
             why = PROF__STEP_STOP;
         } else if (at == end) {
             why = PROF__STEP_LIMIT;
-        } else if (w->exact || w->all_registers) {
+        } else if (w->exact || w->all_registers || !prof__walk_knows(w, PROF__REG_SP)) {
             *at++ = w->regs.pc - !w->exact;
             why = prof__step(w);
             if (w->frame)
@@ -243,8 +242,8 @@ PROF_APART static uintptr_t from_site(const struct prof__site *site, uintptr_t *
     struct prof__walk w;
 
     w.regs.pc = (uintptr_t)site->return_address;
-    w.regs.r[PROF__REG_SP] = site->rsp;
-    w.regs.r[PROF__REG_FP] = site->rbp;
+    w.regs.r[PROF__REG_SP] = site->sp;
+    w.regs.r[PROF__REG_FP] = site->fp;
     w.regs.known = PROF__KNOWN_FAST;
     start(&w, false, false);
     return run_to_end(&w, pcs, max, ret_n);
@@ -255,7 +254,7 @@ size_t prof__stack_from(const struct prof__site *site, uintptr_t *pcs, size_t ma
     uintptr_t why = PROF__STEP_AGAIN;
     size_t n;
 
-    if (site->rsp)
+    if (site->sp)
         why = from_site(site, pcs, max, &n);
     if (why == PROF__STEP_AGAIN) /* all registers are needed, and those are with us */
         return prof__stack_here(site->return_address, pcs, max);

@@ -86,7 +86,7 @@ FRAME static void compare(void)
     struct prof__site site = prof__site(__builtin_return_address(0));
     size_t n_want, n;
 
-    CHECK(site.rsp, "the frame has the return address");
+    CHECK(site.sp, "the frame has the return address");
     last_n = prof__stack_here(__builtin_return_address(0), last, PROF__STACK_MAX);
     ORACLE_HERE(want, ORACLE_MAX, &n_want);
     check_equal(last, last_n, want, n_want);

@@ -8,7 +8,7 @@
 
 #include "base/compiler.h"
 
-static inline uint32_t prof__arithmetic_begin(void)
+static inline uint64_t prof__arithmetic_begin(void)
 {
     uint32_t program = _mm_getcsr();
 
@@ -16,9 +16,9 @@ static inline uint32_t prof__arithmetic_begin(void)
     return program;
 }
 
-static inline void prof__arithmetic_end(uint32_t program)
+static inline void prof__arithmetic_end(uint64_t program)
 {
-    _mm_setcsr(program);
+    _mm_setcsr((uint32_t)program);
 }
 
 #endif

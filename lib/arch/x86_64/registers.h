@@ -15,6 +15,8 @@ enum {
     PROF__REGISTERS = 16,
     PROF__SAVED = 5,
     PROF__CONTEXT_WORDS = 23,
+    PROF__SIGNAL_FRAME = 0, /* the handler's return has taken the one word in front */
+    PROF__ADDRESS_BITS = 47,
 };
 
 static const uint8_t prof__saved_register[PROF__SAVED] = { PROF__REG_RBX, PROF__REG_R12, 13, 14,
@@ -31,6 +33,8 @@ enum {
     PROF__COMMON_SHORT = 24, /* bytes, its length in front included: augmentation "zR" */
     PROF__COMMON_LONG = 32,  /* "zPLR": with a routine for exceptions, and data for it */
     PROF__COMMON_CFA = 8,
+    PROF__COMMON_PC = 1,
+    PROF__COMMON_UNIT = 1,
 };
 
 /* PROF__COMMON_LONG bytes must be readable. */
@@ -49,6 +53,13 @@ PROF_NO_SANITIZE static inline bool prof__common_is_usual(const void *common)
 }
 
 #define PROF__KEPT ((uint32_t)(1u << PROF__REG_RBX | PROF__KNOWN_FAST | 15u << PROF__REG_R12))
+
+#define PROF__KNOWN_BEHIND_RECORD PROF__KNOWN_FAST
+
+static inline uintptr_t prof__code_address(uintptr_t word)
+{
+    return word;
+}
 
 #define PROF__CAPTURE(regs)                       \
     __asm__ volatile("leaq 0f(%%rip), %%rax\n\t"  \

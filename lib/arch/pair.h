@@ -4,8 +4,8 @@
  * For a state that does not fit into 64 bits and must not be guarded by a lock. Where the compiler
  * would call libatomic, the instruction is spelled out.
  */
-#ifndef PROF_BASE_PAIR_H
-#define PROF_BASE_PAIR_H
+#ifndef PROF_ARCH_PAIR_H
+#define PROF_ARCH_PAIR_H
 
 #include "base/compiler.h"
 
@@ -33,7 +33,7 @@ static inline struct prof__pair_value prof__pair_peek(const struct prof__pair *p
 static inline bool prof__pair_change(struct prof__pair *p, struct prof__pair_value from,
                                      struct prof__pair_value to)
 {
-#ifdef __x86_64__
+#if defined(__x86_64__)
     bool changed;
 
     __asm__ volatile("lock cmpxchg16b %[p]"
@@ -41,6 +41,27 @@ static inline bool prof__pair_change(struct prof__pair *p, struct prof__pair_val
                      : "b"(to.low), "c"(to.high)
                      : "memory");
     return changed;
+#elif defined(__aarch64__)
+    uint64_t low, high, store_low, store_high;
+    uint32_t failed;
+
+    /* Not casp, which not all have. Only a store that succeeds tells that both halves were loaded
+     * at one moment, so what is no match is stored again. */
+    __asm__ volatile(
+        "0: ldaxp %[low], %[high], %[p]\n\t"
+        "cmp %[low], %[from_low]\n\t"
+        "ccmp %[high], %[from_high], #0, eq\n\t"
+        "csel %[store_low], %[to_low], %[low], eq\n\t"
+        "csel %[store_high], %[to_high], %[high], eq\n\t"
+        "stlxp %w[failed], %[store_low], %[store_high], %[p]\n\t"
+        "cbnz %w[failed], 0b\n\t"
+        "dmb ish"
+        : [p] "+Q"(*p), [low] "=&r"(low), [high] "=&r"(high), [store_low] "=&r"(store_low),
+          [store_high] "=&r"(store_high), [failed] "=&r"(failed)
+        : [from_low] "r"(from.low), [from_high] "r"(from.high), [to_low] "r"(to.low),
+          [to_high] "r"(to.high)
+        : "memory", "cc");
+    return low == from.low && high == from.high;
 #else
     unsigned __int128 was = (unsigned __int128)from.high << 64 | from.low;
 

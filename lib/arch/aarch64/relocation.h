@@ -1,0 +1,14 @@
+/*
+ * aarch64/relocation.h - the kinds of relocations, as arch/relocation.h wants them.
+ */
+#ifndef PROF_ARCH_AARCH64_RELOCATION_H
+#define PROF_ARCH_AARCH64_RELOCATION_H
+
+enum { PROF__ELF_MACHINE = EM_AARCH64 };
+
+static inline bool prof__relocation_is_address(uint32_t type)
+{
+    return type == R_AARCH64_JUMP_SLOT || type == R_AARCH64_GLOB_DAT || type == R_AARCH64_ABS64;
+}
+
+#endif
