@@ -286,11 +286,14 @@ static uint64_t next_ns(const struct prof__loop *loop)
  */
 LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, int ms)
 {
-    struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
-
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+#ifdef SYS_poll /* a filter may know this one only */
+    int r = (int)syscall(SYS_poll, polls, n, ms);
+#else
+    struct timespec wait = { ms / 1000, ms % 1000 * 1000000L };
     int r = (int)syscall(SYS_ppoll, polls, n, ms < 0 ? NULL : &wait, NULL, 0);
+#endif
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
     return r;

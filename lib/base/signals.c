@@ -82,14 +82,25 @@ ssize_t prof__write(int fd, const void *data, size_t size)
     return n;
 }
 
+/* At once. Not libc's, which a program can be cancelled in. */
+static long raw_poll(struct pollfd *p)
+{
+#ifdef SYS_poll /* a filter may know this one only */
+    return syscall(SYS_poll, p, 1, 0);
+#else
+    struct timespec at_once = { 0, 0 };
+
+    return syscall(SYS_ppoll, p, 1, &at_once, NULL, 0);
+#endif
+}
+
 void prof__write_line(int fd, const char *line, size_t size)
 {
     struct pollfd p = { .fd = fd, .events = POLLOUT };
-    struct timespec at_once = { 0, 0 };
     int saved = errno;
 
     /* A pipe that says yes has a page to spare. What cannot be asked is written to. */
-    if (syscall(SYS_ppoll, &p, 1, &at_once, NULL, 0) != 0) {
+    if (raw_poll(&p) != 0) {
         ssize_t done = prof__write(fd, line, size);
         (void)done; /* who does not listen is not told */
     }
