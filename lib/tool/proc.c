@@ -154,7 +154,7 @@ int proc_has_libprof(pid_t pid)
 
 pid_t proc_thread_named(pid_t pid, const char *name)
 {
-    char path[64], comm[320], have[32];
+    char path[64], comm[32], have[32];
     pid_t found = 0;
     struct dirent *e;
 

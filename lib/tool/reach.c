@@ -18,6 +18,7 @@
 #include <sys/stat.h>
 #include <sys/un.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "base/path.h"
@@ -469,19 +470,40 @@ static int tell_process(const struct proc *p, int error)
                    pid, p->name);
 }
 
+static int connect_process(const struct proc *p)
+{
+    bool ours = geteuid() == 0 || geteuid() == p->uid;
+    int fd = ours ? connect_control(p) : -EPERM;
+
+    if (fd == -ECONNREFUSED || fd == -ENOENT) {
+        int served = connect_served(p);
+
+        fd = served == -ENOENT ? fd : served;
+    }
+    return fd;
+}
+
+/* One that has just begun has libprof in it before that listens. */
+static int connect_begun(const struct proc *p)
+{
+    const struct timespec pause = { 0, 50 * 1000 * 1000 };
+    int fd = connect_process(p);
+
+    for (int i = 0; i < 20 && p->up_seconds < 2 && (fd == -ECONNREFUSED || fd == -ENOENT) &&
+                    proc_has_libprof(p->pid) == 1;
+         i++) {
+        nanosleep(&pause, NULL);
+        fd = connect_process(p);
+    }
+    return fd;
+}
+
 int target_connect(const struct target *t, bool quiet)
 {
     int fd;
 
     if (t->kind == TARGET_PROCESS) {
-        bool ours = geteuid() == 0 || geteuid() == t->proc.uid;
-
-        fd = ours ? connect_control(&t->proc) : -EPERM;
-        if (fd == -ECONNREFUSED || fd == -ENOENT) {
-            int served = connect_served(&t->proc);
-
-            fd = served == -ENOENT ? fd : served;
-        }
+        fd = quiet ? connect_process(&t->proc) : connect_begun(&t->proc);
         if (fd < 0)
             return quiet ? -CTL_FAILED : -tell_process(&t->proc, fd);
         return fd;
