@@ -46,7 +46,8 @@ static void print_arenas(const struct prof__glibc *g)
 
 static void print_rows(struct prof__census *c)
 {
-    qsort(c->row, c->n_rows, sizeof(*c->row), by_bytes);
+    if (c->n_rows) /* no array for none */
+        qsort(c->row, c->n_rows, sizeof(*c->row), by_bytes);
     for (size_t i = 0; i < c->n_rows && i < 20000; i++) {
         const struct prof__census_row *r = &c->row[i];
         const char *step[64];
