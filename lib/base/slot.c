@@ -175,7 +175,9 @@ bool prof__slots_any_helper(void)
     return false;
 }
 
-static void fork_child(void)
+/* What other threads last wrote in the parent cannot be waited for: this is a copy, and ours alone.
+ */
+PROF_NO_SANITIZE static void fork_child(void)
 {
     uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
     struct prof__slot *mine = prof__slot_mine_if_any();

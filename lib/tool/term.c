@@ -213,7 +213,7 @@ static void print_cell(FILE *out, const char *text, size_t width, bool is_right,
 
 void term_table_print(struct term_table *t, FILE *out, unsigned width)
 {
-    size_t widths[TERM_COLUMNS_MAX], taken = 0;
+    size_t widths[TERM_COLUMNS_MAX] = { 0 }, taken = 0;
     unsigned last = t->n_columns - 1;
 
     for (unsigned c = 0; c < t->n_columns; c++)
