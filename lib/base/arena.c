@@ -256,6 +256,23 @@ char *prof__arena_printf(struct prof__arena *a, const char *format, ...)
     return text;
 }
 
+char *prof__arena_join(struct prof__arena *a, const char *const *text, size_t n)
+{
+    size_t size = 1;
+
+    for (size_t i = 0; i < n; i++) {
+        if (!text[i])
+            return NULL;
+        size += strlen(text[i]);
+    }
+    char *all = prof__arena_alloc(a, size), *end = all;
+    if (all)
+        *all = '\0';
+    for (size_t i = 0; all && i < n; i++)
+        end = stpcpy(end, text[i]);
+    return all;
+}
+
 void prof__arena_free(struct prof__arena *a)
 {
     while (a->block) {

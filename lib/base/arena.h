@@ -87,6 +87,9 @@ char *prof__arena_strdup(struct prof__arena *a, const char *s);
 char *prof__arena_strndup(struct prof__arena *a, const char *s, size_t n);
 char *prof__arena_printf(struct prof__arena *a, const char *format, ...) PROF_PRINTF(2, 3);
 
+/* The n texts behind each other; NULL also if one of them is NULL, as an allocation that failed. */
+char *prof__arena_join(struct prof__arena *a, const char *const *text, size_t n);
+
 /* Give everything back, but for the claim; the arena is empty again. What is in the reserve stays
  * there until the claim ends. */
 void prof__arena_free(struct prof__arena *a);

@@ -457,19 +457,6 @@ static uint32_t row_of_block(void *arg, uint64_t block, uint64_t end)
     return region == PROF__NO_RANGE ? 0 : type_of(c, NULL, region, chunk, end);
 }
 
-static uint32_t common(const struct prof__paths *p, uint32_t a, uint32_t b)
-{
-    while (a != b) {
-        if (a == 0 || b == 0)
-            return 0;
-        if (p->path[a].depth >= p->path[b].depth)
-            a = p->path[a].parent;
-        else
-            b = p->path[b].parent;
-    }
-    return a;
-}
-
 /* One look: the path of each target into `path`. */
 static int look_at_holders(struct prof__census *c, uint32_t **path)
 {
@@ -508,7 +495,7 @@ int prof__census_holders(struct prof__census *c, int passes, unsigned depth)
         if (r == 0)
             r = look_at_holders(c, &path);
         for (size_t i = 0; i < c->targets.n && r == 0 && first; i++)
-            first[i] = common(&c->paths, first[i], path[i]);
+            first[i] = prof__paths_common(&c->paths, first[i], path[i]);
         if (!first)
             first = path;
         c->passes = pass + 1;

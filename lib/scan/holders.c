@@ -163,19 +163,6 @@ struct found {
     uint32_t *first[2], *last[2]; /* path of each target: of blocks, of fed ones */
 };
 
-static uint32_t common(const struct prof__paths *p, uint32_t a, uint32_t b)
-{
-    while (a != b) {
-        if (a == 0 || b == 0)
-            return 0;
-        if (p->path[a].depth >= p->path[b].depth)
-            a = p->path[a].parent;
-        else
-            b = p->path[b].parent;
-    }
-    return a;
-}
-
 static int run_passes(struct prof__scan *s, struct found *w)
 {
     struct prof__targets *set[2] = { &s->blocks, &s->fed };
@@ -204,7 +191,8 @@ static int run_passes(struct prof__scan *s, struct found *w)
                 uint32_t path = w->last[k][i];
 
                 t->missed += !(t->state & PROF__TARGET_REACHED);
-                w->first[k][i] = pass == 0 ? path : common(&w->paths, w->first[k][i], path);
+                w->first[k][i] =
+                    pass == 0 ? path : prof__paths_common(&w->paths, w->first[k][i], path);
             }
     }
     if (r == 0) {

@@ -223,7 +223,7 @@ static const char *notes_of(const struct prof__memory *m, struct prof__arena *a)
 {
     const char *line[8];
     char bytes[PROF__HUMAN_SIZE];
-    size_t n = 0, size = 1;
+    size_t n = 0;
 
     if (m->page_tables)
         line[n++] = prof__arena_printf(a, "beside RSS the kernel has %s of page tables for it\n",
@@ -245,15 +245,7 @@ static const char *notes_of(const struct prof__memory *m, struct prof__arena *a)
     if (m->presence_unknown)
         line[n++] = "/proc/self/pagemap cannot be read: what is resident of parts of one mapping "
                     "is estimated, and swap within them is missed\n";
-    for (size_t i = 0; i < n; i++) {
-        if (!line[i])
-            return NULL;
-        size += strlen(line[i]);
-    }
-    char *text = prof__arena_alloc(a, size), *end = text;
-    for (size_t i = 0; text && i < n; i++)
-        end = stpcpy(end, line[i]);
-    return text;
+    return prof__arena_join(a, line, n);
 }
 
 /* --- the profile ------------------------------------------------------------------------------ */

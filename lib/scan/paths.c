@@ -57,3 +57,16 @@ uint32_t prof__paths_add(struct prof__paths *p, uint32_t parent, const struct pr
         return p->n++;
     }
 }
+
+uint32_t prof__paths_common(const struct prof__paths *p, uint32_t a, uint32_t b)
+{
+    while (a != b) {
+        if (a == 0 || b == 0)
+            return 0;
+        if (p->path[a].depth >= p->path[b].depth)
+            a = p->path[a].parent;
+        else
+            b = p->path[b].parent;
+    }
+    return a;
+}

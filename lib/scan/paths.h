@@ -49,4 +49,7 @@ int prof__paths_init(struct prof__paths *p, struct prof__arena *a, uint32_t room
  * no more room, or the path would be too long: `parent`. */
 uint32_t prof__paths_add(struct prof__paths *p, uint32_t parent, const struct prof__kind *kind);
 
+/* The longest path that both begin with; 0: they have not even the root in common. */
+uint32_t prof__paths_common(const struct prof__paths *p, uint32_t a, uint32_t b);
+
 #endif

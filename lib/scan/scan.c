@@ -290,7 +290,7 @@ const char *prof__scan_notes(const struct prof__scan *s, struct prof__arena *a)
 {
     const struct prof__scan_report *r = &s->report;
     const char *line[16];
-    size_t n = 0, size = 1;
+    size_t n = 0;
 
     line[n++] = looked_at(r, a);
     if (!r->walked && r->why_not && r->blocks)
@@ -335,13 +335,5 @@ const char *prof__scan_notes(const struct prof__scan *s, struct prof__arena *a)
     if (r->tagged)
         line[n++] = prof__arena_printf(a, "%llu pointers had a tag in their upper 16 bits\n",
                                        (unsigned long long)r->tagged);
-    for (size_t i = 0; i < n; i++) {
-        if (!line[i])
-            return NULL;
-        size += strlen(line[i]);
-    }
-    char *text = prof__arena_alloc(a, size), *end = text;
-    for (size_t i = 0; text && i < n; i++)
-        end = stpcpy(end, line[i]);
-    return text;
+    return prof__arena_join(a, line, n);
 }

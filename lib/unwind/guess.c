@@ -1,15 +1,16 @@
 /*
- * guess.c - finding rbp on a stack whose registers are not known.
+ * guess.c - finding the frame pointer on a stack whose registers are not known.
  *
  * Of a thread that waits in a system call the kernel tells pc and sp. Most code finds its caller
- * with these, but a function with a frame pointer needs rbp. Where it points there are two words:
- * the caller's rbp, and the return address. So look for a place whose second word is the address
+ * with these, but some functions need the frame pointer. Where it points there are two words:
+ * the caller's, and the return address. So look for a place whose second word is the address
  * behind a call of this very function:
  *
  *   1. where the function's prologue says: it pushes so many registers, and takes so many bytes.
  *      That is exact for nearly all compiled code, so any call will do;
  *   2. else upward from sp, the first such place;
- *   3. else the first whose call is an indirect one, and whose saved rbp leads further up.
+ *   3. else the first whose call is an indirect one, and whose saved frame pointer leads further
+ * up.
  *
  * A call of this function is one whose target is where the function begins, directly, or by a stub
  * or a table of imported functions. Words that are found on a stack lead anywhere, so code and

@@ -1,14 +1,14 @@
 /*
  * step.c - one step of a walk for the frames that the loop in walk.c does not take itself: those
- * of signals, those whose CFA hangs on a register other than rsp and rbp, those outside the known
- * window of memory, and those without unwind info.
+ * of signals, those whose CFA hangs on another register than the stack or frame pointer, those
+ * outside the known window of memory, and those without unwind info.
  *
  * Two things that unwind tables do not say:
  * - in an epilogue they still list the registers just popped. A save slot below the stack pointer
  *   is such a one, and the register already holds the value.
  * - code made at run time has no tables, but keeps frame pointers as a rule, and so does what a
- *   compiler of such code has of its own inside the program. So rbp is followed, frame by frame,
- *   while it leads up; but only if that ends behind a call in code that has tables. Else it was a
+ *   compiler of such code has of its own inside the program. So these are followed, frame by frame,
+ *   while they lead up; but only if that ends behind a call in code that has tables. Else it was a
  *   number like any other, and nothing is known.
  */
 #include "unwind/step.h"
@@ -20,11 +20,6 @@
 #define WORD sizeof(uintptr_t)
 
 enum { CHAIN_MAX = 4096 }; /* frames without unwind info in a row */
-
-static bool is_known(const struct prof__registers *regs, unsigned n)
-{
-    return regs->known >> n & 1;
-}
 
 static bool read_word(struct prof__walk *w, uintptr_t at, uintptr_t *ret)
 {
@@ -75,12 +70,12 @@ static uintptr_t find_cfa(struct prof__walk *w, uint64_t step, uintptr_t *ret)
     unsigned base = prof__rule_base(step);
 
     /* Somewhere above a frame without unwind info: its record is where the frame pointer says. */
-    if (base == PROF__REG_SP && !is_known(&w->regs, base) && is_known(&w->regs, PROF__REG_FP) &&
+    if (base == PROF__REG_SP && !prof__walk_knows(w, base) && prof__walk_knows(w, PROF__REG_FP) &&
         prof__rule_fp(step) == prof__rule_pc(step) + 1) {
         *ret = w->regs.r[PROF__REG_FP] + prof__rule_fp(step) * WORD;
         return PROF__STEP_OK;
     }
-    if (!is_known(&w->regs, base)) {
+    if (!prof__walk_knows(w, base)) {
         if (!w->all_registers)
             return PROF__STEP_AGAIN;
         uintptr_t why = base == PROF__REG_FP && w->bounds.shift ? prof__guess_frame_pointer(w)
@@ -109,7 +104,7 @@ static uintptr_t find_caller(struct prof__walk *w, unsigned words, uintptr_t cfa
             return PROF__PC_UNREADABLE;
     } else if (link >= PROF__REGISTERS) {
         return PROF__PC_UNREADABLE;
-    } else if (!is_known(&w->regs, link)) {
+    } else if (!prof__walk_knows(w, link)) {
         return PROF__PC_NO_INFO;
     } else {
         *ret = w->regs.r[link];
@@ -242,7 +237,7 @@ static uintptr_t step_by_frame_pointer(struct prof__walk *w)
     struct prof__registers to = w->regs;
     uintptr_t sp = w->regs.r[PROF__REG_SP], fp = w->regs.r[PROF__REG_FP], why;
 
-    if (!is_known(&w->regs, PROF__REG_FP) || fp % WORD != 0 || fp < sp)
+    if (!prof__walk_knows(w, PROF__REG_FP) || fp % WORD != 0 || fp < sp)
         return PROF__PC_NO_INFO;
     prof__bounds_doubt(&w->bounds);
     if (fp > w->chain_end && (why = follow_frame_pointers(w, fp, &w->chain_end)) != PROF__STEP_OK)
