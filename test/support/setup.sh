@@ -10,6 +10,11 @@
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
 
+# Some tests read the paths in debug information. A compiler cache that was told to ignore the
+# directory would give those of whatever tree it compiled the file in first.
+unset CCACHE_NOHASHDIR
+export CCACHE_HASHDIR=1
+
 say() { printf '%s\n' "${@-}"; }
 die() {
     printf '%s/%s: %s\n' "$(basename "$(dirname "$0")")" "${0##*/}" "$*" >&2
