@@ -12,25 +12,11 @@
 
 #include "base/clock.h"
 #include "base/random.h"
+#include "proc.h"
 #include "symbol/elf_file.h"
 #include "symbol/symbolize.h"
 
 static struct prof__module module;
-
-/* A line of /proc/self/status, in KiB. */
-static long status_kib(const char *name)
-{
-    char line[256];
-    long kib = 0;
-    FILE *f = fopen("/proc/self/status", "re");
-
-    while (f && fgets(line, sizeof(line), f))
-        if (strncmp(line, name, strlen(name)) == 0)
-            kib = strtol(line + strlen(name) + 1, NULL, 10);
-    if (f)
-        fclose(f);
-    return kib;
-}
 
 static double lookup_ms(const struct prof__code_address *lookup, size_t n, size_t *ret_named)
 {
@@ -88,9 +74,9 @@ int main(int argc, char **argv)
         lookup[i - 1] = swap;
     }
 
-    long rss = status_kib("VmRSS");
+    long rss = proc_status("VmRSS:");
     double cold = lookup_ms(lookup, n, &named), warm = 0;
-    long peak = status_kib("VmHWM"), after = status_kib("VmRSS");
+    long peak = proc_status("VmHWM:"), after = proc_status("VmRSS:");
     for (int i = 0; i < 10; i++)
         warm += lookup_ms(lookup, n, &named);
     printf(

@@ -24,6 +24,7 @@
 
 #include "check.h"
 #include "long_run.h"
+#include "proc.h"
 #include "text_profile.h"
 
 static atomic_int ready, stop;
@@ -33,14 +34,6 @@ static pthread_cond_t cond = PTHREAD_COND_INITIALIZER;
 static pthread_rwlock_t rwlock = PTHREAD_RWLOCK_INITIALIZER;
 static sem_t semaphore;
 static volatile long sink;
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* --- places to wait at ----------------------------------------------------------------------- */
 
@@ -270,37 +263,12 @@ static void *one_of_many(void *arg)
     return NULL;
 }
 
-static long status_of(const char *key)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    long value = -1;
-
-    while (f && fgets(line, sizeof(line), f))
-        if (strncmp(line, key, strlen(key)) == 0)
-            value = atol(line + strlen(key));
-    if (f)
-        fclose(f);
-    return value;
-}
-
-static int descriptors(void)
-{
-    DIR *d = opendir("/proc/self/fd");
-    int n = 0;
-
-    while (readdir(d))
-        n++;
-    closedir(d);
-    return n;
-}
-
 static void test_many(int n, double seconds)
 {
     pthread_t *t = calloc((size_t)n, sizeof(*t));
     struct text_profile text;
     pthread_attr_t attr;
-    int made = 0, fds = descriptors();
+    int made = 0, fds = proc_entries("/proc/self/fd");
 
     pthread_attr_init(&attr);
     pthread_attr_setstacksize(&attr, 64 * 1024);
@@ -315,14 +283,14 @@ static void test_many(int n, double seconds)
         usleep(1000);
     usleep(50000);
 
-    long rss = status_of("VmRSS:");
+    long rss = proc_status("VmRSS:");
     double begin = now();
     CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
     double took = now() - begin;
     CHECK_INT(text_profile_sum(&text, NULL), n + 1, "threads");
     CHECK_INT(text_profile_sum(&text, "one_of_many"), n, "threads with whole stacks");
     text_profile_free(&text);
-    printf("%d threads in %.3f s, %ld KiB more\n", n, took, status_of("VmRSS:") - rss);
+    printf("%d threads in %.3f s, %ld KiB more\n", n, took, proc_status("VmRSS:") - rss);
     CHECK(took < seconds, "%d threads took %.2f s", n, took);
 
     begin = now();
@@ -334,10 +302,10 @@ static void test_many(int n, double seconds)
     text_profile_free(&text);
     prof_window_close(w);
     printf(", is written and ended in %.3f s; %ld KiB more in all\n", now() - begin,
-           status_of("VmRSS:") - rss);
-    CHECK(status_of("VmRSS:") - rss < 4L * n + 12 * 1024, "memory: %ld KiB for %d threads",
-          status_of("VmRSS:") - rss, n);
-    CHECK_INT(descriptors(), fds, "descriptors");
+           proc_status("VmRSS:") - rss);
+    CHECK(proc_status("VmRSS:") - rss < 4L * n + 12 * 1024, "memory: %ld KiB for %d threads",
+          proc_status("VmRSS:") - rss, n);
+    CHECK_INT(proc_entries("/proc/self/fd"), fds, "descriptors");
     pthread_barrier_wait(&gate);
     for (int i = 0; i < n; i++)
         pthread_join(t[i], NULL);

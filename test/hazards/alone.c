@@ -31,6 +31,7 @@
 
 #include "check.h"
 #include "long_run.h"
+#include "proc.h"
 
 enum { LIMIT_S = 90, NOBODY = 65534 };
 
@@ -96,19 +97,10 @@ static int ask(const char *page)
 /* The server's thread, or 0. */
 static pid_t server_thread(void)
 {
-    DIR *d = opendir("/proc/self/task");
-    pid_t found = 0;
+    pid_t tid = 0;
 
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-        int fd = open(path, O_RDONLY);
-        if (fd >= 0 && read(fd, name, sizeof(name) - 1) > 0 && strcmp(name, "prof-http\n") == 0)
-            found = atoi(e->d_name);
-        close(fd);
-    }
-    closedir(d);
-    return found;
+    proc_threads_named("prof-http", &tid);
+    return tid;
 }
 
 static void line_of(pid_t tid, const char *name, char *ret, size_t size)

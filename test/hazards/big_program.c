@@ -16,6 +16,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "proc.h"
+
 /* Of all functions HOT are called, from all over the program, and DEPTH more by each. */
 enum { THREADS = 4, HOT = 500, DEPTH = 6, WARM = 5 };
 
@@ -26,39 +28,6 @@ extern const unsigned n_functions;
 static atomic_bool stop;
 static atomic_long allocations;
 static void *volatile kept[4096];
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static long status_kib(const char *name)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    long kib = -1;
-
-    while (f && kib < 0 && fgets(line, sizeof(line), f))
-        if (strncmp(line, name, strlen(name)) == 0)
-            kib = atol(line + strlen(name));
-    if (f)
-        fclose(f);
-    return kib;
-}
-
-/* VmHWM begins anew. */
-static void forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-
-    if (f) {
-        fputs("5", f);
-        fclose(f);
-    }
-}
 
 static void *call(unsigned hot, unsigned seed)
 {
@@ -105,8 +74,8 @@ int main(int argc, char **argv)
         return 3;
 
     double alone = rate_over(0.2);
-    forget_peak();
-    long rss = status_kib("VmRSS:");
+    proc_forget_peak();
+    long rss = proc_status("VmRSS:");
     double warm_s = 0;
     for (int i = 0; i <= WARM; i++) {
         long before = atomic_load(&allocations);
@@ -127,8 +96,8 @@ int main(int argc, char **argv)
                (double)(atomic_load(&allocations) - before) / took / alone);
     }
     printf("warm_s %.3f\n", warm_s); /* the least: others may want the processors meanwhile */
-    printf("peak_kib %ld\n", status_kib("VmHWM:") - rss);
-    printf("after_kib %ld\n", status_kib("VmRSS:") - rss);
+    printf("peak_kib %ld\n", proc_status("VmHWM:") - rss);
+    printf("after_kib %ld\n", proc_status("VmRSS:") - rss);
     atomic_store(&stop, 1);
     for (size_t i = 0; i < THREADS; i++)
         pthread_join(t[i], NULL);

@@ -24,6 +24,7 @@ UNITS = 800 if LONG else 20 # of FUNCTIONS each
 FUNCTIONS = 250
 FIRST = "unit000" # the name in all names of the unit that is compiled
 COLD_S, WARM_S, PEAK_KIB = 5, 0.5, 100 * 1024
+SUPPORT = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support")
 TIME_LIMIT_S = 300
 
 
@@ -98,7 +99,7 @@ def build(directory, first, name, prefix, units):
     program = directory + "/" + name
     with open(directory + "/objects", "w") as f:
         f.write("\n".join(objects))
-    compiler("-O1", "-g", "-pthread", "-D_GNU_SOURCE", "-I", include, source, directory + "/table.c",
+    compiler("-O1", "-g", "-pthread", "-D_GNU_SOURCE", "-I", include, "-I", SUPPORT, source, directory + "/table.c",
              "@%s/objects" % directory, "-Wl,--no-as-needed", hooks, prof, "-Wl,--build-id",
              "-Wl,-rpath,%s:%s" % (os.path.dirname(hooks), os.path.dirname(prof)), "-o", program)
     for o in objects:

@@ -27,6 +27,7 @@ extern "C" {
 #include "check.h"
 }
 #include "long_run.h"
+#include "proc.h"
 
 namespace
 {
@@ -243,13 +244,6 @@ struct {
     { "cancel", cancel, { 0 }, 0, 0, 0 },
     { "profiles", profiles, { 0 }, 0, 0, 0 },
 };
-
-double now()
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* As long as no thread is on a processor of this busy machine, or for ever. */
 const double STUCK_S = 10;

@@ -14,6 +14,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "proc.h"
 #include "text_profile.h"
 
 enum { SHORT_THREADS = 400 };
@@ -107,19 +108,6 @@ static int timers_now(void)
 
 static int threads_at_start; /* the main one, and one that waits for profctl if we are preloaded */
 
-static int threads_now(void)
-{
-    FILE *f = fopen("/proc/self/status", "r");
-    char line[256];
-    int n = 0;
-
-    while (f && fgets(line, sizeof(line), f))
-        sscanf(line, "Threads: %d", &n);
-    if (f)
-        fclose(f);
-    return n;
-}
-
 static struct worker workers[] = {
     { "before", steady, 0, 0 },
     { "during", steady, 0, 0 },
@@ -196,7 +184,7 @@ static void test_nothing_is_left_behind(void)
     struct prof_window *a = NULL, *b = NULL;
 
     CHECK_INT(timers_now() <= 0, 1, "no timers after the last window");
-    CHECK_INT(threads_now(), threads_at_start, "threads after the last window");
+    CHECK_INT((int)proc_status("Threads:"), threads_at_start, "threads after the last window");
     CHECK_INT(prof_window_open("profile", &a), 0, "one reader");
     CHECK_INT(prof_window_open("profile", &b), 0, "and another at the same time");
     CHECK_INT(timers_now() == 0, 0, "timers while windows are open");
@@ -209,7 +197,7 @@ static void test_nothing_is_left_behind(void)
     text_profile_free(&text);
     prof_window_close(b);
     CHECK_INT(timers_now() <= 0, 1, "no timers after the last window");
-    CHECK_INT(threads_now(), threads_at_start, "threads after the last window");
+    CHECK_INT((int)proc_status("Threads:"), threads_at_start, "threads after the last window");
 }
 
 static void test_start_and_stop_as_in_go(void)
@@ -248,7 +236,7 @@ static void test_rates(void)
 int main(void)
 {
     alarm(120);
-    threads_at_start = threads_now();
+    threads_at_start = (int)proc_status("Threads:");
     test_rates();
     test_each_thread_gets_what_the_kernel_says();
     test_nothing_is_left_behind();

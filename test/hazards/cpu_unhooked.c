@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "proc.h"
 #include "text_profile.h"
 
 static atomic_int stop;
@@ -39,14 +40,6 @@ static void *thread_main(void *arg)
 {
     work[(size_t)arg]();
     return NULL;
-}
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
 static double clock_of(clockid_t clock)

@@ -15,6 +15,7 @@
 
 #include "check.h"
 #include "long_run.h"
+#include "proc.h"
 
 /* A batch is so small that qsort() sorts it without malloc. */
 enum { BITS = 20, SIZE = 48, BATCH = 100, LIMIT_KIB = 16 * 1024 };
@@ -66,18 +67,6 @@ __attribute__((noinline)) static void walk(unsigned path, int bits)
     }
 }
 
-static long rss_kib(void)
-{
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-
-    if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-        CHECK(0, "no /proc/self/statm");
-    if (f)
-        fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
 /* Of the text form, the first line with the totals, and whether "[lost" was in it. */
 struct seen {
     char head[256];
@@ -121,12 +110,12 @@ int main(void)
         void *volatile p = malloc((size_t)4 << 20);
         free(p);
     }
-    rss = rss_kib();
+    rss = proc_status("VmRSS:");
     prof_stats(&before);
     for (long i = 0; i < paths; i++)
         walk((unsigned)i, BITS);
     prof_stats(&after);
-    extra = rss_kib() - rss;
+    extra = proc_status("VmRSS:") - rss;
 
     CHECK_INT(after.heap_allocated_objects - before.heap_allocated_objects, paths, "blocks");
     CHECK_INT(after.heap_allocated_bytes - before.heap_allocated_bytes, paths * SIZE, "bytes");

@@ -30,6 +30,7 @@ extern "C" {
 #include "check.h"
 }
 #include "long_run.h"
+#include "proc.h"
 
 namespace
 {
@@ -40,13 +41,6 @@ const char *directory;
 std::atomic<bool> stop, rest; /* rest: leave the processors to the child */
 std::atomic<long> rounds;
 pthread_mutex_t mutexes[2] = { PTHREAD_MUTEX_INITIALIZER, PTHREAD_MUTEX_INITIALIZER };
-
-double now()
-{
-    struct timespec t;
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
 
 /* In the parent only, before and after the fork. */
 void *churn(void *arg)
@@ -101,18 +95,6 @@ int sockets()
     return n;
 }
 
-int tasks()
-{
-    DIR *d = opendir("/proc/self/task");
-    int n = -2;
-
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
-
 /* 0, or the number of what is wrong. */
 int child(int number)
 {
@@ -122,7 +104,8 @@ int child(int number)
     bool caught = false;
 
     alarm(CHILD_LIMIT_S); /* a child that hangs ends by SIGALRM */
-    if (tasks() != 1 || sockets() != 0 || prof_http_address(address, sizeof(address)) >= 0)
+    if (proc_entries("/proc/self/task") != 1 || sockets() != 0 ||
+        prof_http_address(address, sizeof(address)) >= 0)
         return 1;
     if (prof_window_open("heap", &w) != 0)
         return 2;

@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "long_run.h"
+#include "proc.h"
 #include "text_profile.h"
 
 /* A thread notices within 1 MiB of blocks that sampling has begun. */
@@ -22,38 +23,6 @@ enum { MANY = 2000, KIB_A_THREAD = 24, KIB_AFTER = 8 * 1024, BLOCK = 100 * 1024,
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_barrier_t barrier; /* MANY and the main thread */
 static volatile long sink;
-
-static double now(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-static long rss_kib(void)
-{
-    long pages = 0;
-    FILE *f = fopen("/proc/self/statm", "r");
-
-    if (!f || fscanf(f, "%*d %ld", &pages) != 1)
-        CHECK(0, "no /proc/self/statm");
-    if (f)
-        fclose(f);
-    return pages * (sysconf(_SC_PAGESIZE) / 1024);
-}
-
-static int entries(const char *path)
-{
-    DIR *d = opendir(path);
-    int n = 0;
-
-    while (d && readdir(d))
-        n++;
-    if (d)
-        closedir(d);
-    return n;
-}
 
 /* POSIX timers of this process; -1 where the kernel does not list them. */
 static int timers(void)
@@ -133,7 +102,7 @@ static void test_many_at_once(void)
         exit(77);
     }
     pthread_barrier_wait(&barrier);
-    before = rss_kib();
+    before = proc_status("VmRSS:");
     prof_set_heap_rate(1024);
     prof_set_block_rate(1);
     prof_set_mutex_fraction(1);
@@ -141,7 +110,7 @@ static void test_many_at_once(void)
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
     pthread_barrier_wait(&barrier);
     pthread_barrier_wait(&barrier);
-    after = rss_kib();
+    after = proc_status("VmRSS:");
     prof_stats(&stats);
     CHECK_BETWEEN(stats.heap_allocated_objects, 3 * MANY, (BLOCKS + 1) * MANY, "blocks sampled");
     CHECK_BETWEEN(after - before, 0, KIB_A_THREAD * MANY, "KiB more for all threads");
@@ -166,7 +135,7 @@ static void test_many_in_a_row(void)
         if (i % 1000 == 0)
             CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
         if (i == n / 8) /* what is paid once is paid */
-            rss = rss_kib();
+            rss = proc_status("VmRSS:");
         for (int j = 0; j < 8; j++)
             if (pthread_create(&t[j], NULL, one_after_the_other, NULL) != 0)
                 CHECK(0, "no thread");
@@ -175,7 +144,7 @@ static void test_many_in_a_row(void)
         prof_window_close(w);
     }
     before = rss;
-    rss = rss_kib();
+    rss = proc_status("VmRSS:");
     CHECK(rss - before < KIB_AFTER, "%ld KiB more after %ld threads", rss - before, n - n / 8);
     MEASURED("%+ld KiB after %ld more", rss - before, n - n / 8);
     CHECK_INT(count_of("threadcreate", "test_many_in_a_row"), n, "threads created");
@@ -183,17 +152,17 @@ static void test_many_in_a_row(void)
 
 int main(void)
 {
-    int fds, tasks = entries("/proc/self/task");
+    int fds, tasks = proc_entries("/proc/self/task");
 
     alarm((unsigned)long_run(200, 900));
     spend();
     prof_set_heap_rate(0); /* nothing of ours yet */
-    fds = entries("/proc/self/fd");
+    fds = proc_entries("/proc/self/fd");
     test_many_at_once();
     test_many_in_a_row();
     CHECK_INT(timers() <= 0, 1, "no timer is left");
-    while (entries("/proc/self/task") > tasks)
+    while (proc_entries("/proc/self/task") > tasks)
         sched_yield(); /* one that has been joined is a moment longer in /proc; alarm() ends this */
-    CHECK_INT(entries("/proc/self/fd"), fds, "descriptors");
+    CHECK_INT(proc_entries("/proc/self/fd"), fds, "descriptors");
     return check_report();
 }

@@ -8,35 +8,13 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "proc.h"
+
 static int drop(void *arg, const void *data, size_t n)
 {
     (void)data;
     *(size_t *)arg += n;
     return 0;
-}
-
-static long field_kib(const char *name)
-{
-    char text[4096];
-    FILE *f = fopen("/proc/self/status", "r");
-    size_t n = f ? fread(text, 1, sizeof(text) - 1, f) : 0;
-
-    if (f)
-        fclose(f);
-    text[n] = '\0';
-    const char *s = strstr(text, name);
-    return s ? atol(s + strlen(name)) : -1;
-}
-
-/* From now on the peak is of what comes. */
-static void forget_peak(void)
-{
-    FILE *f = fopen("/proc/self/clear_refs", "w");
-
-    if (f) {
-        fputs("5", f);
-        fclose(f);
-    }
 }
 
 static void look(const char *name)
@@ -63,11 +41,11 @@ int main(int argc, char **argv)
             return 1;
         else
             memset(all[i], 1, BLOCK);
-    long before = field_kib("VmRSS:");
-    forget_peak();
+    long before = proc_status("VmRSS:");
+    proc_forget_peak();
     look("leaks");
-    long peak = field_kib("VmHWM:");
+    long peak = proc_status("VmHWM:");
     look("holders");
-    printf("rss: %ld %ld %ld %ld\n", before, peak, field_kib("VmHWM:"), field_kib("VmRSS:"));
+    printf("rss: %ld %ld %ld %ld\n", before, peak, proc_status("VmHWM:"), proc_status("VmRSS:"));
     return all[0] == NULL;
 }

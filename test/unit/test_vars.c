@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "proc.h"
 
 static struct prof_vars_point point[PROF_VARS_SECONDS_MAX];
 
@@ -40,19 +41,9 @@ static int64_t more_than(int64_t n)
 /* Threads that note numbers; a sanitizer has threads, too. */
 static int threads(void)
 {
-    DIR *d = opendir("/proc/self/task");
-    int n = 0;
+    pid_t tid;
 
-    for (struct dirent *e; (e = readdir(d)) != NULL;) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-        int fd = open(path, O_RDONLY);
-        if (fd >= 0 && read(fd, name, sizeof(name) - 1) > 0)
-            n += strcmp(name, "prof-vars\n") == 0;
-        close(fd);
-    }
-    closedir(d);
-    return n;
+    return proc_threads_named("prof-vars", &tid);
 }
 
 /* The kernel knows an ended thread a moment longer. */
