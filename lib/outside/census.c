@@ -1,7 +1,8 @@
 /*
- * census.c - one walk, each chunk looked at once; then, if asked for, one flood.
+ * census.c - one walk, each chunk looked at once, into rows. What takes a flood as well stands in
+ * census_leaks.c and census_holders.c.
  */
-#include "outside/census.h"
+#include "outside/census_parts.h"
 
 #include <errno.h>
 #include <prof/prof.h>
@@ -10,8 +11,6 @@
 
 #include "base/hash.h"
 #include "base/path.h"
-#include "outside/threads.h"
-#include "scan/flood.h"
 #include "scan/words.h"
 
 enum {
@@ -19,10 +18,6 @@ enum {
     WINDOW = 64 * 1024,
     ROWS_MAX = 1 << 20,
     SIZES_EXACT = 64 * 1024, /* larger blocks' sizes are rounded down to classes */
-    SAMPLES = 40000,
-    PATHS = 1 << 18,
-    LEAKS_MAX = 1 << 22,
-    INTERVAL_NS = 300 * 1000 * 1000,
 };
 
 /* --- lifetime -------------------------------------------------------------------------------- */
@@ -84,8 +79,8 @@ static bool grow_rows(struct prof__census *c)
     return true;
 }
 
-static int count_row(struct prof__census *c, struct prof__census_row key, double blocks,
-                     double bytes)
+int prof__census_count(struct prof__census *c, struct prof__census_row key, double blocks,
+                       double bytes)
 {
     if (c->n_rows >= ROWS_MAX)
         key.size = 0;
@@ -103,14 +98,14 @@ static int count_row(struct prof__census *c, struct prof__census_row key, double
     return 0;
 }
 
-static void clear_rows(struct prof__census *c)
+void prof__census_clear(struct prof__census *c)
 {
     c->n_rows = 0;
     if (c->slot)
         memset(c->slot, 0, c->n_slots * sizeof(*c->slot));
 }
 
-static uint64_t size_class(uint64_t size)
+uint64_t prof__census_size_class(uint64_t size)
 {
     if (size <= SIZES_EXACT)
         return size;
@@ -176,12 +171,12 @@ static void settle_mapped(struct prof__census *c)
         c->heap.region[i].certain = true;
 }
 
-static int out_of_memory(int r)
+int prof__census_error(int r)
 {
     return r == -ENOMEM ? prof_set_last_error(r, "out of memory") : r;
 }
 
-static int walk(struct prof__census *c)
+int prof__census_look(struct prof__census *c)
 {
     struct prof__arena *a = &c->pass_arena;
     int r;
@@ -209,8 +204,8 @@ static int walk(struct prof__census *c)
 
 int prof__census_walk(struct prof__census *c)
 {
-    clear_rows(c);
-    return out_of_memory(walk(c));
+    prof__census_clear(c);
+    return prof__census_error(prof__census_look(c));
 }
 
 /* --- storage of strings and vectors ------------------------------------------------------------
@@ -254,7 +249,7 @@ static void look_for_storage(void *arg, uint64_t address, const uint64_t *word, 
     });
 }
 
-static int find_storage(struct prof__census *c)
+int prof__census_storage(struct prof__census *c)
 {
     int r = 0;
 
@@ -333,13 +328,18 @@ static uint32_t type_of(struct prof__census *c, struct window *w, uint32_t regio
     return type;
 }
 
-/* Each chunk in use. */
-static int each_used(struct prof__census *c, struct window *w,
-                     int (*each)(struct prof__census *c, uint32_t type,
-                                 const struct prof__chunk *chunk, void *arg),
-                     void *arg)
+uint32_t prof__census_type_of(struct prof__census *c, uint32_t region, uint64_t start, uint64_t end)
 {
-    int r = 0;
+    return type_of(c, NULL, region, start, end);
+}
+
+int prof__census_each_used(struct prof__census *c, prof__census_each_fn *each, void *arg)
+{
+    struct window *w = prof__arena_alloc(&c->pass_arena, sizeof(*w));
+    int r = w ? prof__census_storage(c) : -ENOMEM;
+
+    if (w)
+        w->c = c;
 
     for (uint32_t i = 0; i < c->heap.n && r == 0; i++) {
         struct prof__chunk chunk = { 0 };
@@ -351,369 +351,20 @@ static int each_used(struct prof__census *c, struct window *w,
     return r;
 }
 
-static struct window *new_window(struct prof__census *c)
-{
-    struct window *w = prof__arena_alloc(&c->pass_arena, sizeof(*w));
-
-    if (w)
-        w->c = c;
-    return w;
-}
-
 static int count_chunk(struct prof__census *c, uint32_t type, const struct prof__chunk *chunk,
                        void *arg)
 {
     uint64_t size = chunk->end - chunk->start;
 
     (void)arg;
-    return count_row(c, (struct prof__census_row) { .type = type, .size = size_class(size) }, 1,
-                     (double)size);
+    return prof__census_count(
+        c, (struct prof__census_row) { .type = type, .size = prof__census_size_class(size) }, 1,
+        (double)size);
 }
 
 int prof__census_types(struct prof__census *c)
 {
-    struct window *w = new_window(c);
-    int r = w ? find_storage(c) : -ENOMEM;
-
-    return out_of_memory(r < 0 ? r : each_used(c, w, count_chunk, NULL));
-}
-
-/* --- holders --------------------------------------------------------------------------------- */
-
-/* One block in `interval` bytes, by rising address, and large ones all. */
-struct sampling {
-    double interval, left;
-    struct prof__image_block *block;
-    size_t n, room;
-};
-
-static int sample_chunk(struct prof__census *c, uint32_t type, const struct prof__chunk *chunk,
-                        void *arg)
-{
-    struct sampling *s = arg;
-    double size = (double)(chunk->end - chunk->start);
-
-    s->left -= size;
-    if (s->left > 0)
-        return 0;
-    while (s->left <= 0)
-        s->left += s->interval;
-    if (s->n == s->room) {
-        size_t room = s->room ? s->room * 2 : 4096;
-        void *more = prof__arena_array(&c->arena, room, sizeof(*s->block));
-
-        if (!more)
-            return -ENOMEM;
-        if (s->n)
-            memcpy(more, s->block, s->n * sizeof(*s->block));
-        s->block = more;
-        s->room = room;
-    }
-    double stands_for = PROF_MAX(1, s->interval / size);
-    s->block[s->n++] = (struct prof__image_block) {
-        .address = chunk->start + PROF__CHUNK_HEADER,
-        .size = chunk->end - chunk->start - 8,
-        .row = type,
-        .objects = (int64_t)(stands_for * (1 << 16)),
-        .bytes = (int64_t)(stands_for * size),
-    };
-    return 0;
-}
-
-static uint64_t used_bytes(const struct prof__census *c)
-{
-    uint64_t n = c->glibc.mapped_bytes;
-
-    for (size_t i = 0; i < c->glibc.n_arenas; i++)
-        n += c->glibc.arena[i].used_bytes;
-    return n;
-}
-
-static int choose_blocks(struct prof__census *c)
-{
-    struct window *w;
-    struct sampling s = { 0 };
-    int r = walk(c);
-
-    if (r < 0)
-        return r;
-    w = new_window(c);
-    s.interval = s.left = PROF_MAX((double)used_bytes(c) / SAMPLES, 1);
-    c->sampled_bytes = s.interval;
-    r = w ? find_storage(c) : -ENOMEM;
-    if (r == 0)
-        r = each_used(c, w, sample_chunk, &s);
-    c->image->given = s.block;
-    c->image->n_given = s.n;
-    return r;
-}
-
-static uint32_t row_of_block(void *arg, uint64_t block, uint64_t end)
-{
-    struct prof__census *c = arg;
-    uint64_t chunk = block - PROF__CHUNK_HEADER;
-    uint32_t region = prof__ranges_find(&c->heap.ranges, chunk);
-
-    return region == PROF__NO_RANGE ? 0 : type_of(c, NULL, region, chunk, end);
-}
-
-/* One look: the path of each target into `path`. */
-static int look_at_holders(struct prof__census *c, uint32_t **path)
-{
-    struct prof__pass_count count = { 0 };
-    int r = walk(c);
-
-    if (r == 0)
-        r = find_storage(c);
-    if (r < 0)
-        return r;
-    prof__outside_frames(c->image, &c->pass_arena);
-    *path = prof__arena_array(&c->arena, c->targets.n + 1, sizeof(**path));
-    if (!*path)
-        return -ENOMEM;
-    struct prof__ways ways = { .paths = &c->paths,
-                               .path_of = { *path, NULL },
-                               .name_root = prof__root_kind,
-                               .name_arg = &c->roots,
-                               .row_of = row_of_block,
-                               .row_arg = c };
-    return prof__flood(&c->heap, &c->targets, &c->plan, &c->sweep, &c->pass_arena, &count, &ways,
-                       false);
-}
-
-int prof__census_holders(struct prof__census *c, int passes, unsigned depth)
-{
-    uint32_t *first = NULL, *path = NULL;
-    int r = choose_blocks(c);
-
-    c->roots = (struct prof__roots) { .arena = &c->arena, .plan = &c->plan, .heap = &c->heap };
-    if (r == 0)
-        r = prof__paths_init(&c->paths, &c->arena, PATHS, depth + 1);
-    for (int pass = 0; pass < passes && r == 0; pass++) {
-        if (pass > 0)
-            r = prof__pace_sleep(&c->pace, INTERVAL_NS);
-        if (r == 0)
-            r = look_at_holders(c, &path);
-        for (size_t i = 0; i < c->targets.n && r == 0 && first; i++)
-            first[i] = prof__paths_common(&c->paths, first[i], path[i]);
-        if (!first)
-            first = path;
-        c->passes = pass + 1;
-    }
-    clear_rows(c);
-    for (size_t i = 0; i < c->targets.n && r == 0; i++) {
-        const struct prof__target *t = &c->targets.target[i];
-
-        if (!(t->state & PROF__TARGET_WALKED) && t->block.objects)
-            continue; /* freed meanwhile */
-        r = count_row(c,
-                      (struct prof__census_row) {
-                          .type = t->block.row,
-                          .size = size_class(t->block.size + 8),
-                          .holder = first[i],
-                      },
-                      (double)t->block.objects / (1 << 16), (double)t->block.bytes);
-    }
-    return out_of_memory(r);
-}
-
-static const char *step_text(struct prof__census *c, const struct prof__kind *k)
-{
-    const char *name;
-
-    switch (k->of) {
-    case PROF__KIND_ROOT:
-        name = prof__root_name(&c->roots, &c->arena, k);
-        return name ? name : "root";
-    case PROF__KIND_SAMPLED:
-        name = prof__type_at(c->types, k->who)->name;
-        if (prof__type_at(c->types, k->who)->of == PROF__TYPE_SIZE)
-            name =
-                prof__arena_printf(&c->arena, "block of %llu B", (unsigned long long)(k->detail));
-        return name ? name : "block";
-    default:
-        name = prof__arena_printf(&c->arena, "block of %llu B", (unsigned long long)k->detail);
-        return name ? name : "block";
-    }
-}
-
-size_t prof__census_path(struct prof__census *c, uint32_t holder, const char **ret, size_t n)
-{
-    size_t k = 0;
-
-    for (; holder && k < n; holder = c->paths.path[holder].parent)
-        ret[k++] = step_text(c, &c->paths.path[holder].kind);
-    return k;
-}
-
-/* --- leaks ----------------------------------------------------------------------------------- */
-
-struct leaked {
-    uint64_t start, end;
-    uint32_t type;
-    bool held, possible; /* by another leaked one; only because of what could not be read */
-};
-
-struct leaks {
-    struct leaked *chunk; /* by rising address */
-    size_t n, room;
-    bool overflow;
-};
-
-static bool is_reached(const struct prof__heap_region *g, const struct prof__chunk *c)
-{
-    return g->big ? g->marked : prof__bit(g->marks, (c->start - g->start) / PROF__UNIT);
-}
-
-/* Chunks in use that the flood has not come to. */
-static int gather_unreached(struct prof__census *c, struct leaks *l)
-{
-    for (uint32_t i = 0; i < c->heap.n; i++) {
-        const struct prof__heap_region *g = &c->heap.region[i];
-        struct prof__chunk chunk = { 0 };
-
-        if (g->big && !g->certain)
-            continue;
-        while (prof__chunk_next(g, &chunk)) {
-            if (!chunk.used || is_reached(g, &chunk))
-                continue;
-            if (l->n == l->room) {
-                size_t room = l->room ? l->room * 2 : 1024;
-                struct leaked *more =
-                    room <= LEAKS_MAX ? realloc(l->chunk, room * sizeof(*more)) : NULL;
-
-                if (!more) {
-                    l->overflow = true;
-                    return 0;
-                }
-                l->chunk = more;
-                l->room = room;
-            }
-            l->chunk[l->n++] = (struct leaked) { .start = chunk.start, .end = chunk.end };
-        }
-    }
-    return 0;
-}
-
-static struct leaked *leaked_at(const struct leaks *l, uint64_t address)
-{
-    size_t low = 0, high = l->n;
-
-    while (low < high) {
-        size_t middle = (low + high) / 2;
-
-        if (l->chunk[middle].end + 8 <= address)
-            low = middle + 1;
-        else
-            high = middle;
-    }
-    return low < l->n && l->chunk[low].start + PROF__CHUNK_HEADER <= address ? &l->chunk[low]
-                                                                             : NULL;
-}
-
-static void keep_common(struct leaks *all, const struct leaks *now)
-{
-    size_t kept = 0, k = 0;
-
-    for (size_t i = 0; i < all->n; i++) {
-        while (k < now->n && now->chunk[k].start < all->chunk[i].start)
-            k++;
-        if (k < now->n && now->chunk[k].start == all->chunk[i].start &&
-            now->chunk[k].end == all->chunk[i].end)
-            all->chunk[kept++] = all->chunk[i];
-    }
-    all->n = kept;
-}
-
-struct holding {
-    struct leaks *leaks;
-    struct leaked *from;
-};
-
-static void hold(void *arg, uint64_t address, const uint64_t *word, size_t n)
-{
-    struct holding *h = arg;
-
-    (void)address;
-    for (size_t i = 0; i < n; i++) {
-        struct leaked *to = leaked_at(h->leaks, word[i] & PROF__ADDRESS_MASK);
-
-        if (to && to != h->from)
-            to->held = true;
-    }
-}
-
-static int judge_leaks(struct prof__census *c, struct leaks *l)
-{
-    int r = find_storage(c);
-
-    for (size_t i = 0; i < l->n && r == 0; i++) {
-        struct leaked *one = &l->chunk[i];
-        struct holding h = { l, one };
-        uint32_t region = prof__ranges_find(&c->heap.ranges, one->start);
-
-        if (region == PROF__NO_RANGE)
-            continue;
-        one->type = type_of(c, NULL, region, one->start, one->end);
-        r = prof__sweep_block(&c->sweep, one->start + PROF__CHUNK_HEADER, one->end, hold, &h);
-    }
-    return r;
-}
-
-/* As many components as there are registers that could not be read may hang from them: where there
- * are no more than that, each is only possibly leaked. */
-static void count_leaks(struct prof__census *c, const struct leaks *l, int *ret)
-{
-    size_t first = 0;
-
-    for (size_t i = 0; i < l->n; i++)
-        first += !l->chunk[i].held;
-    bool possible = first <= c->hidden_regs;
-    for (size_t i = 0; i < l->n && *ret == 0; i++) {
-        const struct leaked *one = &l->chunk[i];
-        uint64_t size = one->end - one->start;
-
-        *ret = count_row(c,
-                         (struct prof__census_row) { .type = one->type,
-                                                     .size = size_class(size),
-                                                     .indirect = one->held,
-                                                     .possible = possible },
-                         1, (double)size);
-    }
-}
-
-int prof__census_leaks(struct prof__census *c, int passes)
-{
-    struct leaks all = { 0 };
-    int r = 0;
-
-    for (int pass = 0; pass < passes && r == 0; pass++) {
-        struct prof__pass_count count = { 0 };
-        struct leaks now = { 0 };
-
-        if (pass > 0)
-            r = prof__pace_sleep(&c->pace, INTERVAL_NS);
-        if (r == 0)
-            r = walk(c);
-        if (r == 0)
-            r = prof__flood(&c->heap, &c->targets, &c->plan, &c->sweep, &c->pass_arena, &count,
-                            NULL, false);
-        if (r == 0)
-            r = gather_unreached(c, &now);
-        if (pass == 0) {
-            all = now;
-        } else {
-            keep_common(&all, &now);
-            free(now.chunk);
-        }
-        c->passes = pass + 1;
-    }
-    if (r == 0)
-        r = judge_leaks(c, &all);
-    clear_rows(c);
-    count_leaks(c, &all, &r);
-    free(all.chunk);
-    return out_of_memory(r);
+    return prof__census_error(prof__census_each_used(c, count_chunk, NULL));
 }
 
 /* --- differences ----------------------------------------------------------------------------- */
@@ -742,7 +393,7 @@ int prof__census_subtract(struct prof__census *now, const struct prof__census *b
         if (now->types != before->types)
             r = find_type(now, prof__type_at(before->types, key.type), &key.type);
         if (r == 0)
-            r = count_row(now, key, -blocks, -bytes);
+            r = prof__census_count(now, key, -blocks, -bytes);
     }
-    return out_of_memory(r);
+    return prof__census_error(r);
 }
