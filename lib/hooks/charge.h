@@ -8,6 +8,7 @@
 #ifndef PROF_HOOKS_CHARGE_H
 #define PROF_HOOKS_CHARGE_H
 
+#include "hooks/handed_out.h"
 #include "hooks/real.h"
 #include "record/collect_heap.h"
 
@@ -40,6 +41,17 @@ static inline __attribute__((always_inline)) void *prof__charge(void *p, size_t 
             prof__heap_sample(p, size, interval, &site);
     }
     return p;
+}
+
+/* The same, for a block at an address of its own: not one that has been resized where it is. */
+static inline __attribute__((always_inline)) void *
+prof__charge_new(void *p, size_t size, uint64_t before, const void *caller)
+{
+    /* Relaxed: any number of threads may be in here when it begins. */
+    if (PROF_UNLIKELY(atomic_load_explicit(&prof__handed_out_watched, memory_order_relaxed)) && p &&
+        prof__charges() == before)
+        prof__heap_handed_out(p, size);
+    return prof__charge(p, size, before, caller);
 }
 
 #endif

@@ -228,7 +228,7 @@ PROF_SHARED int posix_memalign(void **ret, size_t alignment, size_t size)
     int r = prof__real.posix_memalign(ret, alignment, size);
 
     if (r == 0)
-        prof__charge(*ret, size, before, CALLER);
+        prof__charge_new(*ret, size, before, CALLER);
     return r;
 }
 
@@ -236,28 +236,28 @@ PROF_SHARED void *aligned_alloc(size_t alignment, size_t size)
 {
     uint64_t before = prof__charges();
 
-    return prof__charge(prof__real.aligned_alloc(alignment, size), size, before, CALLER);
+    return prof__charge_new(prof__real.aligned_alloc(alignment, size), size, before, CALLER);
 }
 
 PROF_SHARED void *memalign(size_t alignment, size_t size)
 {
     uint64_t before = prof__charges();
 
-    return prof__charge(prof__real.memalign(alignment, size), size, before, CALLER);
+    return prof__charge_new(prof__real.memalign(alignment, size), size, before, CALLER);
 }
 
 PROF_SHARED void *valloc(size_t size)
 {
     uint64_t before = prof__charges();
 
-    return prof__charge(prof__real.valloc(size), size, before, CALLER);
+    return prof__charge_new(prof__real.valloc(size), size, before, CALLER);
 }
 
 PROF_SHARED void *pvalloc(size_t size)
 {
     uint64_t before = prof__charges();
 
-    return prof__charge(prof__real.pvalloc(size), size, before, CALLER);
+    return prof__charge_new(prof__real.pvalloc(size), size, before, CALLER);
 }
 
 /* --- start ------------------------------------------------------------------------------------ */

@@ -220,28 +220,28 @@ static inline bool lives_on(word p, word size, enum end end)
     return !p && (end == NEVER || (end == NOTHING && size));
 }
 
-#define HOOK_MAKE(name, size)                                \
-    static door_fn *real_##name;                             \
-    static word hook_##name(PARAMETERS)                      \
-    {                                                        \
-        uint64_t before = prof__charges();                   \
-        word p = real_##name(ARGUMENTS);                     \
-                                                             \
-        if (p)                                               \
-            prof__charge((void *)p, (size), before, CALLER); \
-        return p;                                            \
+#define HOOK_MAKE(name, size)                                    \
+    static door_fn *real_##name;                                 \
+    static word hook_##name(PARAMETERS)                          \
+    {                                                            \
+        uint64_t before = prof__charges();                       \
+        word p = real_##name(ARGUMENTS);                         \
+                                                                 \
+        if (p)                                                   \
+            prof__charge_new((void *)p, (size), before, CALLER); \
+        return p;                                                \
     }
 
-#define HOOK_MAKE_OUT(name, out, size)                             \
-    static door_fn *real_##name;                                   \
-    static word hook_##name(PARAMETERS)                            \
-    {                                                              \
-        uint64_t before = prof__charges();                         \
-        word r = real_##name(ARGUMENTS);                           \
-                                                                   \
-        if ((int)r == 0)                                           \
-            prof__charge(*(void **)(out), (size), before, CALLER); \
-        return r;                                                  \
+#define HOOK_MAKE_OUT(name, out, size)                                 \
+    static door_fn *real_##name;                                       \
+    static word hook_##name(PARAMETERS)                                \
+    {                                                                  \
+        uint64_t before = prof__charges();                             \
+        word r = real_##name(ARGUMENTS);                               \
+                                                                       \
+        if ((int)r == 0)                                               \
+            prof__charge_new(*(void **)(out), (size), before, CALLER); \
+        return r;                                                      \
     }
 
 #define HOOK_RESIZE(name, old, size, end)                                \
@@ -260,8 +260,10 @@ static inline bool lives_on(word p, word size, enum end end)
                                                                          \
         if (PROF_UNLIKELY(live.row))                                     \
             settle((old), &live, lives_on(p, (size), (end)));            \
-        if (p)                                                           \
+        if (p == (old))                                                  \
             prof__charge((void *)p, (size), before, CALLER);             \
+        else if (p)                                                      \
+            prof__charge_new((void *)p, (size), before, CALLER);         \
         return p;                                                        \
     }
 

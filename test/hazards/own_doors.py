@@ -34,7 +34,7 @@ def main():
             print("not installed, so not tried: " + name)
             continue
         for program in programs:
-            run([preload, found[0]], program, allocator)
+            run([preload, found[0]], program, allocator, found[0])
         run([found[0], preload], redirected, "after", name)
     return report()
 
