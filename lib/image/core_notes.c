@@ -37,21 +37,13 @@ static void take_thread(struct prof__core *c, size_t *room, const char *desc, si
     if (c->n_threads == 0)
         c->about.signal = status.pr_cursig;
     struct prof__image_thread *t = &c->thread[c->n_threads++];
-    const uint64_t word[] = { r.rbx, r.rbp, r.r12, r.r13, r.r14, r.r15, r.r11, r.r10,
-                              r.r9,  r.r8,  r.rax, r.rcx, r.rdx, r.rsi, r.rdi };
     *t = (struct prof__image_thread) {
         .tid = status.pr_pid,
         .own_tid = status.pr_pid,
-        .sp = r.rsp,
-        .pc = r.rip,
-        .thread_pointer = r.fs_base,
-        .n_regs = ARRAY_LEN(word),
-        .has_kept = true,
         .system_call = (int64_t)r.orig_rax < 0 ? -1 : (int)r.orig_rax,
         .argument = { r.rdi, r.rsi, r.rdx, r.r10, r.r8, r.r9 },
     };
-    memcpy(t->reg, word, sizeof(word));
-    memcpy(t->kept, word, sizeof(t->kept));
+    prof__image_take_registers(t, &r);
 }
 
 static uint64_t word_at(const char *at)

@@ -8,6 +8,8 @@
 #ifndef PROF_IMAGE_FOREIGN_H
 #define PROF_IMAGE_FOREIGN_H
 
+#include <sys/user.h>
+
 #include "image/image.h"
 #include "symbol/modules.h"
 
@@ -68,6 +70,9 @@ int prof__image_given_blocks(struct prof__image *image,
                              void *arg);
 uint32_t prof__image_no_clock(struct prof__image *image);
 const char *prof__image_function(struct prof__image *image, struct prof__arena *a, uint64_t pc);
+
+/* A thread's pointers and all that its registers hold, as ptrace(2) and core(5) have them. */
+void prof__image_take_registers(struct prof__image_thread *t, const struct user_regs_struct *r);
 
 /* The build id that the object mapped at `start` has in memory; its size, 0: none to be had. */
 uint8_t prof__image_build_id(struct prof__image *image, uint64_t start,

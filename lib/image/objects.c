@@ -1,5 +1,6 @@
 /*
- * objects.c - which objects are mapped in an image, by their headers in its memory.
+ * objects.c - what both images from outside share: which objects are mapped, by their headers in
+ * the image's memory, and what operations they have in common.
  *
  * The first page of an object, with its ELF header, program headers and as a rule its build id, is
  * mapped where its first segment is; cores have it too (bit 4 of coredump_filter, core(5)).
@@ -150,4 +151,19 @@ const char *prof__image_function(struct prof__image *image, struct prof__arena *
     if (prof__symbolize(a, &address, 1, &symbols) < 0 || symbols.n == 0)
         return NULL;
     return symbols.line[symbols.n - 1].name;
+}
+
+void prof__image_take_registers(struct prof__image_thread *t, const struct user_regs_struct *r)
+{
+    const uint64_t word[] = { r->rbx, r->rbp, r->r12, r->r13, r->r14, r->r15, r->r11, r->r10,
+                              r->r9,  r->r8,  r->rax, r->rcx, r->rdx, r->rsi, r->rdi };
+
+    static_assert(ARRAY_LEN(word) <= PROF__IMAGE_REGISTERS, "room for all");
+    t->sp = r->rsp;
+    t->pc = r->rip;
+    t->thread_pointer = r->fs_base;
+    t->n_regs = ARRAY_LEN(word);
+    memcpy(t->reg, word, sizeof(word));
+    memcpy(t->kept, word, sizeof(t->kept));
+    t->has_kept = true;
 }

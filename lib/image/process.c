@@ -202,23 +202,6 @@ struct stop {
     } thread[];
 };
 
-static void take_registers(struct prof__image_thread *t, const struct user_regs_struct *r)
-{
-    const uint64_t word[] = { r->rbx, r->rbp, r->r12, r->r13, r->r14, r->r15, r->r11, r->r10,
-                              r->r9,  r->r8,  r->rax, r->rcx, r->rdx, r->rsi, r->rdi };
-
-    static_assert(ARRAY_LEN(word) <= PROF__IMAGE_REGISTERS, "room for all");
-    t->sp = r->rsp;
-    t->pc = r->rip;
-    t->thread_pointer = r->fs_base;
-    t->n_regs = ARRAY_LEN(word);
-    memcpy(t->reg, word, sizeof(word));
-    memcpy(t->kept, word, sizeof(t->kept));
-    t->has_kept = true;
-    t->hidden_regs = 0;
-    t->running = false;
-}
-
 /* Until it has stopped, or `until_ns`. */
 static void wait_for_stop(struct stopped *t, int64_t until_ns)
 {
@@ -324,7 +307,9 @@ static int stop_threads(struct prof__image *image)
         image->threads_unreadable += s->thread[i].how == REFUSED;
         image->threads_silent += s->thread[i].how == SEIZED;
         if (s->thread[i].how == STOPPED && s->thread[i].regs.rsp) {
-            take_registers(t, &s->thread[i].regs);
+            prof__image_take_registers(t, &s->thread[i].regs);
+            t->hidden_regs = 0;
+            t->running = false;
             copy_stack(image, t);
         }
     }
