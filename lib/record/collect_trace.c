@@ -17,6 +17,7 @@
 #include "base/lock.h"
 #include "base/slot.h"
 #include "record/collect_thread.h"
+#include "table/spans.h"
 #include "table/trace_names.h"
 #include "table/trace_ring.h"
 
@@ -49,6 +50,8 @@ int prof__trace_open(int64_t min_ns, bool samples)
     uint64_t mask = prof__lock_masked(&lock);
     int r = prof__trace_rings_begin();
 
+    if (r == 0 && traces == 0)
+        r = prof__spans_begin();
     if (r == 0) {
         if (traces == 0 || min_ns < prof__trace_min_wait_ns())
             atomic_store_explicit(&min_wait_ns, min_ns, memory_order_relaxed);
@@ -147,9 +150,13 @@ int prof_region_begin(const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing())
-        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, prof__trace_time(), prof__trace_name(name),
-                          0, 0);
+    if (prof__tracing()) {
+        uint32_t n = prof__trace_name(name);
+        uint64_t now = prof__trace_time();
+
+        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, now, n, 0, 0);
+        prof__span_region_begin(n, now);
+    }
     return 0;
 }
 
@@ -157,9 +164,13 @@ int prof_region_end(const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing())
-        prof__trace_write(PROF__TRACE_REGION_END, 0, prof__trace_time(), prof__trace_name(name), 0,
-                          0);
+    if (prof__tracing()) {
+        uint64_t now = prof__trace_time();
+        uint32_t n = prof__trace_name(name);
+
+        prof__trace_write(PROF__TRACE_REGION_END, 0, now, n, 0, 0);
+        prof__span_region_end(n, now);
+    }
     return 0;
 }
 
@@ -167,9 +178,13 @@ int prof_task_begin(uint64_t id, const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing())
-        prof__trace_write(PROF__TRACE_TASK_BEGIN, 0, prof__trace_time(), id, prof__trace_name(name),
-                          0);
+    if (prof__tracing()) {
+        uint32_t n = prof__trace_name(name);
+        uint64_t now = prof__trace_time();
+
+        prof__trace_write(PROF__TRACE_TASK_BEGIN, 0, now, id, n, 0);
+        prof__span_task_begin(id, n, now);
+    }
     return 0;
 }
 
@@ -177,9 +192,13 @@ int prof_task_end(uint64_t id, const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing())
-        prof__trace_write(PROF__TRACE_TASK_END, 0, prof__trace_time(), id, prof__trace_name(name),
-                          0);
+    if (prof__tracing()) {
+        uint64_t now = prof__trace_time();
+        uint32_t n = prof__trace_name(name);
+
+        prof__trace_write(PROF__TRACE_TASK_END, 0, now, id, n, 0);
+        prof__span_task_end(id, n, now);
+    }
     return 0;
 }
 

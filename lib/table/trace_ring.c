@@ -61,7 +61,6 @@ static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) * sizeof(s
 #define NO_RING UINT32_MAX
 
 _Atomic uint32_t prof__trace_wants;
-_Atomic bool prof__trace_by_ticks;
 
 static struct ring ring[RINGS];
 static pid_t
@@ -84,7 +83,7 @@ int prof__trace_rings_begin(void)
 
     if (atomic_load_explicit(&pool, memory_order_acquire))
         return 0;
-    atomic_store_explicit(&prof__trace_by_ticks, prof__ticks_steady(), memory_order_relaxed);
+    prof__trace_clock_begin();
     process = getpid();
     p = prof__pages_map(PROF__TRACE_POOL_BYTES);
     if (!p)
@@ -278,6 +277,15 @@ void prof__trace_write_text(const char *text, size_t size)
         memcpy(word, text + from, PROF_MIN(size - from, (size_t)24));
         put(r, number + 1 + i, what_of(PROF__TRACE_MORE, 0), word[0], word[1], word[2], 0);
     }
+}
+
+bool prof__trace_ring_mine(unsigned *ret_ring)
+{
+    const struct ring *r = my_ring();
+
+    if (r)
+        *ret_ring = (unsigned)(r - ring);
+    return r != NULL;
 }
 
 uint64_t prof__trace_lost(void)

@@ -11,10 +11,9 @@
 #ifndef PROF_TABLE_TRACE_RING_H
 #define PROF_TABLE_TRACE_RING_H
 
-#include "arch/ticks.h"
-#include "base/clock.h"
 #include "base/compiler.h"
 #include "base/thread.h"
+#include "table/trace_clock.h"
 
 /* The kinds of records; what `object` and `value` are. Times are prof__trace_time(). */
 enum prof__trace_kind {
@@ -60,17 +59,6 @@ static inline bool prof__tracing(void)
            prof__self.busy != PROF__HIDDEN;
 }
 
-/* In ticks where they are steady, else in nanoseconds of CLOCK_MONOTONIC. Once there is a trace.
- * Context: signal. */
-extern _Atomic bool prof__trace_by_ticks;
-
-static inline uint64_t prof__trace_time(void)
-{
-    return PROF_LIKELY(atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed))
-               ? prof__ticks()
-               : (uint64_t)prof__monotonic_ns();
-}
-
 /* Have memory for the rings, at the first trace; it is reserved for ever, and none of it is used
  * before it is written. -ENOMEM. */
 int prof__trace_rings_begin(void);
@@ -84,6 +72,10 @@ void prof__trace_write(enum prof__trace_kind kind, unsigned detail, uint64_t tim
 
 /* And a text, cut to PROF__TRACE_TEXT_MAX bytes. Context: signal. */
 void prof__trace_write_text(const char *text, size_t size);
+
+/* The number of the calling thread's ring, which nobody else writes to while it lives; false: there
+ * is none to be had. Context: signal. */
+bool prof__trace_ring_mine(unsigned *ret_ring);
 
 /* Records that no ring could be had for. Context: signal. */
 uint64_t prof__trace_lost(void);

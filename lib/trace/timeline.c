@@ -41,34 +41,9 @@ struct builder {
     size_t n, cap;
 };
 
-void prof__trace_moment(struct prof__trace_moment *ret)
-{
-    uint64_t least = UINT64_MAX;
-
-    for (int i = 0; i < 8; i++) {
-        uint64_t before = prof__trace_time();
-        int64_t ns = prof__monotonic_ns();
-        uint64_t after = prof__trace_time();
-
-        if (after - before < least) {
-            least = after - before;
-            *ret = (struct prof__trace_moment) { before + least / 2, ns };
-        }
-    }
-}
-
-/* Between the two moments at one rate, and the same rate before and after them. */
 static int64_t ns_of(const struct prof__timeline_source *s, uint64_t time)
 {
-    if (!prof__trace_by_ticks)
-        return (int64_t)time;
-    int64_t ticks = (int64_t)(s->now.time - s->begin.time);
-    int64_t from_now = (int64_t)(time - s->now.time);
-
-    if (ticks <= 0)
-        return s->now.ns;
-    __extension__ __int128 scaled = (__int128)from_now * (s->now.ns - s->begin.ns);
-    return s->now.ns + (int64_t)(scaled / ticks);
+    return prof__trace_ns(&s->begin, &s->now, time);
 }
 
 static uint32_t thread_of(struct builder *b, uint32_t tid)

@@ -10,13 +10,7 @@
 
 #include "base/arena.h"
 #include "base/compiler.h"
-
-/* Ticks and nanoseconds of CLOCK_MONOTONIC at one moment. */
-struct prof__trace_moment {
-    uint64_t time; /* prof__trace_time() */
-    int64_t ns;
-};
-void prof__trace_moment(struct prof__trace_moment *ret);
+#include "table/trace_clock.h"
 
 enum prof__item_kind {
     PROF__ITEM_WAIT,   /* for `object` */
