@@ -1,5 +1,5 @@
 /*
- * carry.c - the open files of one thread of ours, to the next.
+ * carry.c - a descriptor table of a thread's own, and its open files to the next such thread.
  *
  *   program's thread           ending thread               next thread
  *   socketpair()          ->   pidfd_getfd() of one end
@@ -21,6 +21,7 @@
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/epoll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
@@ -40,6 +41,45 @@ union control {
     struct cmsghdr header;
     char space[CMSG_SPACE(BATCH * sizeof(int))];
 };
+
+static int close_fds(unsigned first, unsigned last, bool unshare)
+{
+#ifdef SYS_close_range
+    return (int)syscall(SYS_close_range, first, last, unshare ? 1U << 1 /* _UNSHARE */ : 0U);
+#else
+    errno = ENOSYS;
+    return -1;
+#endif
+}
+
+/* There in a program built with ThreadSanitizer. It tells files by their numbers alone, so to it a
+ * second table is full of races. */
+extern void __tsan_init(void) __attribute__((weak));
+
+/* There where libunwind is. It has one pipe for the process and remembers its two numbers. An
+ * allocator that takes stacks with it, as tcmalloc does, takes some in our thread too: in a table
+ * of ours it would meet our sockets at these numbers, close them, and remember new ones, which are
+ * files of the program's in all other threads. */
+extern unsigned long _U_dyn_info_list_addr(void) __attribute__((weak));
+
+bool prof__table_leave(int keep, unsigned n)
+{
+    if (__tsan_init || _U_dyn_info_list_addr)
+        return false;
+    if (keep < 0)
+        return close_fds(0, ~0U, true) == 0;
+    if (keep == 0)
+        return close_fds(n, ~0U, true) == 0;
+    return close_fds(0, (unsigned)keep - 1, true) == 0 &&
+           close_fds((unsigned)keep + n, ~0U, false) == 0;
+}
+
+void prof__table_occupy_standard(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0 && epoll_create1(EPOLL_CLOEXEC) < 0)
+            return;
+}
 
 int prof__carrier_open(struct prof__carrier *ret)
 {

@@ -1,5 +1,5 @@
 /*
- * carry.h - the open files of one thread of ours, to the next.
+ * carry.h - a descriptor table of a thread's own, and its open files to the next such thread.
  *
  * A thread whose descriptor table is its own takes that along when it ends. Its files outlive it as
  * messages on a socket, and the next thread takes them out, into a table of its own, under the same
@@ -8,7 +8,17 @@
 #ifndef PROF_HTTP_CARRY_H
 #define PROF_HTTP_CARRY_H
 
+#include <stdbool.h>
 #include <sys/types.h>
+
+/* Leave the program's descriptor table for one of our own, which is empty but for `keep` and so
+ * many in all that follow it; -1: nothing. False: there is none to be had, and nothing has changed.
+ */
+bool prof__table_leave(int keep, unsigned n);
+
+/* A library that writes to what it thinks is stderr must not write to a client: no connection may
+ * get the numbers 0 to 2. An epoll instance takes no data. */
+void prof__table_occupy_standard(void);
 
 /* A pair of sockets in the program's table, for the time between the two threads. */
 struct prof__carrier {

@@ -36,8 +36,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/epoll.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "address.h"
@@ -142,56 +140,13 @@ __attribute__((destructor)) static void remove_socket_file(void)
 
 /* --- the server's thread ---------------------------------------------------------------------- */
 
-static int close_fds(unsigned first, unsigned last, bool unshare)
-{
-#ifdef SYS_close_range
-    return (int)syscall(SYS_close_range, first, last, unshare ? 1U << 1 /* _UNSHARE */ : 0U);
-#else
-    errno = ENOSYS;
-    return -1;
-#endif
-}
-
-/* There in a program built with ThreadSanitizer. It tells files by their numbers alone, so to it a
- * second table is full of races. */
-extern void __tsan_init(void) __attribute__((weak));
-
-/* There where libunwind is. It has one pipe for the process and remembers its two numbers. An
- * allocator that takes stacks with it, as tcmalloc does, takes some in our thread too: in a table
- * of ours it would meet our sockets at these numbers, close them, and remember new ones, which are
- * files of the program's in all other threads. */
-extern unsigned long _U_dyn_info_list_addr(void) __attribute__((weak));
-
-/* Leave the program's descriptor table for an empty one of our own, but for `keep` (-1: none), and
- * so many in all that follow it. */
-static bool leave_descriptor_table(int keep, unsigned n)
-{
-    if (__tsan_init || _U_dyn_info_list_addr)
-        return false;
-    if (keep < 0)
-        return close_fds(0, ~0U, true) == 0;
-    if (keep == 0)
-        return close_fds(n, ~0U, true) == 0;
-    return close_fds(0, (unsigned)keep - 1, true) == 0 &&
-           close_fds((unsigned)keep + n, ~0U, false) == 0;
-}
-
-/* A library that writes to what it thinks is stderr must not write to a client: no connection may
- * get the numbers 0 to 2. An epoll instance takes no data. */
-static void occupy_standard_numbers(void)
-{
-    for (int fd = 0; fd <= 2; fd++)
-        if (fcntl(fd, F_GETFD) < 0 && epoll_create1(EPOLL_CLOEXEC) < 0)
-            return;
-}
-
 /* Go on with a loop that another thread had. */
 static int take_over(struct order *order)
 {
     int r = 0;
 
     if (order->carried >= 0)
-        r = leave_descriptor_table(order->carried, 1) ? prof__carry_in(order->carried) : -EPERM;
+        r = prof__table_leave(order->carried, 1) ? prof__carry_in(order->carried) : -EPERM;
     if (r < 0)
         snprintf(order->reason, sizeof(order->reason),
                  "what the server had open could not be taken to a new thread: %s", strerror(-r));
@@ -210,7 +165,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
                  order->alone ? "the control socket" : order->address.text, strerror(EBADF));
         return -EBADF;
     }
-    bool own = leave_descriptor_table(keep, n_kept);
+    bool own = prof__table_leave(keep, n_kept);
     struct prof__loop_setup setup = {
         .address = order->alone ? NULL : &order->address,
         .inherited_fd = inherited,
@@ -230,7 +185,7 @@ static int open_loop(struct order *order, struct prof__loop **ret_loop)
         if (keep >= 0) /* our copies; the loop has its own */
             for (unsigned i = 0; i < n_kept; i++)
                 close(keep + (int)i);
-        occupy_standard_numbers();
+        prof__table_occupy_standard();
     }
     order->own = own;
     return 0;

@@ -82,6 +82,9 @@ static inline unsigned prof__rust_hex_value(char c)
     return (unsigned)(prof__rust_is_digit(c) ? c - '0' : c - 'a' + 10);
 }
 
+/* What `s` stands for in Punycode. False: malformed; nothing is put out then. */
+bool prof__rust_put_punycode(struct prof__rust_out *o, const char *s, size_t size);
+
 /* The second kind, whole: demangle_rust_v0.c. False: malformed, or it does not fit. */
 bool prof__rust_v0(struct prof__rust_out *o, const char *name, size_t size);
 
