@@ -239,7 +239,7 @@ static void look_for_storage(void *arg, uint64_t address, const uint64_t *word, 
     uint64_t request;
 
     (void)address;
-    PROF__EACH_POINTER(&c->heap.ranges, word, n, {
+    PROF__EACH_POINTER(prof__ranges_maybe, &c->heap.ranges, word, n, {
         uint64_t block;
 
         if (at + 3 <= n && (block = prof__words_string(&word[at], &request)) != 0)

@@ -210,7 +210,7 @@ static void look(struct flood *f, uint64_t address, const uint64_t *word, size_t
 {
     const struct prof__ranges *ranges = &f->h->ranges;
 
-    PROF__EACH_POINTER(ranges, word, n, {
+    PROF__EACH_POINTER(prof__ranges_maybe, ranges, word, n, {
         f->address = address + at * 8;
         mark(f, word[at]);
     });

@@ -13,12 +13,13 @@
  * told by its shape and by its being everywhere: if nine in ten of all large blocks have one, these
  * are the allocator's records and none counts; else they are the program's own, and all do.
  *
- * Memory: 7 bytes a target, beside the targets.
+ * Memory: 7 bytes a target, beside the targets and what wanted.h says.
  */
 #include "scan/pass.h"
 
 #include <errno.h>
 
+#include "scan/wanted.h"
 #include "scan/words.h"
 
 enum { RECORD = 128, RECORD_WORD = 8, LARGE = 16 * 1024, PAGE = PROF__IMAGE_PAGE };
@@ -34,6 +35,7 @@ struct refs {
     const uint8_t *walked;         /* the targets' states before */
     const struct prof__area *area; /* the root that is read now; NULL: a target */
     uint32_t path;                 /* of that target, itself included */
+    struct prof__wanted wanted;    /* where those are that have not been reached */
     uint8_t *reached;              /* of each target, by itself: asked most often */
     uint32_t *queue;               /* targets reached, in order; */
     size_t n_queued, n_read;       /* so many of them read */
@@ -60,6 +62,7 @@ static void reach(struct refs *r, uint32_t i, uint64_t slot)
     if (r->reached[i])
         return;
     r->reached[i] = 1;
+    prof__wanted_drop(&r->wanted, r->t->start[i], r->t->end[i]);
     t->state |= PROF__TARGET_REACHED;
     r->queue[r->n_queued++] = i;
     if (r->ways && !(r->walked[i] & PROF__TARGET_WALKED))
@@ -105,9 +108,9 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
 
 static void look(struct refs *r, uint64_t address, const uint64_t *word, size_t n)
 {
-    const struct prof__ranges *g = &r->t->ranges;
+    const struct prof__wanted *w = &r->wanted;
 
-    PROF__EACH_POINTER(g, word, n, hit(r, address + at * 8, &word[at], n - at));
+    PROF__EACH_POINTER(prof__wanted_maybe, w, word, n, hit(r, address + at * 8, &word[at], n - at));
 }
 
 /* Are the records the allocator's? If not they are references like all others. */
@@ -127,6 +130,22 @@ static void judge_records(struct refs *r)
             reach(r, (uint32_t)i, 0);
         t->state &= (uint8_t)~RECORDED;
     }
+}
+
+/* Where a large block begins is wanted to the end: its record may be met when it is long reached.
+ */
+static int want_all(struct refs *r, struct prof__arena *a)
+{
+    int e = prof__wanted_build(&r->wanted, &r->t->ranges, a);
+
+    for (size_t i = 0; i < r->t->n && e == 0; i++) {
+        uint64_t start = r->t->start[i], end = r->t->end[i];
+
+        prof__wanted_add(&r->wanted, start, end);
+        if (end - start >= LARGE)
+            prof__wanted_add(&r->wanted, start, start + 1);
+    }
+    return e;
 }
 
 /* What lies in targets is passed over: it counts when they are reached. */
@@ -303,7 +322,9 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
         t->target[i].state = 0;
     }
     r.walked = walked;
-    int e = read_roots(&r, plan);
+    int e = want_all(&r, a);
+    if (e == 0)
+        e = read_roots(&r, plan);
     r.area = NULL;
     r.path = 0;
     judge_records(&r);

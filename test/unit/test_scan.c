@@ -10,6 +10,7 @@
 #include "check.h"
 #include "scan/paths.h"
 #include "scan/ranges.h"
+#include "scan/wanted.h"
 #include "scan/words.h"
 
 /* Beside a plain search, over ranges of all sizes in two places far apart. */
@@ -50,6 +51,65 @@ static void test_a_range_is_found_as_by_search(void)
     prof__arena_free(&a);
 }
 
+/* No pointer to a range that is wanted may be turned away, however far apart the ranges are, in
+ * whatever order they are dropped; and what nobody wants any more has to be turned away. */
+static void test_what_is_wanted_is_asked_for_until_it_is_dropped(void)
+{
+    enum { N = 2000 };
+    static const struct {
+        const char *name;
+        uint64_t gap, size;
+    } cases[] = {
+        { "packed", 16, 64 },
+        { "a few to a page", 3000, 2000 },
+        { "over 4 TiB", (uint64_t)4 << 30, 100 },
+        { "large", 100, 300000 },
+    };
+
+    for (size_t c = 0; c < ARRAY_LEN(cases); c++) {
+        static uint64_t start[N + 1], end[N], order[N];
+        static struct prof__ranges r;
+        struct prof__wanted w;
+        struct prof__arena a = { 0 };
+        uint64_t rng = 7, at = 0x555500000000;
+        unsigned refused = 0, let_through = 0;
+
+        for (size_t i = 0; i < N; i++) {
+            if (i == N / 2)
+                at = 0x7f0000000000;
+            start[i] = at + prof__random(&rng) % cases[c].gap;
+            end[i] = at = start[i] + 1 + prof__random(&rng) % cases[c].size;
+            order[i] = i;
+        }
+        CHECK_INT(prof__ranges_build(&r, &a, start, end, N), 0, cases[c].name);
+        CHECK_INT(prof__wanted_build(&w, &r, &a), 0, cases[c].name);
+        for (size_t i = 0; i < N; i++) {
+            size_t k = prof__random(&rng) % (i + 1); /* a random order, of all so far */
+
+            prof__wanted_add(&w, start[i], end[i]);
+            order[i] = order[k];
+            order[k] = i;
+        }
+        for (size_t n = N; n-- > 0;) {
+            for (size_t k = 0; k <= n; k += 1 + n / 50) {
+                uint64_t from = start[order[k]], to = end[order[k]];
+
+                refused += !prof__wanted_maybe(&w, from) + !prof__wanted_maybe(&w, to - 1) +
+                           !prof__wanted_maybe(&w, from + (to - from) / 2);
+            }
+            prof__wanted_drop(&w, start[order[n]], end[order[n]]);
+        }
+        for (size_t i = 0; i < N; i++)
+            let_through += prof__wanted_maybe(&w, start[i]) + prof__wanted_maybe(&w, end[i] - 1);
+        CHECK_INT(refused, 0, cases[c].name);
+        CHECK_INT(let_through, 0, cases[c].name);
+        CHECK(!prof__wanted_maybe(&w, 0) && !prof__wanted_maybe(&w, 0x600000000000) &&
+                  !prof__wanted_maybe(&w, PROF__ADDRESS_MASK),
+              "what is in neither span");
+        prof__arena_free(&a);
+    }
+}
+
 static void test_tags_are_left_aside_and_numbers_are_not_pointers(void)
 {
     static uint64_t start[2] = { 0x7f1234560000 }, end[1] = { 0x7f1234570000 };
@@ -64,7 +124,7 @@ static void test_tags_are_left_aside_and_numbers_are_not_pointers(void)
     bits |= 0x7f1234560010;
     words[3] = bits;
     CHECK_INT(prof__ranges_build(&r, &a, start, end, 1), 0, "build");
-    PROF__EACH_POINTER(&r, words, 5, n += 1 << at);
+    PROF__EACH_POINTER(prof__ranges_maybe, &r, words, 5, n += 1 << at);
     CHECK_INT(n, 7, "the plain one and the two tagged ones");
     prof__arena_free(&a);
 }
@@ -119,6 +179,7 @@ static void test_own_pages_are_listed_while_they_are_there(void)
 int main(void)
 {
     test_a_range_is_found_as_by_search();
+    test_what_is_wanted_is_asked_for_until_it_is_dropped();
     test_tags_are_left_aside_and_numbers_are_not_pointers();
     test_a_list_is_one_node_and_a_cycle_ends();
     test_own_pages_are_listed_while_they_are_there();
