@@ -53,6 +53,8 @@ export function sliceAt(track, ns, depth, near) {
 const CAUSES = ["mutex", "read lock", "write lock", "condition variable", "semaphore", "barrier",
   "end of a thread"];
 
+const waits = (slice) => slice.category === "wait" || slice.category === "io";
+
 /** What a slice is coloured by: its cause. */
 export function colour(slice) {
   if (slice.category === "wait") {
@@ -61,7 +63,7 @@ export function colour(slice) {
       "#999";
   }
   return { region: "#3f9c5a", task: "#2f7fb5", labels: "#8a8f98", lost: "#000", cpu: "#f2b134",
-    wake: "#1f6fb2", thread: "#555", log: "#a0489d" }[slice.category] || "#777";
+    wake: "#1f6fb2", io: "#2a9d8f", thread: "#555", log: "#a0489d" }[slice.category] || "#777";
 }
 
 /** What happened in [from, to]: {waits, cpu, regions}: trees of {name, value, children: Map}, values in
@@ -87,7 +89,7 @@ export function summary(trace, from, to, only = null) {
     for (const s of track.slices) {
       if (s.begin > to)
         break;
-      if (s.category === "wait" && s.end > from) {
+      if (waits(s) && s.end > from) {
         const ns = Math.min(s.end, to) - Math.max(s.begin, from);
         const [total, times] = out.byCause.get(s.name) || [0, 0];
         out.byCause.set(s.name, [total + ns, times + 1]);

@@ -373,7 +373,7 @@ async function fetchTrace(query) {
 
 const record = () => {
   const n = Math.min(Math.max(Number($("seconds").value) || 1, 1), 3600);
-  return have(() => fetchTrace(`seconds=${n}&gzip=1`), `Recording ${n} s …`);
+  return have(() => fetchTrace(`seconds=${n}&gzip=1${$("io").checked ? "&io=1" : ""}`), `Recording ${n} s …`);
 };
 $("record").addEventListener("click", record);
 $("last").addEventListener("click", () => have(() => fetchTrace("last=1&gzip=1"), "Asking …"));

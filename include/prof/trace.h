@@ -39,12 +39,16 @@ struct prof_trace_options {
     const char *format;  /* NULL or "perfetto"; "json": Chrome's, without stacks */
     int gzip;            /* not 0: compressed, which the viewers read as it is */
     const char *as; /* NULL: a timeline. Else gzipped pprof of it, after `go tool trace`: "sync",
-                       time in waits; "sched", from a wake-up until the woken thread runs; "region",
-                       time in the program's regions */
+                       time in waits; "sched", from a wake-up until the woken thread runs; "io",
+                       time in system calls, as `io` has them; "region", time in the program's
+                       regions */
+    int io; /* not 0: system calls that take `min_wait_ns` or longer, too: read, write, poll,
+               epoll_wait, connect, accept and their like, and sleeps. Seen where
+               libprof-hooks is; what libc calls by itself, as in stdio, is not */
 };
-#define PROF_TRACE_OPTIONS_INIT                                   \
-    {                                                             \
-        sizeof(struct prof_trace_options), 0, 0, 0, NULL, 0, NULL \
+#define PROF_TRACE_OPTIONS_INIT                                      \
+    {                                                                \
+        sizeof(struct prof_trace_options), 0, 0, 0, NULL, 0, NULL, 0 \
     }
 
 /** A trace under way. Any number may be at once. */

@@ -11,6 +11,7 @@
 #include <string.h>
 
 #include "hooks/real.h"
+#include "hooks/real_io.h"
 #include "record/own_signal.h"
 
 static const sigset_t *masked(const sigset_t *mask, uint64_t ours, sigset_t *buf)
@@ -26,13 +27,13 @@ static const sigset_t *masked(const sigset_t *mask, uint64_t ours, sigset_t *buf
 
 /* clang-format off */
 #define LIST(...) __VA_ARGS__
-#define WAIT(name, arguments, ...)                                         \
+#define WAIT(real, name, arguments, ...)                                   \
     PROF_APART static int masked_##name(uint64_t ours, __VA_ARGS__)        \
     {                                                                      \
         sigset_t own;                                                      \
                                                                            \
         mask = masked(mask, ours, &own);                                   \
-        return prof__real.name arguments;                                  \
+        return real.name arguments;                                        \
     }                                                                      \
                                                                            \
     PROF_SHARED int name(__VA_ARGS__)                                      \
@@ -40,19 +41,19 @@ static const sigset_t *masked(const sigset_t *mask, uint64_t ours, sigset_t *buf
         uint64_t ours = prof__signals_let_in(mask);                        \
                                                                            \
         return PROF_UNLIKELY(ours) ? masked_##name(ours, LIST arguments)   \
-                                   : prof__real.name arguments;            \
+                                   : real.name arguments;                  \
     }
 /* clang-format on */
 
-WAIT(sigsuspend, (mask), const sigset_t *mask)
-WAIT(ppoll, (fds, n, timeout, mask), struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-     const sigset_t *mask)
-WAIT(__ppoll_chk, (fds, n, timeout, mask, size), struct pollfd *fds, nfds_t n,
-     const struct timespec *timeout, const sigset_t *mask, size_t size)
-WAIT(pselect, (n, readable, writable, exceptional, timeout, mask), int n, fd_set *restrict readable,
-     fd_set *restrict writable, fd_set *restrict exceptional,
-     const struct timespec *restrict timeout, const sigset_t *restrict mask)
-WAIT(epoll_pwait, (fd, events, n, timeout_ms, mask), int fd, struct epoll_event *events, int n,
-     int timeout_ms, const sigset_t *mask)
-WAIT(epoll_pwait2, (fd, events, n, timeout, mask), int fd, struct epoll_event *events, int n,
+WAIT(prof__real, sigsuspend, (mask), const sigset_t *mask)
+WAIT(prof__io_door, ppoll, (fds, n, timeout, mask), struct pollfd *fds, nfds_t n,
      const struct timespec *timeout, const sigset_t *mask)
+WAIT(prof__io_door, __ppoll_chk, (fds, n, timeout, mask, size), struct pollfd *fds, nfds_t n,
+     const struct timespec *timeout, const sigset_t *mask, size_t size)
+WAIT(prof__io_door, pselect, (n, readable, writable, exceptional, timeout, mask), int n,
+     fd_set *restrict readable, fd_set *restrict writable, fd_set *restrict exceptional,
+     const struct timespec *restrict timeout, const sigset_t *restrict mask)
+WAIT(prof__io_door, epoll_pwait, (fd, events, n, timeout_ms, mask), int fd,
+     struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask)
+WAIT(prof__io_door, epoll_pwait2, (fd, events, n, timeout, mask), int fd,
+     struct epoll_event *events, int n, const struct timespec *timeout, const sigset_t *mask)

@@ -11,6 +11,7 @@
 
 #include "hooks/hook_alone.h"
 #include "hooks/real.h"
+#include "hooks/real_io.h"
 #include "hooks/real_pthread.h"
 #include "hooks/redirect.h"
 
@@ -18,19 +19,23 @@
 /* All are here, whichever the program calls, so a program has some objects of libc more. */
 #define REAL(name)                                  extern void real_##name(void) __asm__("__real_" #name);
 #define REAL_PTHREAD(name, parameters, arguments)   REAL(name)
+#define REAL_IO(result, name, ...)                  REAL(name)
 #define PLAIN_PTHREAD(name, parameters, arguments)  extern void real_##name(void) __asm__(#name);
 PROF__REAL_DOORS(REAL)
+PROF__IO_DOORS(REAL_IO)
 PROF__PTHREAD_HOOKED(REAL_PTHREAD)
 PROF__ALONE_HOOKED(REAL_PTHREAD)
 PROF__PTHREAD_TRIES(PLAIN_PTHREAD)
 
 #define PLACE(name)                                 { #name, real_##name },
+#define PLACE_IO(result, name, ...)                 PLACE(name)
 #define PLACE_PTHREAD(name, parameters, arguments)  PLACE(name)
 static const struct {
     const char *name;
     void (*function)(void);
 } next[] = {
     PROF__REAL_DOORS(PLACE)
+    PROF__IO_DOORS(PLACE_IO)
     PROF__PTHREAD_HOOKED(PLACE_PTHREAD)
     PROF__ALONE_HOOKED(PLACE_PTHREAD)
     PROF__PTHREAD_TRIES(PLACE_PTHREAD)

@@ -21,6 +21,7 @@
 #include <unistd.h>
 
 #include "hooks/boot.h"
+#include "hooks/real_io.h"
 #include "hooks/real_pthread.h"
 #include "record/presence.h"
 
@@ -235,25 +236,6 @@ static int first_sigwaitinfo(const sigset_t *set, siginfo_t *info)
 }
 
 FIRST_CALL(int, sigsuspend, (const sigset_t *mask), (mask), REFUSED)
-FIRST_CALL(int, ppoll,
-           (struct pollfd * fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask),
-           (fds, n, timeout, mask), REFUSED)
-FIRST_CALL(int, __ppoll_chk,
-           (struct pollfd * fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-            size_t size),
-           (fds, n, timeout, mask, size), REFUSED)
-FIRST_CALL(int, pselect,
-           (int n, fd_set *readable, fd_set *writable, fd_set *exceptional,
-            const struct timespec *timeout, const sigset_t *mask),
-           (n, readable, writable, exceptional, timeout, mask), REFUSED)
-FIRST_CALL(int, epoll_pwait,
-           (int fd, struct epoll_event *events, int n, int timeout_ms, const sigset_t *mask),
-           (fd, events, n, timeout_ms, mask), REFUSED)
-FIRST_CALL(int, epoll_pwait2,
-           (int fd, struct epoll_event *events, int n, const struct timespec *timeout,
-            const sigset_t *mask),
-           (fd, events, n, timeout, mask), REFUSED)
-
 #define FIRST                                                                                     \
     {                                                                                             \
         .malloc = first_malloc, .free = first_free, .calloc = first_calloc,                       \
@@ -264,9 +246,7 @@ FIRST_CALL(int, epoll_pwait2,
         .__register_atfork = first___register_atfork, .sigaction = first_sigaction,               \
         .signal = first_signal, .__sysv_signal = first___sysv_signal, .sigset = first_sigset,     \
         .sigignore = first_sigignore, .sigwait = first_sigwait, .sigwaitinfo = first_sigwaitinfo, \
-        .sigtimedwait = first_sigtimedwait, .sigsuspend = first_sigsuspend, .ppoll = first_ppoll, \
-        .__ppoll_chk = first___ppoll_chk, .pselect = first_pselect,                               \
-        .epoll_pwait = first_epoll_pwait, .epoll_pwait2 = first_epoll_pwait2,                     \
+        .sigtimedwait = first_sigtimedwait, .sigsuspend = first_sigsuspend,                       \
     }
 
 struct prof__real prof__real = FIRST;
@@ -280,7 +260,8 @@ static void *real(const char *name)
                 look_up();
             return *entry(i);
         }
-    return prof__pthread_real_of(name);
+    void *f = prof__pthread_real_of(name);
+    return f ? f : prof__io_real_of(name);
 }
 
 const struct prof__hooks_copy PROF__HOOKS_SELF = { prof__hooks_malloc, real };

@@ -8,11 +8,8 @@
 #define PROF_HOOKS_REAL_H
 
 #include <dlfcn.h>
-#include <poll.h>
 #include <pthread.h>
 #include <signal.h>
-#include <sys/epoll.h>
-#include <sys/select.h>
 #include <threads.h>
 #include <time.h>
 
@@ -27,10 +24,6 @@ struct prof__hooks_copy;
 
 /* No header declares it any more. */
 void (*bsd_signal(int number, void (*handler)(int)))(int);
-
-/* ppoll() where the compiler checks sizes (_FORTIFY_SOURCE). */
-int __ppoll_chk(struct pollfd *fds, nfds_t n, const struct timespec *timeout, const sigset_t *mask,
-                size_t fds_size);
 
 /* What pthread_atfork() is to the dynamic linker: the rest of it is in each object by itself. */
 int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)(void),
@@ -67,12 +60,7 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)
     DOOR(sigwait)              \
     DOOR(sigwaitinfo)          \
     DOOR(sigtimedwait)         \
-    DOOR(sigsuspend)           \
-    DOOR(ppoll)                \
-    DOOR(__ppoll_chk)          \
-    DOOR(pselect)              \
-    DOOR(epoll_pwait)          \
-    DOOR(epoll_pwait2)
+    DOOR(sigsuspend)
 
 struct prof__real {
     void *(*malloc)(size_t size);
@@ -100,16 +88,6 @@ struct prof__real {
     int (*sigwaitinfo)(const sigset_t *set, siginfo_t *info);
     int (*sigtimedwait)(const sigset_t *set, siginfo_t *info, const struct timespec *timeout);
     int (*sigsuspend)(const sigset_t *mask);
-    int (*ppoll)(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-                 const sigset_t *mask);
-    int (*__ppoll_chk)(struct pollfd *fds, nfds_t n, const struct timespec *timeout,
-                       const sigset_t *mask, size_t fds_size);
-    int (*pselect)(int n, fd_set *readable, fd_set *writable, fd_set *exceptional,
-                   const struct timespec *timeout, const sigset_t *mask);
-    int (*epoll_pwait)(int fd, struct epoll_event *events, int n, int timeout_ms,
-                       const sigset_t *mask);
-    int (*epoll_pwait2)(int fd, struct epoll_event *events, int n, const struct timespec *timeout,
-                        const sigset_t *mask);
 };
 
 /* Not atomic, so that a hook can jump through it: entries are aligned words, each written with the

@@ -1,31 +1,23 @@
 /*
- * real_pthread.c - looking up libc's pthread functions, and switching the doors.
- *
- * As real.c, with one more thing to mind: dlsym() may allocate when it fails, an allocator may lock
- * a mutex, and so we may be asked for the mutex functions while we look for others. Those are in
- * every libc, and a dlsym() that succeeds does not allocate; so they come first, and each is in
- * place as soon as it is found.
+ * real_pthread.c - the doors of pthread functions (door_table.h).
  */
 #include "hooks/real_pthread.h"
 
-#include <dlfcn.h>
 #include <errno.h>
-#include <string.h>
 
-#include "hooks/real.h"
+#include "hooks/door_table.h"
+#include "hooks/real_io.h"
 #include "hooks/watch.h"
 #include "record/collect_lock.h"
-#include "record/presence.h"
 
-static void look_up(void);
+static struct prof__door_table table;
 static const struct prof__pthread first;
 
-/* What stands in a table before the look-up, and for a function that this libc does not have. */
 #define FIRST(name, parameters, arguments)                                                         \
     static int first_##name parameters                                                             \
     {                                                                                              \
         if (prof__pthread_real.name == first.name)                                                 \
-            look_up();                                                                             \
+            prof__doors_look_up(&table);                                                           \
         return prof__pthread_real.name != first.name ? prof__pthread_real.name arguments : ENOSYS; \
     }
 PROF__PTHREAD_HOOKED(FIRST)
@@ -42,95 +34,38 @@ struct prof__pthread prof__pthread_real = ALL_FIRST;
 #define WATCH(name, parameters, arguments) .name = prof__watch_##name,
 static const struct prof__pthread watch = { PROF__PTHREAD_HOOKED(WATCH) };
 
-#define PLACE(name, parameters, arguments) { #name, offsetof(struct prof__pthread, name) },
-static const struct {
-    const char *name;
-    size_t at;
-} doors[] = { PROF__PTHREAD_HOOKED(PLACE) PROF__PTHREAD_TRIES(PLACE) };
+#define NAME(name, parameters, arguments) #name,
+static const char *const names[] = { PROF__PTHREAD_HOOKED(NAME) PROF__PTHREAD_TRIES(NAME) };
 /* clang-format on */
+static_assert(ARRAY_LEN(names) * sizeof(void *) == sizeof(struct prof__pthread), "one for each");
 
-static _Atomic bool watching;
+static struct prof__door_table table = {
+    .door = (void **)&prof__pthread_door,
+    .real = (void **)&prof__pthread_real,
+    .first = (void *const *)&first,
+    .watch = (void *const *)&watch,
+    .name = names,
+    .n = ARRAY_LEN(names),
+};
 
-static void **entry(const struct prof__pthread *table, size_t i)
+static void pthread_watch(bool on)
 {
-    return (void **)((char *)(uintptr_t)table + doors[i].at);
-}
-
-static bool is_found(size_t i)
-{
-    return *entry(&prof__pthread_real, i) != *entry(&first, i);
-}
-
-static void set_doors(void)
-{
-    bool on;
-
-    /* Whoever is the last to write entries has written them all, and as `watching` is then. */
-    do {
-        on = atomic_load(&watching);
-        for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-            void *watcher = *entry(&watch, i);
-
-            __atomic_store_n(entry(&prof__pthread_door, i),
-                             on && watcher ? watcher : *entry(&prof__pthread_real, i),
-                             __ATOMIC_RELAXED);
-        }
-    } while (on != atomic_load(&watching));
-}
-
-static void look_up(void)
-{
-    int saved = errno;
-    bool missing = false;
-
-    for (size_t i = 0; i < ARRAY_LEN(doors); i++) {
-        void *f = is_found(i) ? *entry(&prof__pthread_real, i) : prof__hooks_next(doors[i].name);
-
-        if (f)
-            __atomic_store_n(entry(&prof__pthread_real, i), f, __ATOMIC_RELAXED);
-        else
-            missing = true;
-    }
-    /* Another copy of the hooks behind us is passed over, or every wait would be counted twice. */
-    const struct prof__hooks_copy *other = prof__hooks_next_copy();
-    for (size_t i = 0; other && i < ARRAY_LEN(doors); i++) {
-        void *f = other->real(doors[i].name);
-
-        if (f)
-            __atomic_store_n(entry(&prof__pthread_real, i), f, __ATOMIC_RELAXED);
-    }
-    set_doors();
-    if (missing)
-        dlerror(); /* the program must not be told of our failures */
-    errno = saved;
-}
-
-void prof__pthread_watch(bool on)
-{
-    if (!is_found(0))
-        look_up();
-    atomic_store(&watching, on);
-    set_doors();
+    prof__doors_watch(&table, on);
 }
 
 void *prof__pthread_real_of(const char *name)
 {
-    for (size_t i = 0; i < ARRAY_LEN(doors); i++)
-        if (strcmp(doors[i].name, name) == 0) {
-            if (!is_found(i))
-                look_up();
-            return is_found(i) ? *entry(&prof__pthread_real, i) : NULL;
-        }
-    return NULL;
+    return prof__doors_real_of(&table, name);
 }
 
 __attribute__((constructor)) static void start(void)
 {
     static const struct prof__lock_hooks hooks = {
-        .watch = prof__pthread_watch,
+        .watch = pthread_watch,
+        .watch_io = prof__io_watch,
         .filter = &prof__lock_filter,
-        .doors = &prof__pthread_door,
-        .doors_size = sizeof(prof__pthread_door),
+        .doors = { { (uintptr_t)&prof__pthread_door, sizeof(prof__pthread_door) },
+                   { (uintptr_t)&prof__io_door, sizeof(prof__io_door) } },
     };
 
     prof__lock_hooks_present(&hooks);

@@ -89,9 +89,6 @@ PROF__PTHREAD_HOOKED(PROF__PTHREAD_DECLARE)
 extern struct prof__pthread prof__pthread_door __attribute__((visibility("hidden")));
 extern struct prof__pthread prof__pthread_real __attribute__((visibility("hidden")));
 
-/* Let the doors lead to the watching functions, or to libc's. */
-void prof__pthread_watch(bool on);
-
 /* What a hook of this name ends up in, or NULL; for the other copy of the hooks (real.h). */
 void *prof__pthread_real_of(const char *name);
 

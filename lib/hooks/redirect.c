@@ -31,6 +31,7 @@
 #include "hooks/objects.h"
 #include "hooks/own_doors.h"
 #include "hooks/real.h"
+#include "hooks/real_io.h"
 #include "hooks/real_pthread.h"
 #include "record/presence.h"
 
@@ -60,9 +61,11 @@ struct door {
 #pragma GCC diagnostic push
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* sigset() and sigignore() are */
 #define DOOR(name)                                  { #name, (void *)(uintptr_t)name, NULL, false },
+#define DOOR_IO(result, name, ...)                  DOOR(name)
 #define DOOR_PTHREAD(name, parameters, arguments)   DOOR(name)
 static struct door doors[] = {
     PROF__REAL_DOORS(DOOR)
+    PROF__IO_DOORS(DOOR_IO)
     PROF__PTHREAD_HOOKED(DOOR_PTHREAD)
     FORWARDED(DOOR)
     PROF__ALONE_HOOKED(DOOR_PTHREAD)
@@ -425,11 +428,13 @@ void prof__redirect_start(void)
 
     /* clang-format off */
 #define REAL(name)                                  (void *)(uintptr_t)prof__real.name,
+#define REAL_IO(result, name, ...)                  prof__io_real_of(#name),
 #define REAL_PTHREAD(name, parameters, arguments)   prof__pthread_real_of(#name),
 #define NEXT(name)                                  prof__hooks_next(#name),
 #define NEXT_ALONE(name, parameters, arguments)     NEXT(name)
     void *const real[] = {
         PROF__REAL_DOORS(REAL)
+        PROF__IO_DOORS(REAL_IO)
         PROF__PTHREAD_HOOKED(REAL_PTHREAD)
         FORWARDED(NEXT)
         PROF__ALONE_HOOKED(NEXT_ALONE)

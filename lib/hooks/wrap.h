@@ -16,6 +16,7 @@
 
 #include "hooks/hook_alone.h"
 #include "hooks/real.h"
+#include "hooks/real_io.h"
 #include "hooks/real_pthread.h"
 
 void free_sized(void *p, size_t size);
@@ -25,8 +26,10 @@ void free_aligned_sized(void *p, size_t alignment, size_t size);
 #pragma GCC diagnostic ignored "-Wdeprecated-declarations" /* sigset() and sigignore() are */
 /* clang-format off */
 #define RENAME(name) extern __typeof__(name) name __asm__(PROF__HOOKS_PREFIX #name);
+#define RENAME_IO(result, name, ...) RENAME(name)
 #define RENAME_PTHREAD(name, parameters, arguments) RENAME(name)
 PROF__REAL_DOORS(RENAME)
+PROF__IO_DOORS(RENAME_IO)
 PROF__PTHREAD_HOOKED(RENAME_PTHREAD)
 PROF__ALONE_HOOKED(RENAME_PTHREAD)
 RENAME(reallocarray)
@@ -35,6 +38,7 @@ RENAME(ssignal)
 RENAME(sysv_signal)
 RENAME(free_sized)
 RENAME(free_aligned_sized)
+#undef RENAME_IO
 #undef RENAME_PTHREAD
 #undef RENAME
 /* clang-format on */

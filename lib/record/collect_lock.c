@@ -92,19 +92,27 @@ static bool any_rate(void)
            atomic_load(&prof__trace_wants);
 }
 
+static bool io_wanted(void)
+{
+    return atomic_load(&prof__trace_wants) & PROF__TRACE_CALLS;
+}
+
 void prof__lock_hooks_switch(void)
 {
-    bool on;
+    bool on, io;
 
     do {
         on = any_rate();
+        io = io_wanted();
         for (unsigned i = 0; i < COPIES; i++) {
             const struct prof__lock_hooks *hooks = atomic_load(&copy[i]);
 
-            if (hooks)
+            if (hooks) {
                 hooks->watch(on);
+                hooks->watch_io(io);
+            }
         }
-    } while (on != any_rate());
+    } while (on != any_rate() || io != io_wanted());
 }
 
 void prof__lock_hooks_present(const struct prof__lock_hooks *hooks)
@@ -170,15 +178,15 @@ static void row_add(uint32_t ref, int64_t events, int64_t ns)
 /* A function that called a hook by a jump, as its last act; 0: none did. */
 static uintptr_t jumped_from(const void *caller)
 {
-    struct prof__doors doors[COPIES];
+    struct prof__doors doors[COPIES * 2];
     size_t n = 0;
 
     for (unsigned i = 0; i < COPIES; i++) {
         /* Acquire: pairs with the registration. */
         const struct prof__lock_hooks *h = atomic_load_explicit(&copy[i], memory_order_acquire);
 
-        if (h)
-            doors[n++] = (struct prof__doors) { (uintptr_t)h->doors, h->doors_size };
+        for (size_t k = 0; h && k < ARRAY_LEN(h->doors); k++)
+            doors[n++] = h->doors[k];
     }
     return prof__tail_caller((uintptr_t)caller, doors, n);
 }
@@ -246,11 +254,14 @@ static struct prof__heir record_release(struct prof__thread *t, const struct pro
 
 /* --- the timeline ----------------------------------------------------------------------------- */
 
+prof__stack_id prof__hook_stack(const void *caller)
+{
+    return prof__stack_room() ? stack_here(caller, HOOKED, 0) : 0;
+}
+
 static prof__stack_id trace_stack(int64_t wait_ns, const void *caller)
 {
-    return wait_ns >= prof__trace_min_wait_ns() && prof__stack_room()
-               ? stack_here(caller, HOOKED, 0)
-               : 0;
+    return wait_ns >= prof__trace_min_wait_ns() ? prof__hook_stack(caller) : 0;
 }
 
 static void trace_wait(const struct prof__wait *w, uint64_t now, int64_t wait_ns)

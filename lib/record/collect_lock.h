@@ -8,7 +8,9 @@
 
 #include "base/compiler.h"
 #include "table/lock_ledger.h"
+#include "table/stack_table.h"
 #include "table/wait_table.h"
+#include "unwind/tail.h"
 
 /* How a wait ended. */
 enum prof__wait_end {
@@ -51,13 +53,13 @@ struct prof__lock_hooks {
     /* Switches between forwarding and recording. Called at once, and whenever a rate changes, by
      * any thread, maybe with the same value again. */
     void (*watch)(bool on);
+    void (*watch_io)(bool on); /* the same for collect_io.h's */
 
     /* What they ask before an unlock. */
     struct prof__lock_filter *filter;
 
-    /* The pointers that the hooks jump through, and their size. */
-    const void *doors;
-    size_t doors_size;
+    /* The pointers that the hooks jump through. */
+    struct prof__doors doors[2];
 };
 
 /* Let them forward or record, as is wanted now. */
@@ -67,6 +69,10 @@ void prof__lock_hooks_switch(void);
 PROF_SHARED void prof__lock_hooks_present(const struct prof__lock_hooks *hooks);
 
 /* --- what reading asks ---------------------------------------------------------------------- */
+
+/* The stack of who called a hook, `caller` being where the hook returns to. Context: hook, signal.
+ */
+prof__stack_id prof__hook_stack(const void *caller);
 
 /* Nanoseconds between two samples of block, and n of mutex, 1 event in n; 0 is off. */
 uint64_t prof__block_rate(void);

@@ -26,26 +26,42 @@
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_TRACE);
 
 /* Guarded by the lock. */
-static unsigned traces, with_samples;
+static unsigned traces, with_samples, with_calls;
 
 static _Atomic int64_t min_wait_ns;
+static _Atomic uint64_t min_ticks;
 
 int64_t prof__trace_min_wait_ns(void)
 {
     return atomic_load_explicit(&min_wait_ns, memory_order_relaxed);
 }
 
+uint64_t prof__trace_min_ticks(void)
+{
+    return atomic_load_explicit(&min_ticks, memory_order_relaxed);
+}
+
 /* The lock is held. */
 static void set_wants(void)
 {
-    uint32_t wants = (traces ? PROF__TRACE_EVENTS : 0u) | (with_samples ? PROF__TRACE_SAMPLES : 0u);
+    uint32_t wants = (traces ? PROF__TRACE_EVENTS : 0u) |
+                     (with_samples ? PROF__TRACE_SAMPLES : 0u) |
+                     (with_calls ? PROF__TRACE_CALLS : 0u);
 
     /* Sequentially consistent, as collect_lock.c wants it of what its hooks go by. */
     atomic_store(&prof__trace_wants, wants);
     prof__lock_hooks_switch();
 }
 
-int prof__trace_open(int64_t min_ns, bool samples)
+static void count(uint32_t wants, int n)
+{
+    traces += (unsigned)n;
+    with_samples += wants & PROF__TRACE_SAMPLES ? (unsigned)n : 0;
+    with_calls += wants & PROF__TRACE_CALLS ? (unsigned)n : 0;
+    set_wants();
+}
+
+int prof__trace_open(int64_t min_ns, uint32_t wants)
 {
     uint64_t mask = prof__lock_masked(&lock);
     int r = prof__trace_rings_begin();
@@ -53,24 +69,22 @@ int prof__trace_open(int64_t min_ns, bool samples)
     if (r == 0 && traces == 0)
         r = prof__spans_begin();
     if (r == 0) {
-        if (traces == 0 || min_ns < prof__trace_min_wait_ns())
+        if (traces == 0 || min_ns < prof__trace_min_wait_ns()) {
             atomic_store_explicit(&min_wait_ns, min_ns, memory_order_relaxed);
-        traces++;
-        with_samples += samples;
-        set_wants();
+            atomic_store_explicit(&min_ticks, prof__trace_ticks(min_ns), memory_order_relaxed);
+        }
+        count(wants, 1);
     }
     prof__unlock_masked(&lock, mask);
     return r;
 }
 
-void prof__trace_close(bool samples)
+void prof__trace_close(uint32_t wants)
 {
     uint64_t mask = prof__lock_masked(&lock);
 
     if (traces) {
-        with_samples -= samples;
-        traces--;
-        set_wants();
+        count(wants, -1);
         if (traces == 0)
             prof__trace_rings_end();
     }
@@ -81,7 +95,7 @@ void prof__trace_close(bool samples)
 static void fork_child(void)
 {
     prof__lock_reset(&lock);
-    traces = with_samples = 0;
+    traces = with_samples = with_calls = 0;
     set_wants();
 }
 

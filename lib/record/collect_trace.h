@@ -21,6 +21,7 @@ PROF_SHARED void prof__trace_wake(const void *object, bool all);
 
 /* Shortest wait that is told with its stack. */
 int64_t prof__trace_min_wait_ns(void);
+uint64_t prof__trace_min_ticks(void); /* the same, while calls are wanted */
 
 /* A number for a thread that is about to be made; and the calling thread is that one. */
 uint32_t prof__trace_thread_created(void);
@@ -28,9 +29,9 @@ void prof__trace_thread_started(uint32_t number, uintptr_t function);
 
 /* --- what reading asks ------------------------------------------------------------------------ */
 
-/* A trace begins, and ends. The shortest `min_wait_ns` of those that are on is good for all.
- * -ENOMEM. */
-int prof__trace_open(int64_t min_wait_ns, bool samples);
-void prof__trace_close(bool samples);
+/* A trace begins, and ends; with PROF__TRACE_SAMPLES and PROF__TRACE_CALLS in `wants`, or not. The
+ * shortest `min_wait_ns` of those that are on is good for all. -ENOMEM. */
+int prof__trace_open(int64_t min_wait_ns, uint32_t wants);
+void prof__trace_close(uint32_t wants);
 
 #endif

@@ -40,3 +40,17 @@ int64_t prof__trace_ns(const struct prof__trace_moment *begin, const struct prof
     __extension__ __int128 scaled = (__int128)from_now * (now->ns - begin->ns);
     return now->ns + (int64_t)(scaled / ticks);
 }
+
+uint64_t prof__trace_ticks(int64_t ns)
+{
+    enum { LOOK_NS = 50 * 1000 };
+    struct prof__trace_moment begin, now;
+
+    if (!prof__trace_by_ticks)
+        return (uint64_t)ns;
+    prof__trace_moment(&begin);
+    do
+        prof__trace_moment(&now);
+    while (now.ns - begin.ns < LOOK_NS);
+    return (uint64_t)((double)ns * (double)(now.time - begin.time) / (double)(now.ns - begin.ns));
+}

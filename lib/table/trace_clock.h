@@ -37,4 +37,7 @@ void prof__trace_moment(struct prof__trace_moment *ret);
 int64_t prof__trace_ns(const struct prof__trace_moment *begin, const struct prof__trace_moment *now,
                        uint64_t time);
 
+/* So many nanoseconds in units of prof__trace_time(), to a percent. Takes 50 us. */
+uint64_t prof__trace_ticks(int64_t ns);
+
 #endif

@@ -46,6 +46,8 @@ struct ring {
     struct record *record;    /* set with `mask` by the first owner, and never changed */
     uint32_t mask;
     _Atomic uint32_t tid; /* owner; 0: none yet */
+    _Atomic uint64_t now_since, now_what;
+    uintptr_t now_frame; /* read by its own thread only */
 } __attribute__((aligned(64)));
 
 enum { CLASSES = 4, LARGE_CLASSES = 2 };
@@ -149,6 +151,7 @@ static void move_in(unsigned number, uint32_t before, uint32_t tid)
 
     if (!r->record)
         r->record = record_of(number, &r->mask);
+    atomic_store_explicit(&r->now_since, 0, memory_order_relaxed);
     uint64_t at = prof__own_add(&r->written, 1);
     put(r, at, what_of(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before, 0);
     /* Release: who sees the owner sees the record of it. */
@@ -279,6 +282,41 @@ void prof__trace_write_text(const char *text, size_t size)
     }
 }
 
+static void set_now(struct ring *r, uint64_t since, uint64_t what, uintptr_t frame)
+{
+    atomic_store_explicit(&r->now_since, 0, memory_order_relaxed);
+    /* Release: who sees what follows sees that the last one is over. */
+    atomic_thread_fence(memory_order_release);
+    r->now_frame = frame;
+    atomic_store_explicit(&r->now_what, what, memory_order_relaxed);
+    atomic_store_explicit(&r->now_since, since, memory_order_release);
+}
+
+void prof__trace_now_begin(uint64_t since, uint64_t what, struct prof__trace_now *ret_around)
+{
+    struct ring *r = my_ring();
+    uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
+
+    *ret_around = (struct prof__trace_now) { 0 };
+    if (!r)
+        return;
+    if (atomic_load_explicit(&r->now_since, memory_order_relaxed) && r->now_frame > frame)
+        *ret_around = (struct prof__trace_now) {
+            .since = atomic_load_explicit(&r->now_since, memory_order_relaxed),
+            .what = atomic_load_explicit(&r->now_what, memory_order_relaxed),
+            .frame = r->now_frame,
+        };
+    set_now(r, since, what, frame);
+}
+
+void prof__trace_now_end(const struct prof__trace_now *around)
+{
+    struct ring *r = my_ring();
+
+    if (r)
+        set_now(r, around->since, around->what, around->frame);
+}
+
 bool prof__trace_ring_mine(unsigned *ret_ring)
 {
     const struct ring *r = my_ring();
@@ -325,6 +363,15 @@ static void copy_one(const struct record *from, uint64_t number, struct prof__tr
         to->kind = PROF__TRACE_NOTHING;
 }
 
+static void copy_now(const struct ring *r, struct prof__trace_ring_copy *to)
+{
+    to->now_since = atomic_load_explicit(&r->now_since, memory_order_acquire);
+    to->now_what = atomic_load_explicit(&r->now_what, memory_order_relaxed);
+    atomic_thread_fence(memory_order_acquire);
+    if (atomic_load_explicit(&r->now_since, memory_order_relaxed) != to->now_since)
+        to->now_since = 0; /* it is over */
+}
+
 bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
 {
     const struct ring *r = &ring[number];
@@ -341,6 +388,7 @@ bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
         ret->n = ret->written - ret->first;
         for (size_t i = 0; i < ret->n; i++)
             copy_one(&record[(ret->first + i) & mask], ret->first + i, &ret->record[i]);
+        copy_now(r, ret);
         atomic_thread_fence(memory_order_acquire);
         ret->tid = atomic_load_explicit(&r->tid, memory_order_relaxed);
     } while ((ret->tid != before || before == CLAIMED) && --tries);

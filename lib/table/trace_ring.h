@@ -34,6 +34,7 @@ enum prof__trace_kind {
     PROF__TRACE_LOG,  /* a text begins: the first 16 bytes; detail: records that follow */
     PROF__TRACE_MORE, /* 24 bytes more: time, `object` and `value`; unused ones are 0 */
     PROF__TRACE_CPU,  /* was running for `value` ns */
+    PROF__TRACE_IO,   /* was in a call since `value`; object: PROF__IO_OBJECT(), detail: which */
     PROF__TRACE_KINDS,
 };
 
@@ -48,7 +49,7 @@ enum {
 #define PROF__TRACE_POOL_BYTES ((size_t)16 << 20)
 
 /* What is wanted now: bits. 0, as a rule: then nobody comes here. */
-enum { PROF__TRACE_EVENTS = 1, PROF__TRACE_SAMPLES = 2 };
+enum { PROF__TRACE_EVENTS = 1, PROF__TRACE_SAMPLES = 2, PROF__TRACE_CALLS = 4 };
 extern _Atomic uint32_t prof__trace_wants;
 
 /* Does the calling thread trace events, and not hide? Context: signal. */
@@ -77,6 +78,16 @@ void prof__trace_write_text(const char *text, size_t size);
  * is none to be had. Context: signal. */
 bool prof__trace_ring_mine(unsigned *ret_ring);
 
+/* What the thread is in just now, which is told when it is over; within it only handlers run.
+ * `what` is the call's, as PROF__TRACE_IO's detail above its descriptor. A thread that has left one
+ * by a jump, as a frame further down its stack shows, is in none. Context: signal. */
+struct prof__trace_now {
+    uint64_t since, what; /* since 0: in nothing */
+    uintptr_t frame;
+};
+void prof__trace_now_begin(uint64_t since, uint64_t what, struct prof__trace_now *ret_around);
+void prof__trace_now_end(const struct prof__trace_now *around);
+
 /* Records that no ring could be had for. Context: signal. */
 uint64_t prof__trace_lost(void);
 
@@ -93,7 +104,8 @@ struct prof__trace_ring_copy {
     uint64_t written; /* ever; the next record's number */
     uint64_t first;   /* number of the first one in `record`; those before are overwritten */
     uint32_t tid;     /* of whoever writes it */
-    size_t n;         /* records; those that were not whole are PROF__TRACE_NOTHING */
+    uint64_t now_since, now_what; /* what that thread is in; 0: nothing */
+    size_t n;                     /* records; those that were not whole are PROF__TRACE_NOTHING */
     struct prof__trace_record record[PROF__TRACE_RING_RECORDS];
 };
 

@@ -75,6 +75,8 @@ enum {
     ALL,
     SITE,
     AGE,
+    IO,
+    LAST,
     VERSION
 };
 
@@ -147,6 +149,14 @@ static const struct {
       CTL_TAKES_CORE,
       "DIR",
       "of a core: where its files are, libraries and all" },
+    { { "io", no_argument, NULL, IO },
+      CTL_TAKES_TRACE,
+      NULL,
+      "system calls that wait, too: read, poll, connect, ..." },
+    { { "last", no_argument, NULL, LAST },
+      CTL_TAKES_TRACE,
+      NULL,
+      "what the flight recorder has (LIBPROF_TRACE)" },
     { { "port", required_argument, NULL, PORT }, CTL_TAKES_PORT, "N", "on loopback; any free one" },
     { { "token", required_argument, NULL, TOKEN },
       0,
@@ -345,6 +355,12 @@ static int take_option(struct parsed *p, int option, const char *value)
         return CTL_OK;
     case ALL:
         p->o.all = true;
+        return CTL_OK;
+    case IO:
+        p->o.io = true;
+        return CTL_OK;
+    case LAST:
+        p->o.last = true;
         return CTL_OK;
     case VERSION:
         p->version = true;

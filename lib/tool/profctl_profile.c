@@ -321,8 +321,10 @@ static int run_trace(const struct ctl_command *self, const struct ctl_options *o
     if (!o->output && term_is_terminal())
         return ctl_say(CTL_USAGE, "a trace is no text for a terminal: say where to with -o FILE, "
                                   "and open that at https://ui.perfetto.dev.");
-    snprintf(path, sizeof(path), "trace?seconds=%.3f%s", seconds,
-             o->form == CTL_JSON ? "&format=json" : "");
+    if (o->last)
+        seconds = 0;
+    snprintf(path, sizeof(path), "trace?%s=%.3f%s%s", o->last ? "last=1&seconds" : "seconds",
+             seconds, o->form == CTL_JSON ? "&format=json" : "", o->io ? "&io=1" : "");
     struct ask ask = { .path = path, .token = o->token, .seconds = seconds, .what = self->name };
     r = client_ask(&t, &ask, &reply);
     if (r != CTL_OK)
@@ -439,8 +441,8 @@ const struct ctl_command ctl_profile_commands[] = {
       NULL },
     { "vars", "PID", CTL_TAKES_OUTPUT | CTL_TAKES_JSON, 1, 1, run_text, "its numbers over time",
       NULL },
-    { "trace", "PID", CTL_TAKES_OUTPUT | CTL_TAKES_SECONDS | CTL_TAKES_JSON, 1, 1, run_trace,
-      "a timeline of a second, for ui.perfetto.dev", NULL },
+    { "trace", "PID", CTL_TAKES_OUTPUT | CTL_TAKES_SECONDS | CTL_TAKES_JSON | CTL_TAKES_TRACE, 1, 1,
+      run_trace, "a timeline of a second, for ui.perfetto.dev", NULL },
     { "diff", "A B", FORMS, 2, 2, run_diff, "B minus A: files, or a process's heap", NULL },
     { NULL, NULL, 0, 0, 0, NULL, NULL, NULL },
 };

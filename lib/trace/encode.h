@@ -15,7 +15,7 @@ int prof__encode_perfetto(const struct prof__timeline *t, const struct prof__tra
 int prof__encode_chrome(const struct prof__timeline *t, struct prof__arena *a, prof_sink_fn *sink,
                         void *arg);
 
-/* A profile of it, as gzipped pprof: "sync", "sched" or "region". -EINVAL: none of these. */
+/* A profile of it, as gzipped pprof: "sync", "sched", "io" or "region". -EINVAL: none of these. */
 int prof__encode_trace_as(const struct prof__timeline *t, const char *as, bool no_symbols,
                           struct prof__arena *a, prof_sink_fn *sink, void *arg);
 
@@ -30,5 +30,8 @@ const char *prof__track_who(const struct prof__timeline *t, uint32_t track,
 
 /* How a wait ended, in a word. */
 const char *prof__wait_end_name(const struct prof__item *i);
+
+/* What a system call that is over came to. */
+const char *prof__io_result(const struct prof__item *i, char buf[PROF__TRACK_NAME_SIZE]);
 
 #endif

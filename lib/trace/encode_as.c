@@ -3,6 +3,7 @@
  *
  *   sync    the stacks that waited, and how long
  *   sched   the same stacks: how long after they were woken they ran
+ *   io      the stacks that were in system calls, and how long
  *   region  the program's regions as a call tree, and the time in each
  */
 #include <errno.h>
@@ -26,6 +27,13 @@ static const struct prof_profile sched_profile = {
     .period_type = { "wakeups", "count" },
 };
 
+static const struct prof_profile io_profile = {
+    .name = "io",
+    .n_values = 2,
+    .value_type = { { "calls", "count" }, { "delay", "nanoseconds" } },
+    .period_type = { "calls", "count" },
+};
+
 /* --- by stacks -------------------------------------------------------------------------------- */
 
 /* When each flow begins. */
@@ -39,9 +47,11 @@ static int64_t *flow_times(const struct prof__timeline *t, struct prof__arena *a
     return ns;
 }
 
-static int write_stacks(const struct prof__timeline *t, bool latency, bool no_symbols,
-                        struct prof__arena *a, prof_sink_fn *sink, void *arg)
+static int write_stacks(const struct prof__timeline *t, const struct prof_profile *as,
+                        bool no_symbols, struct prof__arena *a, prof_sink_fn *sink, void *arg)
 {
+    bool latency = as == &sched_profile;
+    enum prof__item_kind kind = as == &io_profile ? PROF__ITEM_IO : PROF__ITEM_WAIT;
     struct prof__report_options options = { .no_symbols = no_symbols,
                                             .duration_ns = t->to_ns - t->from_ns };
     uintptr_t none = PROF__PC_NO_STACK;
@@ -57,14 +67,14 @@ static int write_stacks(const struct prof__timeline *t, bool latency, bool no_sy
         const struct prof__item *item = &t->item[i];
         int64_t from = latency ? began[item->flow_in] : item->begin_ns;
 
-        if (item->kind != PROF__ITEM_WAIT || (latency && !item->flow_in))
+        if (item->kind != (uint8_t)kind || (latency && !item->flow_in))
             continue;
         struct prof__sample *to = &s.sample[s.n++];
         to->stack = item->stack ? item->stack : no_stack;
         to->raw.value[0] = 1;
         to->raw.value[1] = (uint64_t)PROF_MAX(item->end_ns - from, (int64_t)0);
     }
-    int r = prof__report_build(latency ? &sched_profile : &sync_profile, &s, &options, a, &report);
+    int r = prof__report_build(as, &s, &options, a, &report);
     return r < 0 ? r : prof__encode_pprof(&report, a, sink, arg);
 }
 
@@ -199,9 +209,13 @@ static int write_regions(const struct prof__timeline *t, struct prof__arena *a, 
 int prof__encode_trace_as(const struct prof__timeline *t, const char *as, bool no_symbols,
                           struct prof__arena *a, prof_sink_fn *sink, void *arg)
 {
+    static const struct prof_profile *const by_stack[] = { &sync_profile, &sched_profile,
+                                                           &io_profile };
+
     if (strcmp(as, "region") == 0)
         return write_regions(t, a, sink, arg);
-    if (strcmp(as, "sync") != 0 && strcmp(as, "sched") != 0)
-        return -EINVAL;
-    return write_stacks(t, strcmp(as, "sched") == 0, no_symbols, a, sink, arg);
+    for (size_t i = 0; i < ARRAY_LEN(by_stack); i++)
+        if (strcmp(as, by_stack[i]->name) == 0)
+            return write_stacks(t, by_stack[i], no_symbols, a, sink, arg);
+    return -EINVAL;
 }

@@ -7,6 +7,7 @@
 #include <unistd.h>
 
 #include "encode/textout.h"
+#include "table/io_calls.h"
 #include "trace/encode.h"
 
 struct encoder {
@@ -70,7 +71,12 @@ static void put_args(struct encoder *e, const struct prof__item *i)
     char who[PROF__TRACK_NAME_SIZE];
 
     prof__textout_word(&e->out, ",\"args\":{");
-    prof__textout_printf(&e->out, "\"object\":\"0x%llx\"", (unsigned long long)i->object);
+    if (i->kind == PROF__ITEM_IO)
+        prof__textout_printf(&e->out, "\"descriptor\":%d", PROF__IO_FD(i->object));
+    else
+        prof__textout_printf(&e->out, "\"object\":\"0x%llx\"", (unsigned long long)i->object);
+    if (i->kind == PROF__ITEM_IO && !i->open_end)
+        named(e, "result", prof__io_result(i, who));
     if (i->kind == PROF__ITEM_WAIT)
         named(e, "ended", prof__wait_end_name(i));
     if (i->waker)

@@ -5,6 +5,7 @@
 
 #include "base/hash.h"
 #include "profile/lockstate.h"
+#include "table/io_calls.h"
 #include "trace/encode.h"
 #include "trace/perfetto.h"
 
@@ -23,6 +24,8 @@ enum note {
     NOTE_UNFINISHED,
     NOTE_EVENTS,
     NOTE_CPU_NS,
+    NOTE_FD,
+    NOTE_RESULT,
     NOTES,
 };
 static const char *const note_names[NOTES] = {
@@ -37,6 +40,8 @@ static const char *const note_names[NOTES] = {
     [NOTE_UNFINISHED] = "goes on",
     [NOTE_EVENTS] = "events",
     [NOTE_CPU_NS] = "CPU time, ns",
+    [NOTE_FD] = "descriptor",
+    [NOTE_RESULT] = "result",
 };
 
 static const char *const categories[] = {
@@ -44,6 +49,7 @@ static const char *const categories[] = {
     [PROF__ITEM_LABELS] = "labels", [PROF__ITEM_LOST] = "lost",     [PROF__ITEM_RELEASE] = "wake",
     [PROF__ITEM_WAKE] = "wake",     [PROF__ITEM_CREATE] = "thread", [PROF__ITEM_START] = "thread",
     [PROF__ITEM_END] = "thread",    [PROF__ITEM_LOG] = "log",       [PROF__ITEM_CPU] = "cpu",
+    [PROF__ITEM_IO] = "io",
 };
 
 void prof__perfetto_event_names(struct prof__perfetto *e, Prof__Perfetto__InternedData *interned)
@@ -169,6 +175,12 @@ static void note_item(struct prof__perfetto *e, const struct prof__item *i, stru
     case PROF__ITEM_WAIT:
         note_text(e, n, NOTE_ENDED, prof__wait_end_name(i));
         note_track(e, n, NOTE_WOKEN_BY, i->waker, who[0]);
+        break;
+    case PROF__ITEM_IO:
+        if (PROF__IO_FD(i->object) >= 0)
+            note_number(n, NOTE_FD, PROF__IO_FD(i->object));
+        if (!i->open_end)
+            note_text(e, n, NOTE_RESULT, prof__io_result(i, who[0]));
         break;
     case PROF__ITEM_RELEASE:
         note_number(n, NOTE_OTHERS_WAITED, i->value);

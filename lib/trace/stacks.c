@@ -19,7 +19,7 @@ static const struct prof_profile trace_profile = {
 static bool has_stack(const struct prof__item *i)
 {
     return i->stack && (i->kind == PROF__ITEM_WAIT || i->kind == PROF__ITEM_RELEASE ||
-                        i->kind == PROF__ITEM_CPU);
+                        i->kind == PROF__ITEM_CPU || i->kind == PROF__ITEM_IO);
 }
 
 static int by_id(const void *a, const void *b)

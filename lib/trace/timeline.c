@@ -14,6 +14,7 @@
 #include "base/slot.h"
 #include "base/task.h"
 #include "record/collect_lock.h"
+#include "table/io_calls.h"
 #include "table/trace_names.h"
 #include "table/trace_ring.h"
 #include "table/wait_table.h"
@@ -26,7 +27,8 @@ struct thread {
     struct prof__timeline_thread who;
     uint32_t open[OPEN_MAX]; /* items of regions under way, outermost first */
     unsigned depth;
-    uint32_t labels; /* item of the set that it has now, plus 1; 0: none */
+    uint64_t now_since, now_what; /* the call that it is in; 0: none is known */
+    uint32_t labels;              /* item of the set that it has now, plus 1; 0: none */
 };
 
 struct builder {
@@ -75,6 +77,18 @@ static struct prof__item *add(struct builder *b, uint32_t owner, enum prof__item
     b->item[b->n] =
         (struct prof__item) { .kind = (uint8_t)kind, .begin_ns = begin_ns, .end_ns = end_ns };
     return &b->item[b->n++];
+}
+
+/* A slice that may have begun before the time that is wanted. */
+static struct prof__item *add_since(struct builder *b, uint32_t owner, enum prof__item_kind kind,
+                                    int64_t begin_ns, int64_t end_ns)
+{
+    int64_t from_ns = b->source->from_ns;
+    struct prof__item *i = add(b, owner, kind, PROF_MAX(begin_ns, from_ns), end_ns);
+
+    if (i)
+        i->open_begin = begin_ns < from_ns;
+    return i;
 }
 
 /* --- regions, labels, tasks ------------------------------------------------------------------- */
@@ -174,13 +188,15 @@ static void take_record(struct builder *b, uint32_t owner, size_t at, int64_t ns
 
     switch (r->kind) {
     case PROF__TRACE_WAIT:
-        i = add(b, owner, PROF__ITEM_WAIT, ns_of(b->source, r->value), ns);
-        if (i) {
+        if ((i = add_since(b, owner, PROF__ITEM_WAIT, ns_of(b->source, r->value), ns))) {
             i->wait_kind = r->detail & 15;
             i->wait_end = r->detail >> 4;
-            i->open_begin = i->begin_ns < b->source->from_ns;
-            i->begin_ns = PROF_MAX(i->begin_ns, b->source->from_ns);
         }
+        break;
+    case PROF__TRACE_IO:
+        if (b->source->calls &&
+            (i = add_since(b, owner, PROF__ITEM_IO, ns_of(b->source, r->value), ns)))
+            i->wait_kind = r->detail;
         break;
     case PROF__TRACE_RELEASE:
         if ((i = add(b, owner, PROF__ITEM_RELEASE, ns, ns)))
@@ -302,10 +318,31 @@ static int take_ring(struct builder *b, unsigned ring)
     }
     if (!told && b->source->counts_lost)
         b->timeline->lost += lost_of(b, ring);
+    if (b->source->calls && b->copy->now_since && b->copy->tid) {
+        if ((owner = thread_of(b, b->copy->tid)) == UINT32_MAX)
+            return -ENOMEM;
+        b->thread[owner].now_since = b->copy->now_since;
+        b->thread[owner].now_what = b->copy->now_what;
+    }
     return 0;
 }
 
 /* --- what is under way, and who is here ------------------------------------------------------- */
+
+static void add_call_under_way(struct builder *b, uint32_t owner)
+{
+    const struct thread *t = &b->thread[owner];
+    int64_t since_ns = t->now_since ? ns_of(b->source, t->now_since) : INT64_MAX;
+    struct prof__item *i = since_ns < b->timeline->to_ns
+                               ? add_since(b, owner, PROF__ITEM_IO, since_ns, b->timeline->to_ns)
+                               : NULL;
+
+    if (i) {
+        i->wait_kind = (uint8_t)(t->now_what >> 32);
+        i->object = PROF__IO_OBJECT(t->now_what, 0);
+        i->open_end = true;
+    }
+}
 
 static int take_living(pid_t tid, void *arg)
 {
@@ -321,14 +358,13 @@ static int take_living(pid_t tid, void *arg)
         return -ENOMEM;
     if (prof__task_state(tid, &state) == 0)
         snprintf(b->thread[owner].who.name, sizeof(b->thread[owner].who.name), "%.16s", state.name);
+    add_call_under_way(b, owner);
     if (!prof__wait_table_find((uint32_t)tid, &wait) || wait.since_ns >= b->timeline->to_ns)
         return 0;
-    struct prof__item *i = add(b, owner, PROF__ITEM_WAIT,
-                               PROF_MAX(wait.since_ns, b->source->from_ns), b->timeline->to_ns);
+    struct prof__item *i = add_since(b, owner, PROF__ITEM_WAIT, wait.since_ns, b->timeline->to_ns);
     if (i) {
         i->wait_kind = (uint8_t)wait.kind;
         i->object = wait.object;
-        i->open_begin = wait.since_ns < b->source->from_ns;
         i->open_end = true;
     }
     return 0;
@@ -358,7 +394,7 @@ static int read_rings(struct builder *b)
     for (unsigned i = 0; i < prof__trace_rings(); i++)
         cap += 1 + (size_t)PROF_MIN(prof__trace_ring_written(i), PROF__TRACE_RING_RECORDS);
     /* Rings may be written to for the first time meanwhile: those are left. */
-    b->cap = cap + 2 * living + 64;
+    b->cap = cap + 3 * living + 64;
     b->copy = prof__arena_alloc(b->arena, sizeof(*b->copy));
     b->item = prof__arena_array(b->arena, b->cap, sizeof(*b->item));
     b->owner = prof__arena_array(b->arena, b->cap, sizeof(*b->owner));

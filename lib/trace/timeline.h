@@ -17,6 +17,7 @@ enum prof__item_kind {
     PROF__ITEM_REGION, /* `text` is its name */
     PROF__ITEM_TASK,   /* `text` is its name, `object` its id; on a lane of its own */
     PROF__ITEM_LABELS, /* `object` is the label set; on a lane of its own */
+    PROF__ITEM_IO,     /* in a system call: `object` as io_calls.h has it, `wait_kind` the call */
     PROF__ITEM_LOST,   /* `value` records are gone; 0: it is not known how many */
     /* Moments: */
     PROF__ITEM_RELEASE, /* of lock `object`; others have waited `value` ns */
@@ -96,6 +97,7 @@ struct prof__timeline_source {
     const uint64_t *written; /* prof__trace_ring_written() of each ring, at `begin` */
     bool counts_lost;        /* all that has been overwritten since then is of this time */
     uint64_t lost_unkept;    /* prof__trace_lost() then */
+    bool calls;              /* system calls are wanted */
     uint64_t samples_from;   /* prof__trace_time() from which on CPU samples have their stacks; 0:
                                 they have none */
 };

@@ -42,7 +42,7 @@ struct manner {
 struct prof_trace {
     struct manner manner;
     struct prof__trace_moment begin;
-    bool samples;
+    bool samples, calls;
     char no_samples[160]; /* why there are none; "": there are, or are not wanted */
     uint64_t lost_unkept;
     unsigned fork_count; /* of the process that began it */
@@ -74,7 +74,7 @@ static int options_read(const struct prof_trace_options *from, struct prof_trace
 
 static int manner_read(const struct prof_trace_options *o, struct manner *ret)
 {
-    static const char *const views[] = { "sync", "sched", "region" };
+    static const char *const views[] = { "sync", "sched", "io", "region" };
 
     *ret = (struct manner) { .gzip = o->gzip != 0, .no_symbols = o->no_symbols != 0 };
     if (o->format && strcmp(o->format, "json") == 0)
@@ -89,7 +89,7 @@ static int manner_read(const struct prof_trace_options *o, struct manner *ret)
             snprintf(ret->as, sizeof(ret->as), "%s", o->as);
             return 0;
         }
-    return prof_set_last_error(-EINVAL, "a trace can be written as sync, sched or region");
+    return prof_set_last_error(-EINVAL, "a trace can be written as sync, sched, io or region");
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
@@ -183,6 +183,11 @@ static void open_samples(struct prof_trace *t)
         snprintf(t->no_samples, sizeof(t->no_samples), "%s", prof_last_error());
 }
 
+static uint32_t wants_of(const struct prof_trace *t)
+{
+    return (t->samples ? PROF__TRACE_SAMPLES : 0u) | (t->calls ? PROF__TRACE_CALLS : 0u);
+}
+
 static int start_now(const struct prof_trace_options *o, struct prof_trace **ret_trace)
 {
     struct manner manner;
@@ -195,12 +200,13 @@ static int start_now(const struct prof_trace_options *o, struct prof_trace **ret
         return prof__error_memory("a trace");
     t->manner = manner;
     t->fork_count = prof__fork_count;
+    t->calls = o->io || (o->as && strcmp(o->as, "io") == 0);
     if (!o->no_cpu)
         open_samples(t);
     r = prof__trace_open(o->min_wait_ns < 0 ? 0
                          : o->min_wait_ns   ? o->min_wait_ns
                                             : MIN_WAIT_NS,
-                         t->samples);
+                         wants_of(t));
     if (r < 0) {
         if (t->samples)
             prof__cpu_close();
@@ -242,6 +248,7 @@ int prof_trace_write(struct prof_trace *t, prof_sink_fn *sink, void *arg)
         .written = t->written,
         .counts_lost = true,
         .lost_unkept = t->lost_unkept,
+        .calls = t->calls,
         .samples_from = t->samples ? t->begin.time : 0,
     };
     prof__trace_moment(&s.now);
@@ -256,7 +263,7 @@ void prof_trace_stop(struct prof_trace *t)
         return;
     bool entered = prof__enter(&prof__self);
     if (t->fork_count == prof__fork_count) {
-        prof__trace_close(t->samples);
+        prof__trace_close(wants_of(t));
         if (t->samples)
             prof__cpu_close();
     }
@@ -282,12 +289,12 @@ static int recorder_set(int64_t ns)
 
     if (!recorder_written && ns > 0 && !(recorder_written = prof__pages_map(size)))
         return -ENOMEM;
-    if (ns > 0 && recorder_ns == 0 && (r = prof__trace_open(MIN_WAIT_NS, false)) == 0) {
+    if (ns > 0 && recorder_ns == 0 && (r = prof__trace_open(MIN_WAIT_NS, 0)) == 0) {
         recorder_unkept = prof__trace_lost();
         note_written(recorder_written);
         prof__trace_moment(&recorder_begin);
     } else if (ns == 0 && recorder_ns > 0) {
-        prof__trace_close(false);
+        prof__trace_close(0);
     }
     if (r == 0)
         recorder_ns = ns;

@@ -2,9 +2,11 @@
  * words.c - what tracks and items are called, for all encoders.
  */
 #include <stdio.h>
+#include <string.h>
 
 #include "profile/lockstate.h"
 #include "record/collect_lock.h"
+#include "table/io_calls.h"
 #include "table/labels.h"
 #include "trace/encode.h"
 
@@ -51,6 +53,30 @@ const char *prof__wait_end_name(const struct prof__item *i)
     }
 }
 
+const char *prof__io_result(const struct prof__item *i, char buf[PROF__TRACK_NAME_SIZE])
+{
+    int32_t result = PROF__IO_RESULT(i->object);
+    char why[PROF__TRACK_NAME_SIZE - 16];
+
+    if (result == PROF__IO_CANCELLED)
+        return "cancelled";
+    if (result >= 0)
+        snprintf(buf, PROF__TRACK_NAME_SIZE, "%d", result);
+    else
+        snprintf(buf, PROF__TRACK_NAME_SIZE, "error %d: %s", -result,
+                 strerror_r(-result, why, sizeof(why)));
+    return buf;
+}
+
+static const char *io_name(unsigned call)
+{
+#define NAME(name) [PROF__IO_##name] = #name,
+    static const char *const names[] = { PROF__IO_CALLS(NAME) };
+#undef NAME
+
+    return call < ARRAY_LEN(names) ? names[call] : "system call";
+}
+
 const char *prof__item_name(const struct prof__item *i, char buf[PROF__ITEM_NAME_SIZE])
 {
     switch (i->kind) {
@@ -58,6 +84,8 @@ const char *prof__item_name(const struct prof__item *i, char buf[PROF__ITEM_NAME
         snprintf(buf, PROF__ITEM_NAME_SIZE, "wait: %s",
                  prof__wait_kind_name((enum prof__wait_kind)i->wait_kind));
         return buf;
+    case PROF__ITEM_IO:
+        return io_name(i->wait_kind);
     case PROF__ITEM_LOST:
         if (i->value)
             snprintf(buf, PROF__ITEM_NAME_SIZE, "%lld events lost", (long long)i->value);

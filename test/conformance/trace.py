@@ -42,7 +42,11 @@ def test_forms(d):
     check(json.loads(a.body)["traceEvents"], "has events")
     a = ask(d.where, TRACE + "?seconds=0.1&format=json&gzip=1")
     check(json.loads(gzip.decompress(a.body))["traceEvents"], "compressed, too")
-    for view in ("sync", "sched", "region"):
+    a = ask(d.where, TRACE + "?seconds=0.1&io=1&min=0&cpu=0")
+    t = perfetto.load(a.body)
+    equal(t.problems, [], "system calls: readers take it")
+    check(all(s.category != "io" or s.begin <= s.end for s in t.slices), "as slices")
+    for view in ("sync", "sched", "io", "region"):
         a = ask(d.where, TRACE + "?seconds=0.1&as=" + view)
         equal((a.status, attachment(a)), (200, view), "as " + view)
         pprof.assert_valid(a.body)
@@ -63,7 +67,7 @@ def test_time(d):
 
 def test_refusals(d):
     for query, status in (("?seconds=9999", 400), ("?seconds=99999999999999999999", 400),
-                          ("?format=xml", 400), ("?as=io", 400), ("?min=fast", 400),
+                          ("?format=xml", 400), ("?as=calls", 400), ("?min=fast", 400),
                           ("?min=-1", 400), ("?last=1", 501)):
         equal(ask(d.where, TRACE + query).status, status, "trace" + query)
     equal(ask(d.where, TRACE, "POST", body=b"").status, 405, "POST")

@@ -45,6 +45,8 @@ static int write_one(const char *format)
     o.format = format;
     o.gzip = format == NULL;
     o.no_cpu = 1;
+    o.io = format == NULL;
+    o.min_wait_ns = -1;
     int r = prof_trace_start(&o, &t);
     if (r < 0)
         return r;

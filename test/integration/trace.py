@@ -171,6 +171,34 @@ def test_nesting():
     check(paths["work;parse"][0] == 3 and paths["work;parse"][1] >= 2700000, "%s" % paths)
 
 
+def test_calls():
+    """Each read is a slice of the time that the program says it took, with who called."""
+    n = 50
+    out = run("io", n, "io", "as_io").split("\n")
+    log = [tuple(map(int, line.split())) for line in out[:n]]
+    fd = int(out[n].split()[1])
+    t = load("io")
+    decodes("io")
+    reads = [s for s in t.of(name="read") if s.notes.get("descriptor") == fd]
+    check(len(reads) == n, "each is there: %d of %d" % (len(reads), n))
+    inside = sum(begin <= s.begin and s.end <= end for (begin, end), s in zip(log, reads))
+    close = sum(s.begin - begin <= CLOSE_NS and end - s.end <= CLOSE_NS
+                for (begin, end), s in zip(log, reads))
+    print("measured: %d of %d reads within 50 us of the program's log" % (close, n))
+    check(inside == n, "within the log's time: %d of %d" % (inside, n))
+    check(close >= 0.9 * n, "and close to it: %d of %d" % (close, n))
+    check(all(s.notes["result"] == "1" and s.stack[0] == "wait_for_a_byte" for s in reads),
+          "what came of it, and who called: %s" % [(s.notes, s.stack[:2]) for s in reads[:2]])
+    check(len(t.of(name="usleep")) == n and len(t.of(name="write")) == n, "the other thread's, too")
+    with open("as_io", "rb") as f:
+        profile = pprof.assert_valid(f.read())
+    got = {}
+    for names, values, _ in profile.stacks():
+        got[names[0]] = got.get(names[0], 0) + values[0]
+    check(got.get("wait_for_a_byte") == n and got.get("write_slowly") == 2 * n,
+          "by stack: %s" % got)
+
+
 def test_flood():
     for n in (100, 4000, 50000):
         run("flood", n, "flood")
@@ -191,6 +219,7 @@ def main():
             test_wake_ups(threads, rounds, "cond")
         test_convoy()
         test_nesting()
+        test_calls()
         test_flood()
         os.chdir("/")
 

@@ -7,6 +7,8 @@
  *       four threads at one lock, and the mutex profile of the same time
  *   trace_truth regions FILE JSON REGION_PPROF
  *       regions within regions, tasks from thread to thread, a log line, labels
+ *   trace_truth io CALLS FILE IO_PPROF
+ *       a pipe is read that another thread writes to after a while; a line "BEGIN_NS END_NS" a read
  *   trace_truth flood RECORDS FILE
  *       more than the ring holds
  *
@@ -28,6 +30,7 @@
 enum { MOST = 16, PASSES_MAX = 100000 };
 
 static struct prof_trace *trace;
+static int io; /* with system calls */
 
 static int64_t now_ns(void)
 {
@@ -53,6 +56,7 @@ static void begin(const char *format, const char *as)
     o.no_cpu = 1;
     o.format = format;
     o.as = as;
+    o.io = io;
     must(prof_trace_start(&o, &trace), "prof_trace_start");
 }
 
@@ -240,6 +244,54 @@ static void regions(const char *path, const char *json, const char *region_pprof
     prof_region_end("unfinished");
 }
 
+/* --- io --------------------------------------------------------------------------------------- */
+
+static int ends[2];
+
+static void *write_slowly(void *arg)
+{
+    for (long i = 0; i < *(const long *)arg; i++) {
+        usleep(3000);
+        if (write(ends[1], "x", 1) != 1)
+            exit(1);
+    }
+    return NULL;
+}
+
+__attribute__((noinline)) static void wait_for_a_byte(int64_t ns[2])
+{
+    char c;
+
+    ns[0] = now_ns();
+    if (read(ends[0], &c, 1) != 1)
+        exit(1);
+    ns[1] = now_ns();
+}
+
+static void calls(long n, const char *path, const char *io_pprof)
+{
+    pthread_t thread;
+    int64_t(*ns)[2] = calloc((size_t)n, sizeof(*ns));
+
+    if (!ns || pipe(ends))
+        exit(1);
+    io = 1;
+    begin(NULL, "io");
+    struct prof_trace *as_io = trace;
+    begin(NULL, NULL);
+    pthread_create(&thread, NULL, write_slowly, &n);
+    for (long i = 0; i < n; i++)
+        wait_for_a_byte(ns[i]);
+    pthread_join(thread, NULL);
+    end(path);
+    trace = as_io;
+    end(io_pprof);
+    for (long i = 0; i < n; i++)
+        printf("%lld %lld\n", (long long)ns[i][0], (long long)ns[i][1]);
+    printf("fd %d\n", ends[0]);
+    free(ns);
+}
+
 /* --- flood ------------------------------------------------------------------------------------ */
 
 static void *flood_thread(void *arg)
@@ -271,6 +323,8 @@ int main(int argc, char **argv)
         convoy(argv[2], argv[3]);
     } else if (argc == 5 && strcmp(argv[1], "regions") == 0) {
         regions(argv[2], argv[3], argv[4]);
+    } else if (argc == 5 && strcmp(argv[1], "io") == 0) {
+        calls(atol(argv[2]), argv[3], argv[4]);
     } else if (argc == 4 && strcmp(argv[1], "flood") == 0) {
         flood(atol(argv[2]), argv[3]);
     } else {

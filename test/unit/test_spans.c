@@ -137,9 +137,9 @@ static void test_each_trace_begins_with_nothing(void)
 {
     prof_region_begin("old");
     prof_task_begin(3, "old");
-    prof__trace_close(false);
+    prof__trace_close(0);
     prof_region_end("old"); /* not seen */
-    CHECK_INT(prof__trace_open(0, false), 0, "again");
+    CHECK_INT(prof__trace_open(0, 0), 0, "again");
     CHECK(!longest(), "what began before is unknown");
     prof_region_begin("new");
     CHECK(longest() && span.under_way, "under way");
@@ -158,7 +158,7 @@ static void test_child_has_none_of_its_parents(void)
     if (child == 0) {
         bool told = longest();
 
-        prof__trace_open(0, false);
+        prof__trace_open(0, 0);
         told |= longest();
         prof_region_begin("the child's");
         told |= !longest() || !span.under_way || span.name[4] != 'c';
@@ -175,7 +175,7 @@ int main(void)
 {
     CHECK(!longest(), "without a trace there is none");
     CHECK_INT(prof_region_begin("unseen"), 0, "nor is one kept");
-    CHECK_INT(prof__trace_open(0, false), 0, "memory");
+    CHECK_INT(prof__trace_open(0, 0), 0, "memory");
     CHECK(!longest(), "as was said");
     test_what_is_over_is_told_once();
     test_what_is_under_way_is_told_again();
