@@ -107,10 +107,12 @@ static void choose_path(void)
 
 static void begin_anew(const struct prof__rules *rules)
 {
+    prof__lock(&w->lock); /* who asks for the rules of before may still be at it */
     w->rules = *rules;
-    choose_path();
     memset(w->judgement, 0, sizeof(w->judgement));
     memset(w->fired_wall_ms, 0, sizeof(w->fired_wall_ms));
+    prof__unlock(&w->lock);
+    choose_path();
     w->since_s = prof__wall_ns() / 1000000000;
     w->start_ms = 0;
     w->has_baseline = false;
@@ -425,15 +427,19 @@ int64_t prof_capture_rules(struct prof_capture_rule *out, size_t cap, size_t ite
                                             "their size");
     if (!is_on())
         return 0;
-    for (unsigned i = 0; i < w->rules.n && i < cap; i++) {
+    unsigned n = 1;
+    for (unsigned i = 0; i < n; i++) {
         struct prof_capture_rule rule;
 
         prof__lock(&w->lock);
-        describe(i, &rule);
+        n = w->rules.n;
+        if (i < n)
+            describe(i, &rule);
         prof__unlock(&w->lock);
-        give(out, i, item_size, &rule, sizeof(rule));
+        if (i < n && i < cap)
+            give(out, i, item_size, &rule, sizeof(rule));
     }
-    return w->rules.n;
+    return n;
 }
 
 int prof_capture_counts(struct prof_capture_stats *ret)

@@ -2,7 +2,9 @@
  * guest.c - the states of such a thread, and its sleep.
  *
  * Starting and ending are done with the lock held; the thread itself goes from ENDING to LEAVING,
- * from where there is no way back, and to GONE.
+ * from where there is no way back, and to GONE. It has closed all that it had before, which may
+ * take long where a file system does not answer: so who starts it waits for no file, and who gives
+ * up waiting for its end has it begin anew.
  */
 #include "capture/guest.h"
 
@@ -54,11 +56,9 @@ void prof__guest_wait(struct prof__guest *g, uint32_t turn, int64_t until_ns)
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
-bool prof__guest_is_leaving(struct prof__guest *g)
+bool prof__guest_is_ending(struct prof__guest *g)
 {
-    uint32_t ending = ENDING;
-
-    return atomic_compare_exchange_strong(&g->state, &ending, LEAVING);
+    return atomic_load(&g->state) != RUNNING;
 }
 
 bool prof__guest_is_gone(struct prof__guest *g)
@@ -69,8 +69,12 @@ bool prof__guest_is_gone(struct prof__guest *g)
 static void *run(void *guest)
 {
     struct prof__guest *g = guest;
+    uint32_t ending;
 
-    g->run();
+    do {
+        g->run();
+        ending = ENDING;
+    } while (!atomic_compare_exchange_strong(&g->state, &ending, LEAVING));
     atomic_store(&g->state, GONE);
     prof__word_wake(&g->state);
     return NULL;

@@ -2,7 +2,7 @@
  * guest.h - a thread of ours that lives for as long as somebody wants it, sleeps until there is
  * something to do, and can leave the process for a moment.
  *
- *   start -> RUNNING: run() until prof__guest_is_leaving()
+ *   start -> RUNNING: run() until prof__guest_is_ending()
  *   stop, or a call that is for processes of one thread -> ENDING -> LEAVING -> GONE
  *
  * The thread is detached and its last act is to say that it is gone, so nobody joins it.
@@ -52,8 +52,9 @@ void prof__guest_wake(struct prof__guest *g);
 void prof__word_wait(_Atomic uint32_t *word, uint32_t was, int64_t until_ns);
 void prof__word_wake(_Atomic uint32_t *word);
 
-/* For the thread itself. True: it is to end, and nobody can take that back. */
-bool prof__guest_is_leaving(struct prof__guest *g);
+/* For the thread itself: run() is to close what it has and return. It is called again if it was
+ * wanted again meanwhile. */
+bool prof__guest_is_ending(struct prof__guest *g);
 
 /* What is to be read before looking for something to do, and given to wait(): sleep until that
  * moment of prof__monotonic_ns(), or until somebody wakes it or has done so since then. */

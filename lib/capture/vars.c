@@ -66,7 +66,7 @@ static void note(void)
         uint32_t turn = prof__guest_turn(&guest);
         int64_t now_ns = prof__monotonic_ns();
 
-        if (prof__guest_is_leaving(&guest))
+        if (prof__guest_is_ending(&guest))
             break;
         if (now_ns < next_ns) {
             prof__guest_wait(&guest, turn, next_ns);

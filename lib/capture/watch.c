@@ -297,6 +297,13 @@ static void serve_end(void)
     w->ended();
 }
 
+/* It came while this thread was about to leave: nobody is to wait for that. */
+static void end_in_vain(void)
+{
+    if (atomic_exchange(&ending, false))
+        w->ended();
+}
+
 /* What any difference begins with: each profile that a rule takes, once. */
 static void take_baseline(void)
 {
@@ -340,7 +347,7 @@ static void watch(struct look *l)
     uint32_t turn;
 
     while (turn = prof__guest_turn(&prof__watch_guest),
-           !prof__guest_is_leaving(&prof__watch_guest)) {
+           !prof__guest_is_ending(&prof__watch_guest)) {
         int64_t now_ns = prof__monotonic_ns(), until_ns = INT64_MAX;
 
         if (atomic_load_explicit(&rung, memory_order_relaxed))
@@ -374,7 +381,7 @@ static void wait_for_end(void)
     uint32_t turn;
 
     while (turn = prof__guest_turn(&prof__watch_guest),
-           !prof__guest_is_leaving(&prof__watch_guest)) {
+           !prof__guest_is_ending(&prof__watch_guest)) {
         struct prof__request *q;
 
         while ((q = next_request()) != NULL) {
@@ -383,8 +390,7 @@ static void wait_for_end(void)
             atomic_store_explicit(&q->state, PROF__REQUEST_FREE, memory_order_release);
             done(number, -ENOSYS);
         }
-        if (atomic_exchange(&ending, false))
-            w->ended();
+        end_in_vain();
         prof__guest_wait(&prof__watch_guest, turn, INT64_MAX);
     }
 }
@@ -399,6 +405,7 @@ static void run(void)
     atomic_store(&w->sources_error, error);
     if (error < 0) {
         wait_for_end();
+        end_in_vain();
         return;
     }
     prof__taker_open(&w->taker, &w->rules, w->path, w->own_path, w->since_s, &w->counts, done);
@@ -409,4 +416,5 @@ static void run(void)
     prof__taker_close(&w->taker);
     prof__limit_close(&l.limit);
     prof__sources_close(&l.sources);
+    end_in_vain();
 }

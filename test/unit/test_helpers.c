@@ -1,12 +1,14 @@
 /*
- * test_helpers.c - threads of ours: who is one, and that one which is slow to leave is not there
- * twice when all come back.
+ * test_helpers.c - threads of ours: who is one, that one which is slow to leave is not there twice
+ * when all come back, and that one party too many is refused.
  */
 #include <prof/prof.h>
 
 #include <dirent.h>
+#include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -136,6 +138,42 @@ static void test_a_slow_watch_is_there_once(void)
     CHECK_INT(status, 0, "a process without its main thread");
 }
 
+/* --- who can leave ---------------------------------------------------------------------------- */
+
+enum { PARTIES_ENOUGH = 8, PARTIES_MANY = 10000 };
+
+static int left, came_back;
+
+static int leave(int timeout_ms)
+{
+    left++;
+    return timeout_ms > 0 ? 0 : -EINVAL;
+}
+
+static int come_back(void)
+{
+    came_back++;
+    return 0;
+}
+
+/* Those beyond what there is room for, of whoever it may be, are told: their threads would be in
+ * the way unseen. Those before go and come. */
+static void test_one_party_too_many(void)
+{
+    int n = 0, r = 0;
+
+    CHECK_INT(prof_helper_can_leave(NULL, come_back), -EINVAL, "no function");
+    while (n < PARTIES_MANY && (r = prof_helper_can_leave(leave, come_back)) == 0)
+        n++;
+    CHECK_INT(r, -ENOSPC, "one too many");
+    CHECK(n >= PARTIES_ENOUGH, "there is room for %d", n);
+    CHECK(strstr(prof_last_error(), "prof_helper_can_leave"), "a sentence: %s", prof_last_error());
+    CHECK(prof__helpers_withdraw(), "all have left");
+    CHECK_INT(left, n, "who left");
+    prof__helpers_return();
+    CHECK_INT(came_back, n, "who came back");
+}
+
 int main(void)
 {
     test_who_starts_in_vain_is_still_one();
@@ -144,5 +182,6 @@ int main(void)
 #else
     (void)test_a_slow_watch_is_there_once;
 #endif
+    test_one_party_too_many();
     return check_report();
 }
