@@ -4,6 +4,7 @@
  */
 #include "record/cpu_timers.h"
 
+#include <errno.h>
 #include <signal.h>
 #include <string.h>
 #include <time.h>
@@ -173,6 +174,38 @@ static void test_a_new_thread_counts_from_its_first_moment(void)
     prof__cpu_timers_clear();
 }
 
+/* --- the kernel says "try again" -------------------------------------------------------------- */
+
+static int refusals; /* that are still to come */
+static int refusals_seen;
+
+int __real_prof__thread_timer_make(pid_t tid, int signal, void *value);
+int __wrap_prof__thread_timer_make(pid_t tid, int signal, void *value);
+
+int __wrap_prof__thread_timer_make(pid_t tid, int signal, void *value)
+{
+    if (refusals == 0)
+        return __real_prof__thread_timer_make(tid, signal, value);
+    refusals--;
+    refusals_seen++;
+    return -EAGAIN;
+}
+
+/* What RLIMIT_SIGPENDING allows may be used up for a moment only, by signals of timers that are
+ * gone; but nobody waits for what does not come. */
+static void test_a_timer_that_is_to_be_had_in_a_moment(void)
+{
+    refusals = 3;
+    CHECK_INT(prof__cpu_timers_try(), 0, "refused three times");
+    CHECK_INT(refusals, 0, "refusals left");
+
+    refusals = 1 << 30;
+    refusals_seen = 0;
+    CHECK_INT(prof__cpu_timers_try(), -EAGAIN, "refused for ever");
+    CHECK_BETWEEN(refusals_seen, 4, 1000, "tries");
+    refusals = 0;
+}
+
 int main(void)
 {
     struct sigaction action;
@@ -187,5 +220,6 @@ int main(void)
     test_a_late_signal_counts_for_nobody();
     burn_ns(10 * PERIOD_NS);
     test_a_new_thread_counts_from_its_first_moment();
+    test_a_timer_that_is_to_be_had_in_a_moment();
     return check_report();
 }

@@ -1,0 +1,102 @@
+/*
+ * test_collect_cpu.c - ending a CPU profile does not wait for the dynamic loader.
+ *
+ * The thread that looks after a profile asks the loader for new code, and libc asks it for a new
+ * thread's data; and who ends the profile may be the one that has the loader's lock: in a
+ * constructor of a plugin, say. Here the loader is one that does not answer until the end.
+ */
+#include <prof/prof.h>
+
+#include <dirent.h>
+#include <poll.h>
+#include <pthread.h>
+#include <unistd.h>
+
+#include "base/withdraw.h"
+#include "check.h"
+
+enum { WATCHDOG_MS = 20000 };
+
+static _Atomic bool at_begin; /* libc asks, when a thread begins; else we do, later */
+static _Atomic int asking;
+static _Atomic bool is_answered;
+
+void __real_prof__helper_begins(void);
+void __wrap_prof__helper_begins(void);
+void __wrap_prof__stack_code_loaded(void);
+
+static void ask(void)
+{
+    atomic_fetch_add(&asking, 1);
+    while (!atomic_load(&is_answered))
+        poll(NULL, 0, 1);
+    atomic_fetch_sub(&asking, 1);
+}
+
+void __wrap_prof__helper_begins(void)
+{
+    if (atomic_load(&at_begin))
+        ask();
+    __real_prof__helper_begins();
+}
+
+void __wrap_prof__stack_code_loaded(void)
+{
+    if (prof__helper_is_me())
+        ask();
+}
+
+static int into_nothing(void *arg, const void *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+static int count_controllers(void)
+{
+    DIR *d = opendir("/proc/self/task");
+    int n = 0;
+
+    for (struct dirent *e; d && (e = readdir(d));) {
+        char path[300], name[32] = "";
+        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+        FILE *f = fopen(path, "re");
+
+        if (f && fgets(name, sizeof(name), f))
+            n += strcmp(name, "prof-cpu\n") == 0;
+        if (f)
+            fclose(f);
+    }
+    closedir(d);
+    return n;
+}
+
+/* alarm() is the watchdog: who waits for ever never gets to a check. */
+static void test_who_ends_a_profile_waits_for_nobody(bool begins)
+{
+    atomic_store(&at_begin, begins);
+    atomic_store(&is_answered, false);
+    for (int turn = 1; turn <= 2; turn++) {
+        CHECK_INT(prof_cpu_start(into_nothing, NULL), 0, prof_last_error());
+        for (int ms = 0; atomic_load(&asking) < turn && ms < WATCHDOG_MS; ms++)
+            poll(NULL, 0, 1);
+        CHECK_INT(asking, turn, "threads that ask the loader");
+        alarm(WATCHDOG_MS / 1000);
+        prof_cpu_stop();
+        alarm(0);
+        CHECK_INT(asking, turn, "which has not answered");
+    }
+    atomic_store(&is_answered, true);
+    for (int ms = 0; count_controllers() > 0 && ms < WATCHDOG_MS; ms++)
+        poll(NULL, 0, 1);
+    CHECK_INT(count_controllers(), 0, "they end when they are answered");
+}
+
+int main(void)
+{
+    test_who_ends_a_profile_waits_for_nobody(false);
+    test_who_ends_a_profile_waits_for_nobody(true);
+    return check_report();
+}
