@@ -1,9 +1,8 @@
 /*
  * prof.c - lifecycle: what is set up before the program runs, and what of it is left out.
  *
- * Nothing needs to be started. A constructor registers the built-in profiles and the fork
- * handlers; should a hook or a caller come before it, recording works all the same, since the
- * tables are valid when zero.
+ * Nothing needs to be started. A constructor registers the built-in profiles; should a hook or a
+ * caller come before it, recording works all the same, since the tables are valid when zero.
  */
 #include <prof/prof.h>
 
