@@ -78,6 +78,12 @@ static bool is_window(const struct prof_capture *c)
     return strcmp(c->profile, "profile") == 0;
 }
 
+/* A timeline, which has a page of its own. */
+static bool is_trace(const struct prof_capture *c)
+{
+    return strcmp(c->profile, "trace") == 0;
+}
+
 /* --- text ------------------------------------------------------------------------------------- */
 
 static void text_rules(struct prof__buffer *out, const struct state *s)
@@ -224,7 +230,7 @@ static void page_rules(struct prof__buffer *out, const struct state *s)
 static void page_capture(struct prof__buffer *out, const struct state *s,
                          const struct prof_capture *c)
 {
-    const struct prof_capture *first = is_window(c) ? NULL : first_of(s, c);
+    const struct prof_capture *first = is_window(c) || is_trace(c) ? NULL : first_of(s, c);
 
     prof__buffer_puts(out, "<tr><td>");
     add_time(out, c->time_ms);
@@ -232,8 +238,9 @@ static void page_capture(struct prof__buffer *out, const struct state *s,
     prof__html_escape(out, c->rule);
     prof__buffer_printf(out, "</code></td><td>%s</td><td>", c->value);
     prof__html_escape(out, c->profile);
-    prof__buffer_printf(out, "</td><td>%llu KiB</td><td class='links'><a href='ui/#captures/",
-                        (unsigned long long)(c->size_bytes + 1023) / 1024);
+    prof__buffer_printf(out, "</td><td>%llu KiB</td><td class='links'><a href='ui/%s#captures/",
+                        (unsigned long long)(c->size_bytes + 1023) / 1024,
+                        is_trace(c) ? "trace.html" : "");
     prof__url_escape(out, c->name);
     prof__buffer_puts(out, "'>open</a> ");
     if (first) {

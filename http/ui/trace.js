@@ -361,8 +361,10 @@ async function have(get, doing) {
     b.disabled = false;
 }
 
-async function fetchTrace(query) {
-  const response = await fetch(`../trace?${query}`, { cache: "no-store" }).catch(() => {
+const fetchTrace = (query) => fetchFrom(`../trace?${query}`);
+
+async function fetchFrom(where) {
+  const response = await fetch(where, { cache: "no-store" }).catch(() => {
     throw new Error("The program cannot be reached.");
   });
   if (!response.ok)
@@ -386,4 +388,7 @@ $("trace-file").addEventListener("change", (event) => {
     have(() => file.arrayBuffer(), `Reading ${shorten(file.name, 60)} …`);
 });
 listen();
+const kept = /^#(captures\/[^/?]+\.pftrace\.gz)$/.exec(location.hash); // a link of the list of captures
+if (kept)
+  have(() => fetchFrom(`../${kept[1]}`), "Asking …");
 globalThis.timeline = { at, show }; // for tests and the console

@@ -5,6 +5,7 @@
  * path: the watch's own descriptors are nobody else's.
  */
 #include <prof/capture.h>
+#include <prof/trace.h>
 
 #include <errno.h>
 #include <fcntl.h>
@@ -28,6 +29,8 @@ enum { LEAST_SIZE = sizeof(size_t), READ_BYTES = 64 * 1024 };
 static struct prof__watch *const w = &prof__watch;
 static _Atomic int state; /* of the calls that start and stop */
 enum { OFF, STARTING, ON };
+
+#define RECORDER_NS ((int64_t)10 * 1000000000)
 
 static bool is_on(void)
 {
@@ -119,6 +122,26 @@ static void begin_anew(const struct prof__rules *rules)
     atomic_store(&w->sources_error, 0);
 }
 
+/* What has just happened is only there if it was recorded. The program, or LIBPROF_TRACE, may have
+ * seen to that. */
+static bool recorder_is_ours;
+
+static void start_recorder(const struct prof__rules *rules)
+{
+    bool wanted = false;
+
+    for (unsigned c = 0; c < rules->n_clauses; c++)
+        for (unsigned i = 0; i < rules->clause[c].n; i++)
+            wanted |= strcmp(rules->clause[c].wanted[i].profile, PROF__WANTED_TRACE) == 0;
+    for (unsigned i = 0; i < rules->n; i++)
+        wanted |= rules->rule[i].what == PROF__QUANTITY_STALL;
+    if (!wanted || prof_trace_record(-1) > 0)
+        return;
+    recorder_is_ours = prof_trace_record(RECORDER_NS) >= 0;
+    if (!recorder_is_ours)
+        prof__log("no flight recorder for captures: %s", prof_last_error());
+}
+
 /* With the state STARTING. */
 static int start(const char *text, const char *from)
 {
@@ -133,6 +156,7 @@ static int start(const char *text, const char *from)
                                             "written");
     begin_anew(&rules);
     w->ended = ended;
+    start_recorder(&rules);
     r = prof__guest_start(&prof__watch_guest);
     if (r == 0 && prof__watch_wants_end() && !has_before_end) {
         prof__before_end_add(&before_end);
@@ -164,6 +188,9 @@ int prof_capture_stop(void)
     if (!atomic_compare_exchange_strong(&state, &on, STARTING))
         return prof_set_last_error(-EALREADY, "captures were not started");
     prof__guest_stop(&prof__watch_guest);
+    if (recorder_is_ours)
+        prof_trace_record(0);
+    recorder_is_ours = false;
     atomic_store(&state, OFF);
     return 0;
 }
@@ -215,7 +242,7 @@ int prof_capture_profile(const char *profile, int seconds, const char *reason)
     bool cpu = profile && strcmp(profile, "profile") == 0;
 
     if (!profile || strlen(profile) >= PROF__PROFILE_NAME || seconds < 0 || seconds > 600 ||
-        (!cpu && !prof_lookup(profile)))
+        (!cpu && (!prof_lookup(profile) && (seconds || strcmp(profile, PROF__WANTED_TRACE) != 0))))
         return prof_set_last_error(-EINVAL, "prof_capture_profile() takes a profile's name, and "
                                             "at most 600 seconds");
     int r = ask(profile, cpu && !seconds ? 10 : seconds, reason);

@@ -8,6 +8,7 @@
 #include <string.h>
 
 enum { PAUSE_LEAST_MS = 5, PAUSE_MOST_MS = 5000, LOOKS_AHEAD = 8 };
+enum { STALL_PAUSE_LEAST_MS = 100, STALL_PAUSE_MOST_MS = 1000 };
 
 /* --- means ------------------------------------------------------------------------------------ */
 
@@ -155,6 +156,8 @@ void prof__judge_value(enum prof__quantity q, double value, char *buf, size_t si
 
     if (isnan(value)) {
         snprintf(buf, size, "unknown");
+    } else if (q == PROF__QUANTITY_STALL) {
+        snprintf(buf, size, "%.0f ms", value);
     } else if (q == PROF__QUANTITY_CPU) {
         snprintf(buf, size, "%.0f %%", value);
     } else if (!prof__quantity_is_bytes(q)) {
@@ -250,6 +253,11 @@ int64_t prof__judge_pause_ms(const struct prof__rules *rules, double room, doubl
     for (unsigned i = 0; i < rules->n; i++)
         if (rules->rule[i].window_ms)
             pause = fmin(pause, fmax((double)rules->rule[i].window_ms / 10, 1000));
+    /* It should be in what the recorder has. */
+    for (unsigned i = 0; i < rules->n; i++)
+        if (rules->rule[i].what == PROF__QUANTITY_STALL)
+            pause = fmin(pause, fmax(fmin(rules->rule[i].amount.n, STALL_PAUSE_MOST_MS),
+                                     STALL_PAUSE_LEAST_MS));
     if (growth > 0)
         pause = fmin(pause, room / growth / LOOKS_AHEAD * 1000);
     return (int64_t)fmax(pause, PAUSE_LEAST_MS);

@@ -60,6 +60,7 @@ static const struct {
     [PROF__QUANTITY_THREADS] = { "threads", false, false },
     [PROF__QUANTITY_CPU] = { "cpu", false, true },
     [PROF__QUANTITY_PEAK] = { "peak", true, true },
+    [PROF__QUANTITY_STALL] = { "stall", false, false },
     [PROF__QUANTITY_TERM] = { "term", false, false },
 };
 
@@ -195,7 +196,7 @@ static int amount(struct parser *p, enum prof__quantity q, bool grows, struct pr
 {
     const char *from = p->at;
     bool percent = quantities[q].percent || grows, bytes = quantities[q].bytes;
-    bool plain = bytes || q == PROF__QUANTITY_THREADS;
+    bool time = q == PROF__QUANTITY_STALL, plain = bytes || time || q == PROF__QUANTITY_THREADS;
     double n, factor = 1;
 
     if (number(p, &n)) {
@@ -206,7 +207,12 @@ static int amount(struct parser *p, enum prof__quantity q, bool grows, struct pr
                 skip_blanks(p);
                 return 0;
             }
-        } else if (plain && unit(p, bytes ? sizes : none, &factor)) {
+        } else if (plain && (!time || word_length(p->at)) &&
+                   unit(p,
+                        bytes  ? sizes
+                        : time ? times
+                               : none,
+                        &factor)) {
             *ret = (struct prof__amount) { n * factor, false };
             skip_blanks(p);
             return 0;
@@ -214,6 +220,7 @@ static int amount(struct parser *p, enum prof__quantity q, bool grows, struct pr
     }
     return fail(p, from, "here %s's amount is wanted: %s", quantities[q].name,
                 bytes && percent ? "a size such as 512m or 2g, or a percentage such as 80%"
+                : time           ? "a time such as 200ms or 2s"
                 : bytes          ? "a size such as 512m or 2g"
                 : plain
                     ? (percent ? "a number such as 2000, or a percentage" : "a number such as 2000")
@@ -271,7 +278,7 @@ static int quantity(struct parser *p, enum prof__quantity *ret)
         }
     return fail(p, p->at,
                 "here a rule or a setting begins: mem, rss, swap, heap, alloc, threads, cpu, "
-                "peak or term; cooldown, warmup, baseline, keep, dir or exec");
+                "peak, stall or term; cooldown, warmup, baseline, keep, dir or exec");
 }
 
 static int window(struct parser *p, struct prof__rule *r)
@@ -332,6 +339,19 @@ static int add_rule(struct parser *p, const char *from, struct prof__rule *r)
     return 0;
 }
 
+/* What took longer; there is no mean of it, nor a limit. */
+static int stall(struct parser *p, const char *from, struct prof__rule *r)
+{
+    int e;
+
+    if (!take(p, ">"))
+        return fail(p, p->at, "here > is wanted: stall>200ms");
+    if ((e = amount(p, r->what, false, &r->amount)) < 0)
+        return e;
+    r->below.n = -1;
+    return add_rule(p, from, r);
+}
+
 static int condition(struct parser *p)
 {
     const char *from = p->at;
@@ -347,6 +367,8 @@ static int condition(struct parser *p)
         r->below.n = -1;
         return add_rule(p, from, r);
     }
+    if (r->what == PROF__QUANTITY_STALL)
+        return stall(p, from, r);
     r->grows = take(p, "+");
     if (!r->grows && !take(p, ">"))
         return fail(p, p->at, "here > or + is wanted: %s>AMOUNT, or %s+AMOUNT%s",
@@ -400,7 +422,7 @@ static int action(struct parser *p, struct prof__clause *c)
         n++;
     if (n == 0 || n >= PROF__PROFILE_NAME)
         return fail(p, from,
-                    "here a profile's name is wanted: heap, threads, profile:10s, or exec "
+                    "here a profile's name is wanted: heap, threads, profile:10s, trace, or exec "
                     "/PATH");
     if (c->n == PROF__ACTIONS_MAX)
         return fail(p, from, "a rule takes at most %d profiles", PROF__ACTIONS_MAX);
@@ -408,11 +430,14 @@ static int action(struct parser *p, struct prof__clause *c)
     *w = (struct prof__wanted) { .seconds = 0 };
     memcpy(w->profile, from, n);
     bool cpu = strcmp(w->profile, "profile") == 0;
-    if (!cpu && p->is_profile && !p->is_profile(w->profile))
+    bool trace = strcmp(w->profile, PROF__WANTED_TRACE) == 0;
+    if (!cpu && !trace && p->is_profile && !p->is_profile(w->profile))
         return fail(p, from, "there is no profile \"%s\"", w->profile);
     p->at += n;
     if (take(p, ":")) {
         from = p->at;
+        if (trace)
+            return fail(p, from, "a trace is of what has been: LIBPROF_TRACE says how much");
         if ((e = time_ms(p, &ms)) < 0)
             return e;
         if (ms < SECOND_MS || ms > SECONDS_MAX * SECOND_MS)

@@ -28,6 +28,7 @@ enum prof__quantity {
     PROF__QUANTITY_THREADS, /* how many */
     PROF__QUANTITY_CPU,     /* percent of the processors that there are for the process */
     PROF__QUANTITY_PEAK,    /* the highest RSS so far, bytes */
+    PROF__QUANTITY_STALL,   /* ms that the longest region or task has taken, or has so far */
     PROF__QUANTITY_TERM,    /* no number: the process is about to be ended */
     PROF__QUANTITIES,
 };
@@ -62,6 +63,10 @@ struct prof__wanted {
     char profile[PROF__PROFILE_NAME];
     int seconds; /* of a window; 0: as it is */
 };
+
+/* What is no profile: what the flight recorder has (prof/trace.h). It is of what has been, so it
+ * has no seconds. */
+#define PROF__WANTED_TRACE "trace"
 
 struct prof__clause {
     struct prof__wanted wanted[PROF__ACTIONS_MAX];

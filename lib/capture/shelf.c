@@ -14,8 +14,11 @@
 #include <unistd.h>
 
 #include "base/signals.h"
+#include "capture/rules.h"
 
-#define SUFFIX ".pb.gz"
+/* A trace is no profile. */
+#define SUFFIX       ".pb.gz"
+#define TRACE_SUFFIX ".pftrace.gz"
 
 enum { FIELDS = 6, STALE_S = 600, ENTRIES_BYTES = 16 * 1024 };
 
@@ -93,6 +96,11 @@ static void read_signs(const char *text, size_t n, char *ret, size_t size)
     ret[at] = '\0';
 }
 
+static const char *suffix_of(const char *profile)
+{
+    return strcmp(profile, PROF__WANTED_TRACE) == 0 ? TRACE_SUFFIX : SUFFIX;
+}
+
 void prof__shelf_name(const struct prof__kept *k, char buf[PROF__SHELF_NAME])
 {
     char number[96];
@@ -115,7 +123,7 @@ void prof__shelf_name(const struct prof__kept *k, char buf[PROF__SHELF_NAME])
                                 : (char[]) { is_plain(*c) ? *c : '_', '\0' });
     append(buf, ".");
     append_plain(buf, k->profile, false);
-    append(buf, SUFFIX);
+    append(buf, suffix_of(k->profile));
 }
 
 static bool read_time(const char *text, size_t n, int64_t *ret)
@@ -157,14 +165,20 @@ static void read_value(const char *text, size_t n, char *ret, size_t size)
              digits && plain[digits] ? " " : "", plain + digits);
 }
 
+static bool ends_in(const char *name, size_t n, const char *suffix)
+{
+    return n > strlen(suffix) && strcmp(name + n - strlen(suffix), suffix) == 0;
+}
+
 bool prof__shelf_parse(const char *name, struct prof__kept *ret)
 {
     const char *at[FIELDS + 1]; /* of the dots, from the last field's end backwards */
-    size_t n = strlen(name), suffix = strlen(SUFFIX);
+    size_t n = strlen(name);
+    size_t suffix = ends_in(name, n, TRACE_SUFFIX) ? strlen(TRACE_SUFFIX) : strlen(SUFFIX);
     unsigned pid;
 
     if (n <= suffix || n >= PROF__SHELF_NAME || *name == '.' ||
-        strcmp(name + n - suffix, SUFFIX) != 0)
+        (!ends_in(name, n, SUFFIX) && !ends_in(name, n, TRACE_SUFFIX)))
         return false;
     at[FIELDS] = name + n - suffix;
     for (int i = FIELDS - 1; i >= 0; i--) {
@@ -185,7 +199,7 @@ bool prof__shelf_parse(const char *name, struct prof__kept *ret)
     read_value(FIELD(4), ret->value, sizeof(ret->value));
     snprintf(ret->profile, sizeof(ret->profile), "%.*s", (int)(at[6] - at[5] - 1), at[5] + 1);
 #undef FIELD
-    return true;
+    return ends_in(name, n, suffix_of(ret->profile));
 }
 
 /* --- the directory ---------------------------------------------------------------------------- */

@@ -2,10 +2,10 @@
  * shelf.h - the directory where captures are kept: what their names tell, how one appears whole,
  * and which ones go.
  *
- * A file is PROGRAM.PID.TIME.NUMBER.RULE.VALUE.PROFILE.pb.gz, so that a listing tells all, also of
- * a process that is gone. It is written under no name, or under one that begins with a dot, and
- * gets its name when it is complete: there is never half a capture, nor an empty one. Descriptors
- * are those of the calling thread's table. Nothing here takes memory.
+ * A file is PROGRAM.PID.TIME.NUMBER.RULE.VALUE.PROFILE.pb.gz, or .trace.pftrace.gz, so that a
+ * listing tells all, also of a process that is gone. It is written under no name, or under one that
+ * begins with a dot, and gets its name when it is complete: there is never half a capture, nor an
+ * empty one. Descriptors are those of the calling thread's table. Nothing here takes memory.
  */
 #ifndef PROF_CAPTURE_SHELF_H
 #define PROF_CAPTURE_SHELF_H

@@ -8,6 +8,7 @@
 
 #include <errno.h>
 #include <math.h>
+#include <prof/trace.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -17,6 +18,7 @@
 #include "base/clock.h"
 #include "base/rawlog.h"
 #include "base/reserve.h"
+#include "table/trace_ring.h"
 
 enum { SECOND_NS = 1000000000, PAGE = 4096 };
 
@@ -234,6 +236,50 @@ static int write_profile(struct prof__taker *t, const struct prof__kept *k,
     return r;
 }
 
+/* --- what the flight recorder has ------------------------------------------------------------- */
+
+/* A timeline takes some ten times what its records do; the limit must not come of it. */
+static bool has_room_for_trace(const struct prof__taker *t)
+{
+    uint64_t records = 0;
+
+    for (unsigned i = 0; i < prof__trace_rings(); i++)
+        records += PROF_MIN(prof__trace_ring_written(i), (uint64_t)PROF__TRACE_RING_RECORDS);
+    return t->headroom > 2.0 * 300 * (double)records + 4 * MIB;
+}
+
+static int write_piece(void *arg, const void *data, size_t size)
+{
+    return prof__shelf_write(arg, data, size);
+}
+
+static int write_trace(struct prof__taker *t, const struct prof__kept *k)
+{
+    struct prof_trace_options o = PROF_TRACE_OPTIONS_INIT;
+    struct prof__shelf_file file = { .fd = -1 };
+    char name[PROF__SHELF_NAME];
+    int r = t->dir < 0               ? t->dir
+            : !has_room_for_trace(t) ? -ENOMEM
+                                     : prof__shelf_create(t->dir, &file);
+
+    if (r < 0)
+        return r;
+    prof__shelf_name(k, name);
+    o.gzip = 1;
+    o.no_symbols = !may_name(t);
+    r = prof_trace_snapshot(&o, write_piece, &file);
+    if (r == 0)
+        r = prof__shelf_publish(&file, name);
+    prof__shelf_abandon(&file);
+    return r;
+}
+
+static int write_now(struct prof__taker *t, const struct prof__kept *k)
+{
+    return strcmp(k->profile, PROF__WANTED_TRACE) == 0 ? write_trace(t, k)
+                                                       : write_profile(t, k, NULL);
+}
+
 /* --- one capture ------------------------------------------------------------------------------ */
 
 static void tidy(struct prof__taker *t, const struct prof__kept *k)
@@ -317,7 +363,7 @@ void prof__taker_take(struct prof__taker *t, const struct prof__wanted *wanted, 
         if (wanted[i].seconds)
             continue;
         snprintf(k.profile, sizeof(k.profile), "%s", wanted[i].profile);
-        int r = wrote(t, o, &k, write_profile(t, &k, NULL));
+        int r = wrote(t, o, &k, write_now(t, &k));
         error = r < 0 ? r : error;
     }
     for (unsigned i = 0; i < n; i++) {

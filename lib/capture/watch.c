@@ -24,6 +24,8 @@
 #include "capture/sources.h"
 #include "record/collect_heap.h"
 #include "record/presence.h"
+#include "table/spans.h"
+#include "table/trace_ring.h"
 
 enum {
     MS_NS = 1000000,
@@ -49,7 +51,7 @@ struct look {
     struct prof__sources sources;
     struct prof__limit limit;
     struct prof__reading last;
-    bool has_last, wants_tables;
+    bool has_last, wants_tables, wants_spans;
     double cpu_ns, alloc_bytes; /* totals at the last look */
     double processors;
     double growth; /* bytes a second */
@@ -107,6 +109,7 @@ static void read_all(struct look *l, int64_t now_ms, struct prof__reading *ret)
 {
     uint64_t value[PROF__VARS];
     int64_t ms = l->has_last ? now_ms - l->last.time_ms : 0;
+    struct prof__span span;
 
     follow(l, now_ms);
     prof__sources_read_process(&l->sources, value);
@@ -127,6 +130,8 @@ static void read_all(struct look *l, int64_t now_ms, struct prof__reading *ret)
         ret->value[PROF__QUANTITY_CPU] = rate(cpu_ns, l->cpu_ns, ms) / 1e7 / l->processors;
         ret->value[PROF__QUANTITY_ALLOC] = rate(alloc, l->alloc_bytes, ms);
     }
+    if (l->wants_spans && prof__trace_wants) /* what has been told is forgotten */
+        ret->value[PROF__QUANTITY_STALL] = prof__spans_longest(&span) ? (double)span.ns / 1e6 : 0;
     l->cpu_ns = cpu_ns;
     l->alloc_bytes = alloc;
 }
@@ -318,7 +323,8 @@ static void take_baseline(void)
 
             while (k < n && strcmp(all[k].profile, wanted->profile) != 0)
                 k++;
-            if (k == n && n < PROF__ACTIONS_MAX && wanted->seconds == 0)
+            if (k == n && n < PROF__ACTIONS_MAX && wanted->seconds == 0 &&
+                strcmp(wanted->profile, PROF__WANTED_TRACE) != 0)
                 all[n++] = *wanted;
         }
     w->has_baseline = true;
@@ -326,6 +332,14 @@ static void take_baseline(void)
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
+
+static bool wants_spans(void)
+{
+    for (unsigned i = 0; i < w->rules.n; i++)
+        if (w->rules.rule[i].what == PROF__QUANTITY_STALL)
+            return true;
+    return false;
+}
 
 static bool wants_tables(void)
 {
@@ -400,7 +414,9 @@ static void run(void)
     static struct look l; /* one thread at a time */
     int error;
 
-    l = (struct look) { .wants_tables = wants_tables(), .processors = 1 };
+    l = (struct look) { .wants_tables = wants_tables(),
+                        .wants_spans = wants_spans(),
+                        .processors = 1 };
     error = prof__sources_open(&l.sources);
     atomic_store(&w->sources_error, error);
     if (error < 0) {

@@ -199,6 +199,24 @@ def test_calls():
           "by stack: %s" % got)
 
 
+def test_captures():
+    """What took too long, what still does, and the end: each leaves what has just happened."""
+    os.mkdir("kept")
+    done = subprocess.run([sys.argv[1], "stall", os.path.abspath("kept")], capture_output=True,
+                          text=True, timeout=120, env=environment())
+    check(done.returncode == -15, "ends by SIGTERM: %s %s" % (done, done.stderr[-300:]))
+    kept = [n for n in os.listdir("kept") if n.endswith(".trace.pftrace.gz")]
+    check(len(kept) == 3, "three traces: %s" % os.listdir("kept"))
+    check(not any(".000." in n for n in kept), "no baseline of it")
+    for rule, name, under_way in ((".stall-over-50ms.", "slow", None),
+                                  (".stall-over-400ms.", "request that hangs", 1),
+                                  (".term.", "at the end", 1)):
+        of = [n for n in kept if rule in n]
+        if check(len(of) == 1, "%s: %s" % (rule, kept)):
+            s = load("kept/" + of[0]).of(name=name)
+            check(len(s) == 1 and s[0].notes.get("goes on") == under_way, "%s in %s" % (s, of))
+
+
 def test_flood():
     for n in (100, 4000, 50000):
         run("flood", n, "flood")
@@ -220,6 +238,7 @@ def main():
         test_convoy()
         test_nesting()
         test_calls()
+        test_captures()
         test_flood()
         os.chdir("/")
 

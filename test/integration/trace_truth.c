@@ -9,16 +9,19 @@
  *       regions within regions, tasks from thread to thread, a log line, labels
  *   trace_truth io CALLS FILE IO_PPROF
  *       a pipe is read that another thread writes to after a while; a line "BEGIN_NS END_NS" a read
- *   trace_truth flood RECORDS FILE
- *       more than the ring holds
+ *   trace_truth stall FOLDER
+ *       captures by rules: a region that takes too long, a task under way, and SIGTERM; ends by
+ * that trace_truth flood RECORDS FILE more than the ring holds
  *
  * FILE is the Perfetto trace. Times are CLOCK_MONOTONIC.
  */
 #define _GNU_SOURCE /* pthread_setname_np */
+#include <prof/capture.h>
 #include <prof/prof.h>
 #include <prof/trace.h>
 #include <pthread.h>
 #include <semaphore.h>
+#include <signal.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -292,6 +295,49 @@ static void calls(long n, const char *path, const char *io_pprof)
     free(ns);
 }
 
+/* --- captures --------------------------------------------------------------------------------- */
+
+static void capture_by(const char *rule)
+{
+    struct prof_capture c[8];
+
+    for (int i = 0; i < 3000; i++) {
+        int64_t n = prof_captures(c, 8, sizeof(c[0]));
+
+        for (int64_t k = 0; k < n; k++)
+            if (strcmp(c[k].rule, rule) == 0 && strcmp(c[k].profile, "trace") == 0)
+                return;
+        usleep(10000);
+    }
+    printf("no capture by %s\n", rule);
+    exit(1);
+}
+
+static void stall(const char *folder)
+{
+    char rules[400];
+
+    snprintf(rules, sizeof(rules),
+             "stall>50ms -> trace; stall>400ms -> trace; term -> trace; "
+             "cooldown 1h; dir %s",
+             folder);
+    must(prof_capture_start(rules), "prof_capture_start");
+    if (prof_trace_record(-1) <= 0)
+        exit(1);
+    prof_region_begin("quick");
+    prof_region_end("quick");
+    prof_region_begin("slow");
+    usleep(100000);
+    prof_region_end("slow");
+    capture_by("stall>50ms");
+    prof_task_begin(7, "request that hangs");
+    capture_by("stall>400ms");
+    prof_region_begin("at the end");
+    fflush(stdout);
+    kill(getpid(), SIGTERM);
+    pause();
+}
+
 /* --- flood ------------------------------------------------------------------------------------ */
 
 static void *flood_thread(void *arg)
@@ -325,6 +371,8 @@ int main(int argc, char **argv)
         regions(argv[2], argv[3], argv[4]);
     } else if (argc == 5 && strcmp(argv[1], "io") == 0) {
         calls(atol(argv[2]), argv[3], argv[4]);
+    } else if (argc == 3 && strcmp(argv[1], "stall") == 0) {
+        stall(argv[2]);
     } else if (argc == 4 && strcmp(argv[1], "flood") == 0) {
         flood(atol(argv[2]), argv[3]);
     } else {

@@ -249,6 +249,23 @@ static void test_no_haste_while_cooling_down(void)
     CHECK_INT(prof__judge_pause_ms(&rules, INFINITY, 1e9), 5000, "at rest");
 }
 
+/* What the flight recorder has is over soon. */
+static void test_stalls_are_looked_for_often(void)
+{
+    struct prof__reading r = reading(1000, 0);
+
+    begin("stall>200ms -> trace");
+    r.value[PROF__QUANTITY_STALL] = 199;
+    CHECK(!prof__judge(&rules.rule[0], &j[0], &r, 0, 0), "not yet");
+    r.value[PROF__QUANTITY_STALL] = 201;
+    CHECK(prof__judge(&rules.rule[0], &j[0], &r, 0, 0), "fires");
+    CHECK_INT(prof__judge_pause_ms(&rules, INFINITY, 0), 200, "by what is too long");
+    begin("stall>1ms -> trace");
+    CHECK_INT(prof__judge_pause_ms(&rules, INFINITY, 0), 100, "not more often");
+    begin("stall>1m -> trace");
+    CHECK_INT(prof__judge_pause_ms(&rules, INFINITY, 0), 1000, "nor less");
+}
+
 int main(void)
 {
     test_each_rule_over_its_series();
@@ -256,5 +273,6 @@ int main(void)
     test_a_mean_is_of_time();
     test_looks_come_as_fast_as_the_room_demands();
     test_no_haste_while_cooling_down();
+    test_stalls_are_looked_for_often();
     return check_report();
 }

@@ -49,6 +49,8 @@ static void test_what_is_written_is_what_is_kept(void)
         { "alloc>100m/1m", "alloc>100m/1m", PROF__QUANTITY_ALLOC, false, false, 100 * MIB, -1,
           MINUTE },
         { "swap>1%", "swap>1%", PROF__QUANTITY_SWAP, false, true, 1, -1, 0 },
+        { "stall > 200ms", "stall>200ms", PROF__QUANTITY_STALL, false, false, 200, -1, 0 },
+        { "stall>1.5s ->heap", "stall>1.5s", PROF__QUANTITY_STALL, false, false, 1500, -1, 0 },
         { "term -> heap", "term", PROF__QUANTITY_TERM, false, false, 0, -1, 0 },
     };
 
@@ -159,6 +161,11 @@ static void test_errors_name_their_column(void)
         { "dir /var\tlib", 9, "character" },
         { "mem>99999999999999999999999999999999999999999999%", 0, NULL },
         { "term>1", 5, "; or the end" },
+        { "stall>200", 7, "a time" },
+        { "stall>20%", 7, "a time" },
+        { "stall+1s/1m", 6, "stall>200ms" },
+        { "stall>1s/1m", 9, "; or the end" },
+        { "term -> trace:10s", 15, "of what has been" },
         { ">80%", 1, "mem, rss" },
         { "mem>80% -> heap; mem > 80% -> threads", 18, "there already" },
         { "mem>80% -> a,b,c", 12, "no profile" },

@@ -20,6 +20,7 @@ static void test_names_tell_all(void)
         { "a", 9, 1764332686, 1000, "mem+25%/10m", "1.5 GiB", "heap" },
         { "a", 9, 1764332686, 4, "alloc>1.5m", "2 MiB/s", "heap" },
         { "a", 9, 1764332686, 5, "threads>2000", "2001", "threads" },
+        { "a", 9, 1764332686, 7, "stall>200ms", "312 ms", "trace" },
         { "a", 9, 1764332686, 6, "now: before-reload", "", "heap" },
     };
     char name[PROF__SHELF_NAME];
@@ -61,6 +62,8 @@ static void test_others_files_are_left_alone(void)
         "app.1.20251128T122446Z.x.x.y.heap.pb.gz",
         ".1.20251128T122446Z.1.x.y.heap.pb.gz",
         "app.1.20251128T122446Z.001.x.y.heap.pb",
+        "app.1.20251128T122446Z.001.x.y.trace.pb.gz",
+        "app.1.20251128T122446Z.001.x.y.heap.pftrace.gz",
         "......pb.gz",
         ".pb.gz",
     };
