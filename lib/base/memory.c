@@ -9,6 +9,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/auxv.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -92,4 +93,11 @@ bool prof__page_readable(uintptr_t at)
 
     errno = saved;
     return readable;
+}
+
+size_t prof__page_size(void)
+{
+    size_t size = getauxval(AT_PAGESZ); /* which keeps errno where it finds something */
+
+    return size ? size : PAGE;
 }

@@ -26,4 +26,9 @@ ssize_t prof__memory_read(uintptr_t from, void *to, size_t n);
  * stack one stands on. One system call, which needs no descriptor. Keeps errno. Context: signal. */
 bool prof__page_readable(uintptr_t at);
 
+/* What the kernel maps, drops and tells of memory by: 4096 bytes, on arm64 also 16 or 64 KiB. Where
+ * libprof says PAGE it means 4096, the least that there is, which is right for asking and wrong for
+ * those. Context: signal. */
+size_t prof__page_size(void);
+
 #endif

@@ -10,9 +10,8 @@
 #include <sys/mman.h>
 
 #include "base/fork.h"
+#include "base/memory.h"
 #include "base/thread.h"
-
-enum { PAGE = 4096 };
 
 /* Written at the start, then by the owner alone. */
 static char *base;
@@ -116,11 +115,11 @@ static void rewind_reserve(size_t mark)
     if (used == mark)
         return;
     /* From the next page on; what is before that is cleared by hand. */
-    size_t page = (mark + PAGE - 1) / PAGE * PAGE;
+    size_t bytes = prof__page_size(), page = (mark + bytes - 1) / bytes * bytes;
 
     memset(base + mark, 0, PROF_MIN(page, used) - mark);
-    if (used > page)
-        madvise(base + page, used - page, MADV_DONTNEED);
+    if (used > page && madvise(base + page, used - page, MADV_DONTNEED) < 0) /* locked in memory */
+        memset(base + page, 0, used - page);
     used = mark;
 }
 

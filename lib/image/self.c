@@ -246,11 +246,16 @@ static size_t self_read(struct prof__image *image, uint64_t from, void *to, size
 static void guess_presence(uint64_t from, size_t n, uint8_t *ret_state)
 {
     int saved = errno;
+    uint64_t size = prof__page_size(), start = from & ~(size - 1);
+    uint64_t end = (from + n * PROF__IMAGE_PAGE + size - 1) & ~(size - 1);
 
-    memset(ret_state, PROF__PAGE_ABSENT, n);
-    if (syscall(SYS_mincore, (uintptr_t)from, n * PROF__IMAGE_PAGE, ret_state) == 0)
-        for (size_t i = 0; i < n; i++)
-            ret_state[i] = ret_state[i] & 1 ? PROF__PAGE_PRESENT : PROF__PAGE_ABSENT;
+    /* A byte for each of the kernel's pages. From the last on: they are as many as ours, or less.
+     */
+    bool told = n > 0 && syscall(SYS_mincore, (uintptr_t)start, end - start, ret_state) == 0;
+    for (size_t i = n; i-- > 0;)
+        ret_state[i] = told && ret_state[(from - start + i * PROF__IMAGE_PAGE) / size] & 1
+                           ? PROF__PAGE_PRESENT
+                           : PROF__PAGE_ABSENT;
     errno = saved;
 }
 

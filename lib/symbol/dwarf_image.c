@@ -16,6 +16,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/memory.h"
+
 #define PAGE ((uint64_t)4096)
 
 /* Bytes: all sections together; those read whole; one that is compressed. */
@@ -43,6 +45,14 @@ static const struct {
 static uint64_t pages(uint64_t size)
 {
     return (size + PAGE - 1) / PAGE * PAGE;
+}
+
+/* Of a section and the zeros behind it: what is dropped must not share a page with another. */
+static uint64_t room_of(uint64_t size)
+{
+    uint64_t page = prof__page_size();
+
+    return (size + page - 1) / page * page + page;
 }
 
 static const Elf64_Shdr *find_section(const struct prof__elf *e, size_t i, bool split)
@@ -88,7 +98,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
             return -EFBIG;
         p->header = s;
         p->size = size;
-        total += pages(size) + PAGE;
+        total += room_of(size);
         if (packing[i] != PROF__PLAIN || !parts[i].by_need)
             whole += size;
         if (total > IMAGE_MAX || whole > WHOLE_MAX)
@@ -106,7 +116,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
         if (p->size == 0)
             continue;
         p->data = im->base + at;
-        at += pages(p->size) + PAGE;
+        at += room_of(p->size);
         r = load(im, a, i, packing[i]);
         if (r < 0) {
             prof__dwarf_image_close(im);

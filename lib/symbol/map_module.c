@@ -54,8 +54,10 @@ int prof__map_module(struct prof__arena *a, const struct prof__map *map,
     for (size_t i = 0; r == 0 && e.inode == map->inode && i < e.n_segments; i++) {
         const Elf64_Phdr *p = &e.segment[i];
 
-        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) ||
-            m.offset < (p->p_offset & ~(PAGE - 1)) || m.offset >= p->p_offset + p->p_filesz)
+        uint64_t from = p->p_offset & ~((uint64_t)prof__page_size() - 1);
+
+        if (p->p_type != PT_LOAD || !(p->p_flags & PF_X) || m.offset < from ||
+            m.offset >= p->p_offset + p->p_filesz)
             continue;
         m.bias = m.start - (p->p_vaddr - p->p_offset + m.offset);
         m.is_elf = true;

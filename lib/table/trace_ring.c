@@ -102,8 +102,8 @@ void prof__trace_rings_end(void)
     struct record *p = atomic_load_explicit(&pool, memory_order_acquire);
 
     /* They read as zeros, which is no record. Who writes late has a page again. */
-    if (p)
-        madvise(p, PROF__TRACE_POOL_BYTES, MADV_DONTNEED);
+    if (p && madvise(p, PROF__TRACE_POOL_BYTES, MADV_DONTNEED) < 0) /* locked in memory */
+        memset(p, 0, PROF__TRACE_POOL_BYTES);
 }
 
 /* --- owners ----------------------------------------------------------------------------------- */
