@@ -159,8 +159,10 @@ const struct prof__slot *prof__slot_of(pid_t tid)
 {
     uint32_t n = atomic_load_explicit(&highest, memory_order_acquire);
 
+    /* Acquire: nothing that the one before it had there; pairs with the release in leave(), which
+     * the claim goes on with. */
     for (uint32_t i = 0; i < n; i++)
-        if (atomic_load_explicit(&slot_at(i)->tid, memory_order_relaxed) == (uint32_t)tid)
+        if (atomic_load_explicit(&slot_at(i)->tid, memory_order_acquire) == (uint32_t)tid)
             return slot_at(i);
     return NULL;
 }

@@ -60,6 +60,9 @@ uint32_t prof__wait_table_add(enum prof__wait_kind kind, bool timed, const void 
         if (!atomic_compare_exchange_strong_explicit(&p->tid, &seen, CLAIMED, memory_order_acquire,
                                                      memory_order_relaxed))
             continue;
+        /* Release: who reads any of this sees, when it looks again, that the place is claimed;
+         * pairs with the fence in prof__wait_table_find(). */
+        atomic_thread_fence(memory_order_release);
         p->frame = frame;
         atomic_store_explicit(&p->what, (uint32_t)kind | (timed ? TIMED : 0), memory_order_relaxed);
         atomic_store_explicit(&p->object, (uintptr_t)object, memory_order_relaxed);
