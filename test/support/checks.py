@@ -39,9 +39,10 @@ def add_program(done, what):
 
 
 def environment(**more):
-    """Without what libprof and the loader read, and with `more`."""
+    """Without what libprof and the loader read, and with `more`. Python 3.12 and later warn of fork() in
+    a process with our thread, in the middle of what a test reads of a program (docs/safety.md)."""
     return dict({k: v for k, v in os.environ.items() if not k.startswith(("LIBPROF_", "LD_"))},
-                **more)
+                **dict({"PYTHONWARNINGS": "ignore"}, **more))
 
 
 def have(tool):
