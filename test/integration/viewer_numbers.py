@@ -150,7 +150,8 @@ def test_my_code(b, what, taken, own):
     go(b, mine=None, tab="top")
     equal(sum_of(b), total, what + ": my code keeps the sum")
     first = [r[-1] for r in rows(b, "#top-table")][:3]
-    check(any(name.startswith(own) for name in first), "%s: its own first: %r" % (what, first))
+    # Releases differ in what is a function of its own: _sdsnewlen, _dictResize.
+    check(any(name.lstrip("_").startswith(own) for name in first), "%s: its own first: %r" % (what, first))
     flat = [name for name, (f, _) in top_rows(b).items() if f]
     bad = [name for name in flat if re.search(taken, name)]
     equal(bad, [], what + ": nothing is charged to an allocator")
