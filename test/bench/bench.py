@@ -85,8 +85,8 @@ class Bench:
     def installed_preload(self):
         """As users have it. In a build tree it looks through more folders for its libraries."""
         folder = os.path.join(self.tmp, "installed")
-        self.output(["meson", "install", "-C", self.build, "--no-rebuild", "--quiet", "--destdir",
-                     folder])
+        self.output(["meson", "install", "-C", self.build, "--no-rebuild", "--quiet", "--tags",
+                     "runtime", "--destdir", folder])
         return glob.glob(folder + "/**/libprof-preload.so", recursive=True)[0]
 
     def less(self, full, quick):
@@ -218,12 +218,14 @@ class Bench:
             base = (bases or {}).get(name)
             if base in values:
                 pairs = list(zip(of, values[base]))
-                f["own"] = statistics.median(a - b for a, b in pairs)
+                own = [a - b for a, b in pairs]
+                f["own"], f["own_spread"] = statistics.median(own), spread(own)
                 if all(b > 0 for _, b in pairs):
                     f["ratio"] = statistics.median(a / b for a, b in pairs)
             figures[name] = f
         verdicts = [v for v in (judge(figures, t) for t in targets) if v]
         self.rows.append({"section": self.section, "row": title, "unit": unit, "figures": figures,
+                          "bases": {k: v for k, v in (bases or {}).items() if v},
                           "targets": verdicts, **({"note": note} if note else {})})
         print_row(self.rows[-1])
         return figures
