@@ -42,8 +42,9 @@
 #define NEVER       UINT64_MAX
 #define MS_NS       UINT64_C(1000000)
 #define FAREWELL_NS (SECOND_NS * 7 / 10) /* to send the last answers when stopping */
-#define PAUSE_NS    (50 * MS_NS)         /* when connections cannot be accepted */
-#define MOMENT_NS   (SECOND_NS / 2)      /* after a pause of a second and more */
+#define PAUSE_MS    50                   /* when connections cannot be accepted */
+#define PAUSE_NS    (PAUSE_MS * MS_NS)
+#define MOMENT_NS   (SECOND_NS / 2) /* after a pause of a second and more */
 
 struct prof__loop {
     struct prof__listener
@@ -299,6 +300,18 @@ LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, 
     return r;
 }
 
+/* Until something has happened, or so long. poll() takes no more files than RLIMIT_NOFILE says,
+ * which the program may have set to nothing since: then whatever could be read is looked at, every
+ * now and then. */
+LEFT_WITHOUT_RETURN static void wait_for_events(struct pollfd *polls, nfds_t n, int ms)
+{
+    if (cancellable_poll(polls, n, ms) >= 0 || errno != EINVAL)
+        return;
+    for (nfds_t i = 0; i < n; i++)
+        polls[i].revents = polls[i].fd < 0 ? 0 : polls[i].events & POLLIN;
+    cancellable_poll(NULL, 0, ms < 0 || ms > PAUSE_MS ? PAUSE_MS : ms);
+}
+
 /* The first ones are the loop's own; an unused one has the number -1. */
 enum { LISTENER, CONTROL, WATCH, OWN_POLLS };
 
@@ -347,7 +360,7 @@ LEFT_WITHOUT_RETURN static void run(struct prof__loop *loop)
         int ms = ms_until(next_ns(loop), now);
         mark = ms < 0 ? NEVER : now + (uint64_t)ms * MS_NS;
 
-        cancellable_poll(loop->polls, n, ms);
+        wait_for_events(loop->polls, n, ms);
         if (is_lost(loop))
             return;
         prof_helper_follow();

@@ -15,6 +15,8 @@
 #include "base/clock.h"
 #include "preload/preload.h"
 
+#define DONE_NS INT64_C(1000000000)
+
 enum { NONE, SLEEPS, IS_TO_RUN, RUNS, IS_TO_LEAVE, AWAY };
 
 static struct prof__later *_Atomic all; /* that have ever been wanted */
@@ -96,6 +98,12 @@ int prof__later(struct prof__later *l, int64_t wait_ns)
         while (!atomic_compare_exchange_strong(&all, &l->next, l))
             ;
     }
+    /* One that is done has only to say so; whoever does not come to that is at it still. */
+    int64_t end = prof__monotonic_ns() + DONE_NS;
+    while (atomic_load(&l->state) == RUNS && prof__monotonic_ns() < end)
+        wait(l, RUNS, end);
+    if (atomic_load(&l->state) != NONE)
+        return 0;
     l->at_ns = prof__monotonic_ns() + wait_ns;
     return start(l);
 }

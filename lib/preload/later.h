@@ -19,8 +19,8 @@ struct prof__later {
     struct prof__later *next;
 };
 
-/* Have it run in `wait_ns`. It must not be under way, and lives for ever. 0, or a negative errno
- * with the sentence of prof_last_error(). */
+/* Have it run in `wait_ns`, unless it is under way already. It lives for ever. 0, or a negative
+ * errno with the sentence of prof_last_error(). */
 int prof__later(struct prof__later *l, int64_t wait_ns);
 
 /* Run it now, not later. False: no thread is there for it. Context: signal. */

@@ -4,11 +4,9 @@
  * A server is ten libraries and 3.8 million instructions, and nearly always nobody asks. So until
  * somebody does there is one thread, in poll(), with the listening socket in a descriptor table of
  * its own, where the program neither sees nor closes it and no child gets a copy. It wakes for
- * nothing else.
- *
- *   a client of ours   it loads libprof-http and gives it the socket and the client
- * (prof_http_control), and ends: from then on the server's thread is the one another user's     is
- * told no. So nobody else can have the libraries loaded
+ * nothing else. For a client of this user's, or root's, it loads libprof-http, gives it the socket
+ * and the client (prof_http_control()), and ends: from then on the server's thread is the one. A
+ * client of another user's is told no, so nobody else can have the libraries loaded.
  *
  * The socket is opened before main(): a filter of system calls that the program sets later finds
  * the thread where it needs none. Where the kernel gives the thread no table of its own there is no
@@ -54,6 +52,7 @@ enum {
     ACCEPTED,
     BACKLOG = 16,
     WAKE_MS = 300,
+    PAUSE_MS = 50, /* when clients cannot be accepted, as the server has it */
 };
 
 /* PARKED -> IS_TO_LEAVE -> AWAY, or PARKED -> SERVES, which is for good. */
@@ -145,14 +144,15 @@ static int open_socket(void)
 }
 
 /* As in the server's loop: the one place where it can be cancelled, by hand since
- * ThreadSanitizer's poll() must not be left so. */
-__attribute__((no_sanitize_address)) static void wait_for_client(void)
+ * ThreadSanitizer's poll() must not be left so. A pause is not ended by clients; and poll()
+ * takes no file where RLIMIT_NOFILE is 0. */
+__attribute__((no_sanitize_address)) static void wait_for_client(bool pauses)
 {
     struct pollfd p = { .fd = LISTENING, .events = POLLIN };
 
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
-    syscall(SYS_poll, &p, 1, -1);
+    syscall(SYS_poll, &p, pauses ? 0 : 1, pauses ? PAUSE_MS : -1);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
 }
@@ -191,14 +191,21 @@ static bool wake_server(void)
     return r == 0 || r == -EALREADY;
 }
 
+/* It stands in the queue, and there is nothing to take it with: RLIMIT_NOFILE is 0, for one. */
+static bool cannot_accept(int fd)
+{
+    return fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
+}
+
 /* Until it is. */
 static void receive_clients(void)
 {
-
     for (;;) {
-        wait_for_client();
+        wait_for_client(false);
         prof_helper_follow(); /* what the program has given up meanwhile */
         int fd = accept4(LISTENING, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
+        if (cannot_accept(fd))
+            wait_for_client(true);
         if (fd < 0)
             continue;
         if (put_at(fd, ACCEPTED) < 0)

@@ -2,8 +2,9 @@
  * preload.c - start from the environment, in a program that knows nothing of libprof.
  *
  *   LIBPROF_HTTP      serve there; libprof-http is opened only then, as it brings many libraries,
- * or when somebody asks over the control socket (parked.c) LIBPROF_DUMP      write a heap profile
- * there at exit LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
+ *                     or when somebody asks over the control socket (parked.c)
+ *   LIBPROF_DUMP      write a heap profile there at exit
+ *   LIBPROF_CPU_DUMP  so many seconds of CPU profile instead (cpu_dump.c)
  *   LIBPROF_CAPTURE   have captures taken by these rules (prof/capture.h)
  *   LIBPROF_CHILDREN  under profrun: children that exec write files of their own, too
  *

@@ -1,0 +1,153 @@
+/*
+ * no_files.c - RLIMIT_NOFILE is 0, as in a sandbox that needs no more files: a client that comes
+ * then cannot be let in, and costs nothing; who was let in before is answered; and when files are
+ * to be had again, so is the one that waits.
+ *
+ *   no_files THREAD   the one that serves, by name: of a server, or of the control socket alone
+ *
+ * poll(2) refuses more files than that limit says, and accept(2) any; a loop around them would use
+ * a whole processor for ever. Whether the thread sleeps the kernel tells, by counting.
+ */
+#include <dirent.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
+#include <prof/http.h>
+#include <stdbool.h>
+#include <stdlib.h>
+#include <sys/resource.h>
+#include <sys/socket.h>
+#include <sys/un.h>
+#include <unistd.h>
+
+#include "check.h"
+
+enum { WATCHDOG_MS = 20000, SLEEPS = 5 };
+
+static const char request[] = "GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+/* A file of /proc that tells how often the thread has slept. */
+static int open_status(const char *thread)
+{
+    int found = -1;
+
+    for (int ms = 0; found < 0 && ms < WATCHDOG_MS; ms += 10) {
+        DIR *d = opendir("/proc/self/task");
+
+        for (struct dirent *e; d && found < 0 && (e = readdir(d));) {
+            char path[300], name[32] = "";
+            snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
+            int fd = open(path, O_RDONLY | O_CLOEXEC);
+            ssize_t n = read(fd, name, sizeof(name) - 1);
+
+            close(fd);
+            if (n <= 0 || strncmp(name, thread, (size_t)n - 1) != 0)
+                continue;
+            snprintf(path, sizeof(path), "/proc/self/task/%s/status", e->d_name);
+            found = open(path, O_RDONLY | O_CLOEXEC);
+        }
+        if (d)
+            closedir(d);
+        poll(NULL, 0, found < 0 ? 10 : 0);
+    }
+    return found;
+}
+
+static long sleeps(int status)
+{
+    char text[4096] = "";
+    ssize_t n = pread(status, text, sizeof(text) - 1, 0);
+    const char *at = n > 0 ? strstr(text, "\nvoluntary_ctxt_switches:") : NULL;
+
+    return at ? strtol(strchr(at, ':') + 1, NULL, 10) : -1;
+}
+
+/* Else there is a control socket only, in a process that knows nothing of libprof. */
+#ifndef SERVES
+#define SERVES 0
+#endif
+
+static struct sockaddr_un address;
+static socklen_t address_size;
+
+static void find_address(void)
+{
+    char name[64];
+
+#if SERVES
+    snprintf(name, sizeof(name), "unix:@no-files-%d", (int)getpid());
+    CHECK_INT(prof_http_start(name), 0, "start");
+    memmove(name, name + 6, strlen(name + 6) + 1);
+#else
+    snprintf(name, sizeof(name), "libprof-%d", (int)getpid());
+#endif
+    address.sun_family = AF_UNIX;
+    memcpy(address.sun_path + 1, name, strlen(name));
+    address_size = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + strlen(name));
+}
+
+static bool is_connected(int fd)
+{
+    int r = -1;
+
+    for (int ms = 0; r != 0 && ms < WATCHDOG_MS; ms++) {
+        r = connect(fd, (struct sockaddr *)&address, address_size);
+        poll(NULL, 0, r != 0);
+    }
+    return r == 0;
+}
+
+/* recv() takes no file, and poll() none where there may be none. */
+static void check_answer(int fd, const char *what)
+{
+    char text[16 * 1024] = "";
+    ssize_t n = -1;
+
+    for (int ms = 0; n < 0 && ms < WATCHDOG_MS; ms++) {
+        n = recv(fd, text, sizeof(text) - 1, MSG_DONTWAIT);
+        poll(NULL, 0, n < 0);
+    }
+    CHECK(n > 12 && strncmp(text, "HTTP/1.", 7) == 0, "%s: %.40s", what, n > 0 ? text : "nothing");
+}
+
+static void limit_files(rlim_t n)
+{
+    struct rlimit limit;
+
+    getrlimit(RLIMIT_NOFILE, &limit);
+    limit.rlim_cur = n < limit.rlim_max ? n : limit.rlim_max;
+    CHECK_INT(setrlimit(RLIMIT_NOFILE, &limit), 0, "limit");
+}
+
+int main(int argc, char **argv)
+{
+    int inside = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    int outside = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+
+    CHECK_INT(argc, 2, "the thread's name");
+    find_address();
+    int status = open_status(argv[1]);
+    CHECK(status >= 0, "%s is there", argv[1]);
+    if (SERVES) {
+        CHECK(is_connected(inside), "connected before");
+        send(inside, request, sizeof(request) - 1, MSG_NOSIGNAL);
+        check_answer(inside, "before");
+    }
+
+    limit_files(0);
+    CHECK(is_connected(outside), "connected");
+    send(outside, request, sizeof(request) - 1, MSG_NOSIGNAL);
+    for (int i = 0; SERVES && i < 2; i++) {
+        send(inside, request, sizeof(request) - 1, MSG_NOSIGNAL);
+        check_answer(inside, "let in before");
+    }
+    long first = sleeps(status);
+    for (int ms = 0; sleeps(status) < first + SLEEPS && ms < WATCHDOG_MS; ms++)
+        poll(NULL, 0, 1);
+    CHECK(first >= 0 && sleeps(status) >= first + SLEEPS, "it sleeps: %ld times, then %ld", first,
+          sleeps(status));
+
+    limit_files(1024);
+    check_answer(outside, "let in when there are files");
+    return check_report();
+}
