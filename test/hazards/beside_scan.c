@@ -273,7 +273,8 @@ int main(int argc, char **argv)
     };
     enum { THREADS = sizeof(body) / sizeof(body[0]) };
     pthread_t thread[THREADS];
-    long n = long_run(2, 60);
+    long n = long_run(2, 60), turns = 0;
+    time_t begin = time(NULL);
     static char *mapping[MAPPINGS];
 
     if (argc < 2)
@@ -299,10 +300,11 @@ int main(int argc, char **argv)
     for (int i = 0; i < THREADS; i++)
         if (pthread_create(&thread[i], NULL, body[i], (void *)(uintptr_t)(i + 1)) != 0)
             abort();
-    for (long i = 0; i < n; i++) {
+    for (; turns < n && long_run_goes_on(begin); turns++) {
         scan("leaks");
         scan("holders");
     }
+    MEASURED("%ld scans of each kind", turns);
     leave = true;
     for (int i = 0; i < THREADS; i++)
         pthread_join(thread[i], NULL);

@@ -1,7 +1,7 @@
 /*
- * test_guest.c - a thread of ours that is slow to close what it has open, as where a file system
- * does not answer, holds up nobody: who wants it away is told that it is not, who has it come back
- * waits for nothing, and it is there again, once.
+ * test_capture_guest.c - a thread of ours that is slow to close what it has open, as where a file
+ * system does not answer, holds up nobody: who wants it away is told that it is not, who has it
+ * come back waits for nothing, and it is there again, once.
  */
 #include "capture/guest.h"
 
