@@ -279,8 +279,8 @@ static int open_shelf(void)
     if (!is_on())
         return prof_set_last_error(-ENOTCONN, "captures are off: LIBPROF_CAPTURE or "
                                               "prof_capture_start() has them taken");
-    int dir = open(w->path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    return dir < 0 ? prof_set_last_error(-errno, "cannot open %.300s: %s", w->path, strerror(errno))
+    int dir = prof__shelf_look(w->path, w->own_path); /* it may be another by now */
+    return dir < 0 ? prof_set_last_error(dir, "cannot open %.300s: %s", w->path, strerror(-dir))
                    : dir;
 }
 

@@ -204,12 +204,9 @@ bool prof__shelf_parse(const char *name, struct prof__kept *ret)
 
 /* --- the directory ---------------------------------------------------------------------------- */
 
-int prof__shelf_open(const char *path, bool own)
+int prof__shelf_look(const char *path, bool own)
 {
     struct stat st;
-
-    if (syscall(SYS_mkdirat, AT_FDCWD, path, 0700) < 0 && errno != EEXIST)
-        return -errno;
     int dir = (int)syscall(SYS_openat, AT_FDCWD, path,
                            O_RDONLY | O_DIRECTORY | O_CLOEXEC | (own ? O_NOFOLLOW : 0));
     if (dir < 0)
@@ -219,6 +216,13 @@ int prof__shelf_open(const char *path, bool own)
         return -EPERM;
     }
     return dir;
+}
+
+int prof__shelf_open(const char *path, bool own)
+{
+    if (syscall(SYS_mkdirat, AT_FDCWD, path, 0700) < 0 && errno != EEXIST)
+        return -errno;
+    return prof__shelf_look(path, own);
 }
 
 struct entry { /* linux_dirent64 */

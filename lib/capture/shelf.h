@@ -36,6 +36,9 @@ bool prof__shelf_parse(const char *name, struct prof__kept *ret);
  * this user's. A descriptor, or a negative errno. */
 int prof__shelf_open(const char *path, bool own);
 
+/* The same, to look at what is there: it is not made. */
+int prof__shelf_look(const char *path, bool own);
+
 /* Call `each` for every file of ours in it. A non-zero return stops and is returned. */
 int prof__shelf_each(int dir, int (*each)(const char *name, const struct prof__kept *k, void *arg),
                      void *arg);

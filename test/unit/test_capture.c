@@ -300,9 +300,73 @@ static void test_a_program_is_run(void)
     unlink(out);
 }
 
-int main(void)
+/* --- the directory that is chosen for it ------------------------------------------------------ */
+
+static int into_nothing(void *arg, const void *data, size_t size)
+{
+    (void)arg;
+    (void)data;
+    (void)size;
+    return 0;
+}
+
+/* In a process whose TMPDIR is ours: in the place of the directory another one comes, in which all
+ * may write. What lies there is nobody's capture. */
+static int with_a_directory_of_others(void)
+{
+    static const char name[] = "1.20251128T122446Z.001.rss-over-1.1MiB.heap.pb.gz";
+    char path[PATH_MAX], moved[PATH_MAX + 8], file[PATH_MAX + 200];
+
+    CHECK_INT(prof_capture_start("mem>99%; baseline 1h"), 0, prof_last_error());
+    prof_capture_dir(path, sizeof(path));
+    CHECK(strncmp(path, temp_dir, strlen(temp_dir)) == 0, "%s", path);
+    CHECK_INT(prof_capture_wait(prof_capture_now("first"), 30000), 0, prof_last_error());
+    CHECK_INT(captures(), 1, "there is one");
+
+    snprintf(moved, sizeof(moved), "%s.moved", path);
+    CHECK_INT(rename(path, moved), 0, "moved away");
+    mkdir(path, 0700);
+    chmod(path, 0777);
+    snprintf(file, sizeof(file), "%.*s/%.40s.%s", (int)sizeof(path) - 1, path,
+             program_invocation_short_name, name);
+    CHECK(write_whole(file, "secret", 6), "a file of somebody's");
+    CHECK_INT(captures(), -EPERM, "is not listed");
+    CHECK(strstr(prof_last_error(), path), "a sentence: %s", prof_last_error());
+    CHECK_INT(prof_capture_read(strrchr(file, '/') + 1, into_nothing, NULL), -EPERM, "nor read");
+    unlink(file);
+    rmdir(path);
+    rename(moved, path);
+    CHECK_INT(captures(), 1, "and there it is again");
+    prof_capture_stop();
+    snprintf(temp_dir, sizeof(temp_dir), "%s", path);
+    empty();
+    rmdir(path);
+    return check_report();
+}
+
+static void test_a_directory_of_others_is_not_looked_at(void)
+{
+    int status = -1;
+
+    fflush(stdout);
+    pid_t pid = fork();
+    if (pid == 0) {
+        setenv("TMPDIR", temp_dir, 1);
+        unsetenv("LIBPROF_CAPTURE");
+        execl("/proc/self/exe", program_invocation_short_name, temp_dir, (char *)NULL);
+        _exit(9);
+    }
+    waitpid(pid, &status, 0);
+    CHECK_INT(status, 0, "in a process of its own");
+}
+
+int main(int argc, char **argv)
 {
     signal(SIGXFSZ, SIG_IGN);
+    if (argc > 1) {
+        snprintf(temp_dir, sizeof(temp_dir), "%s", argv[1]);
+        return with_a_directory_of_others();
+    }
     temp_dir_make();
     test_wrong_calls();
     test_on_demand();
@@ -314,6 +378,7 @@ int main(void)
     test_a_forked_child_begins_without();
 #endif
     test_a_program_is_run();
+    test_a_directory_of_others_is_not_looked_at();
     temp_dir_remove();
     return check_report();
 }
