@@ -165,8 +165,7 @@ static void see_leftover(struct flood *f, uint64_t chunk)
     f->t->target[i].first = chunk == f->source_chunk;
 }
 
-/* A word leads to `address`. */
-static void mark(struct flood *f, uint64_t word)
+void prof__flood_mark(struct flood *f, uint64_t word)
 {
     uint64_t address = word & PROF__ADDRESS_MASK;
     uint32_t i = prof__ranges_find(&f->h->ranges, address);
@@ -206,19 +205,14 @@ static void mark(struct flood *f, uint64_t word)
         prof__flood_mark_unit(f, g, chunk);
 }
 
-static void look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
+void prof__flood_look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
 {
     const struct prof__ranges *ranges = &f->h->ranges;
 
     PROF__EACH_POINTER(prof__ranges_maybe, ranges, word, n, {
         f->address = address + at * 8;
-        mark(f, word[at]);
+        prof__flood_mark(f, word[at]);
     });
-}
-
-static void look_at_root(void *arg, uint64_t address, const uint64_t *word, size_t n)
-{
-    look(arg, address, word, n);
 }
 
 /* --- reading chunks -------------------------------------------------------------------------- */
@@ -242,12 +236,12 @@ static void look_in_block(struct flood *f, uint64_t address, const uint64_t *wor
                           uint64_t size)
 {
     if (size != CACHE_CHUNK || !is_cache(word, n))
-        look(f, address, word, n);
+        prof__flood_look(f, address, word, n);
 }
 
 static void look_in_piece(void *arg, uint64_t address, const uint64_t *word, size_t n)
 {
-    look(arg, address, word, n);
+    prof__flood_look(arg, address, word, n);
 }
 
 struct block {
@@ -444,84 +438,6 @@ void prof__flood_run(struct flood *f)
     }
 }
 
-/* --- roots ----------------------------------------------------------------------------------- */
-
-/* Where libc's own data is: in a static program among that of the program. */
-static bool has_libc(const struct prof__plan *plan, uint32_t module)
-{
-    for (size_t i = 0; i < plan->n_modules; i++)
-        if (prof__image_is_libc(plan->module[i].path))
-            return prof__image_is_libc(plan->module[module].path);
-    return true;
-}
-
-static void look_at_words(struct flood *f, enum prof__root root, uint32_t who, const uint64_t *word,
-                          size_t n)
-{
-    struct prof__area area = { .root = root, .who = who };
-
-    f->area = &area;
-    for (size_t i = 0; i < n; i++)
-        look(f, i, &word[i], 1);
-    f->area = NULL;
-}
-
-static void look_at_class(struct flood *f, const struct prof__plan *plan, enum prof__root root)
-{
-    const struct prof__image *image = plan->image;
-
-    if (root == PROF__ROOT_KERNEL)
-        for (size_t i = 0; i < image->n_held; i++)
-            look_at_words(f, root, (uint32_t)i, &image->held[i].value, 1);
-    if (root == PROF__ROOT_NAMED)
-        look_at_words(f, root, UINT32_MAX, plan->ignored, plan->n_ignored);
-    if (root == PROF__ROOT_REGISTER)
-        for (size_t i = 0; i < image->n_threads; i++)
-            look_at_words(f, root, (uint32_t)i, image->thread[i].reg, image->thread[i].n_regs);
-    for (size_t i = 0; i < plan->n_areas && f->error == 0; i++) {
-        const struct prof__area *area = &plan->area[i];
-
-        if (area->root != root)
-            continue;
-        f->area = area;
-        f->from_libc = root == PROF__ROOT_GLOBAL && has_libc(plan, area->who);
-        int e = prof__sweep(f->s, area->start, area->end, look_at_root, f);
-        if (f->error == 0)
-            f->error = e;
-    }
-    f->from_libc = false;
-    f->area = NULL;
-}
-
-/* What could not be walked is taken to be in use. */
-static void mark_garbled(struct flood *f)
-{
-    struct prof__area area = { .root = PROF__ROOT_MAPPED, .who = UINT32_MAX };
-
-    f->area = &area;
-    for (size_t i = 0; i < f->h->n_garbled; i++) {
-        f->address = f->h->garbled[i].start;
-        mark(f, f->h->garbled[i].start + PROF__CHUNK_HEADER);
-    }
-    f->area = NULL;
-}
-
-/* What has been mapped meanwhile. */
-static void look_at_new(struct flood *f, const struct prof__plan *plan)
-{
-    struct prof__area *area;
-    size_t n;
-    int e = prof__plan_more(plan, &area, &n);
-
-    for (size_t i = 0; i < n && e == 0; i++) {
-        f->area = &area[i];
-        e = prof__sweep(f->s, area[i].start, area[i].end, look_at_root, f);
-    }
-    f->area = NULL;
-    if (f->error == 0)
-        f->error = e;
-}
-
 /* --- targets --------------------------------------------------------------------------------- */
 
 static bool is_reached(const struct prof__heap *h, const struct prof__image_block *b)
@@ -562,7 +478,7 @@ static void flood_from_uncertain(struct flood *f)
         struct prof__heap_region *g = &f->h->region[i];
 
         if (g->big && !g->certain && !g->marked)
-            mark(f, g->start + PROF__CHUNK_HEADER);
+            prof__flood_mark(f, g->start + PROF__CHUNK_HEADER);
     }
     prof__flood_run(f);
 }
@@ -600,15 +516,15 @@ int prof__flood(struct prof__heap *h, struct prof__targets *t, const struct prof
         if (t->target[i].state & PROF__TARGET_WALKED)
             t->target[i].state = PROF__TARGET_WALKED;
     for (enum prof__root root = 0; root < PROF__ROOTS && f.error == 0; root++) {
-        look_at_class(&f, plan, root);
+        prof__flood_from_roots(&f, plan, root);
         if (f.o->paths)
             prof__flood_run(&f);
     }
-    mark_garbled(&f);
+    prof__flood_from_garbled(&f);
     if (f.error == 0)
         prof__flood_run(&f);
     if (f.error == 0)
-        look_at_new(&f, plan);
+        prof__flood_from_new(&f, plan);
     if (f.error == 0)
         prof__flood_run(&f);
     if (f.error == 0 && judge(&f, PROF__TARGET_REACHED) > 0 && explain) {

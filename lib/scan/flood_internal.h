@@ -1,5 +1,5 @@
 /*
- * flood_internal.h - a flood under way, shared by flood.c and leftovers.c.
+ * flood_internal.h - a flood under way, shared by flood*.c and leftovers.c.
  */
 #ifndef PROF_SCAN_FLOOD_INTERNAL_H
 #define PROF_SCAN_FLOOD_INTERNAL_H
@@ -39,6 +39,16 @@ struct flood {
     uint64_t source_chunk;
     int error;
 };
+
+/* Words that were read at `address`: mark the chunks that they lead to; and one such word. */
+void prof__flood_look(struct flood *f, uint64_t address, const uint64_t *word, size_t n);
+void prof__flood_mark(struct flood *f, uint64_t word);
+
+/* Mark what the roots of one kind lead to; what could not be walked, and is taken to be in use; and
+ * what memory leads to that has been mapped since the plan was made. */
+void prof__flood_from_roots(struct flood *f, const struct prof__plan *plan, enum prof__root root);
+void prof__flood_from_garbled(struct flood *f);
+void prof__flood_from_new(struct flood *f, const struct prof__plan *plan);
 
 /* Mark a chunk that is not marked, and put its window in line. */
 void prof__flood_mark_unit(struct flood *f, struct prof__heap_region *g, uint64_t unit);
