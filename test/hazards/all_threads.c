@@ -11,6 +11,7 @@
 #include <poll.h>
 #include <prof/prof.h>
 #include <pthread.h>
+#include <sched.h>
 #include <semaphore.h>
 #include <signal.h>
 #include <stdatomic.h>
@@ -26,6 +27,9 @@
 #include "long_run.h"
 #include "proc.h"
 #include "text_profile.h"
+
+/* For how long a thread has no processor, and how long one that has is waited for, at most. */
+enum { LONGER_THAN_AN_ANSWER_US = 400 * 1000, ANSWER_MS = 200 };
 
 static atomic_int ready, stop;
 static int quiet_pipe[2], epoll_fd;
@@ -468,6 +472,93 @@ static void test_more_threads_than_processors(void)
     free(t);
 }
 
+/*
+ * A thread that runs and gets no processor for longer than answers take: it has the least claim to
+ * the one that another never leaves, and that one ends only when a dump has waited long. One dump
+ * that has its stack and says how long it took is enough: nothing that gives up earlier can make
+ * one.
+ */
+static atomic_int hog_stops;
+
+static void *hog(void *arg)
+{
+    atomic_fetch_add(&ready, 1);
+    while (!atomic_load(&hog_stops))
+        sink++;
+    return arg;
+}
+
+static void *starve(void *arg)
+{
+    struct sched_param none = { 0 };
+
+    sched_setscheduler(0, SCHED_IDLE, &none);
+    spin(arg);
+    sink++; /* so this frame stays */
+    return NULL;
+}
+
+static void *end_hog(void *arg)
+{
+    usleep(LONGER_THAN_AN_ANSWER_US);
+    atomic_store(&hog_stops, 1);
+    return arg;
+}
+
+static void start_on(pthread_t *ret, int cpu, void *(*run)(void *))
+{
+    pthread_attr_t attr;
+    cpu_set_t set;
+
+    CPU_ZERO(&set);
+    CPU_SET(cpu, &set);
+    pthread_attr_init(&attr);
+    pthread_attr_setaffinity_np(&attr, sizeof(set), &set);
+    CHECK_INT(pthread_create(ret, &attr, run, NULL), 0, "thread");
+    pthread_attr_destroy(&attr);
+}
+
+/* The time that a dump says to have taken; 0: it does not. */
+static int told_ms(const char *text)
+{
+    const char *at = strstr(text, "it took ");
+
+    return at ? atoi(at + strlen("it took ")) : 0;
+}
+
+static void test_no_processor_is_waited_for(void)
+{
+    enum { TRIES = 8 };
+    int cpu = sched_getcpu(), longest = 0;
+    bool waited = false;
+
+    for (int i = 0; i < TRIES && !waited; i++) {
+        struct text_profile text;
+        pthread_t starved, greedy, end;
+
+        atomic_store(&stop, 0);
+        atomic_store(&hog_stops, 0);
+        atomic_store(&ready, 0);
+        start_on(&starved, cpu, starve);
+        while (atomic_load(&ready) < 1)
+            usleep(1000);
+        start_on(&greedy, cpu, hog);
+        while (atomic_load(&ready) < 2)
+            usleep(1000);
+        pthread_create(&end, NULL, end_hog, NULL);
+        CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
+        waited = text_profile_sum(&text, "starve") == 1 && told_ms(text.text) > ANSWER_MS;
+        longest = told_ms(text.text) > longest ? told_ms(text.text) : longest;
+        text_profile_free(&text);
+        atomic_store(&stop, 1);
+        pthread_join(end, NULL);
+        pthread_join(greedy, NULL);
+        pthread_join(starved, NULL);
+    }
+    MEASURED("the longest wait that was told is %d ms", longest);
+    CHECK(waited, "in none of %d dumps had a thread its stack that got no processor", TRIES);
+}
+
 /* Threads that come and go all the time, while windows open and close. */
 static void *brief(void *arg)
 {
@@ -528,5 +619,6 @@ int main(int argc, char **argv)
     test_many(2000, 2);
     test_churn();
     test_more_threads_than_processors();
+    test_no_processor_is_waited_for();
     return check_report();
 }
