@@ -71,9 +71,9 @@ int prof_metrics_add(prof_metrics_fn *write, void *arg)
 /* --- requests --------------------------------------------------------------------------------- */
 
 static const char *const handlers[] = {
-    "allocs", "block",        "captures", "cmdline", "custom", "goroutine", "heap",    "holders",
-    "index",  "leaks",        "memory",   "metrics", "mutex",  "other",     "profile", "rates",
-    "symbol", "threadcreate", "threads",  "trace",   "ui",     "vars",
+    "allocs", "block",  "captures",     "cmdline", "custom", "goroutine", "heap",  "holders",
+    "index",  "leaks",  "memory",       "metrics", "mmap",   "mutex",     "other", "profile",
+    "rates",  "symbol", "threadcreate", "threads", "trace",  "ui",        "vars",
 };
 static const unsigned statuses[] = {
     200, 301, 302, 304, 400, 401, 403, 404, 405, 413, 414, 431, 500, 501, 503, 505,

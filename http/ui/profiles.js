@@ -17,6 +17,7 @@ const KNOWN = {
   goroutine: { title: "Threads", window: "no", detail: "?debug=2", tab: "threads", hidden: true },
   holders: { title: "Holders", order: 3, window: "no", empty: "Nothing is held, or not long enough." },
   memory: { title: "Where memory is", order: 1, window: "no" },
+  mmap: { title: "Mappings", order: 2 },
   mutex: { title: "Mutex", order: 5 },
   block: { title: "Block", order: 6 },
   threadcreate: { title: "Thread creation", order: 7 },

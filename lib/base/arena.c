@@ -19,6 +19,8 @@
 #include <string.h>
 #include <sys/mman.h>
 
+#include "base/pages.h"
+
 static _Atomic size_t pages_total, unlisted;
 struct prof__own_pages prof__own_pages[PROF__OWN_PAGES];
 
@@ -74,7 +76,7 @@ size_t prof__pages_each(void (*each)(uintptr_t start, size_t size, void *arg), v
 void *prof__pages_map(size_t size)
 {
     int saved = errno;
-    void *p = mmap(NULL, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = prof__raw_map(size);
 
     if (p == MAP_FAILED) {
         errno = saved;

@@ -27,6 +27,7 @@
 
 #include "base/compiler.h"
 #include "base/error.h"
+#include "base/pages.h"
 #include "base/signals.h"
 #include "base/thread.h"
 #include "base/thread_start.h"
@@ -97,7 +98,7 @@ static void *begin(void *arg)
 
 static void *copy(const struct prof_helper *h)
 {
-    void *page = mmap(NULL, PAGE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *page = prof__raw_map(PAGE);
 
     if (page == MAP_FAILED)
         return NULL;

@@ -1,7 +1,8 @@
 /*
  * lock.h - locks of normal context, in one order.
  *
- * Hooks and signal handlers take none of these.
+ * Signal handlers take none of these, and of hooks those of mmap() only, which wait no longer than
+ * a millisecond.
  * Three words of state and a futex: no pthread call, since our own pthread hooks would see it.
  */
 #ifndef PROF_BASE_LOCK_H
@@ -27,6 +28,7 @@ enum prof__rank {
     PROF__RANK_MODULES,   /* the list of loaded objects, past and present */
     PROF__RANK_NAMED,     /* roots that the program has named; taken with signals masked */
     PROF__RANK_WATCH,     /* what rules have seen; leaf */
+    PROF__RANK_MAPPINGS,  /* what the program has mapped; by its hooks, with signals masked */
     PROF__RANK_LOG,       /* leaf */
     PROF__RANKS,
 };

@@ -11,6 +11,7 @@
 
 #include "base/fork.h"
 #include "base/memory.h"
+#include "base/pages.h"
 #include "base/thread.h"
 
 /* Written at the start, then by the owner alone. */
@@ -26,7 +27,7 @@ static size_t lent_size, lent_used, lent_asked, lent_wanted;
 void prof__reserve_init(size_t bytes)
 {
     int saved = errno;
-    void *p = mmap(NULL, bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    void *p = prof__raw_map(bytes);
 
     errno = saved;
     if (p == MAP_FAILED)

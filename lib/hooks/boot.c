@@ -15,6 +15,8 @@
 #include <errno.h>
 #include <stdalign.h>
 #include <sys/mman.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "record/collect_heap.h"
 
@@ -34,14 +36,15 @@ static char *mapping_get(void)
     if (m)
         return m;
 
-    char *made = mmap(NULL, MAPPING_SIZE, PROT_READ | PROT_WRITE,
-                      MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    /* Not by our own hook, which looks for libc's. */
+    char *made = (char *)syscall(SYS_mmap, NULL, MAPPING_SIZE, PROT_READ | PROT_WRITE,
+                                 MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0L);
     if (made == MAP_FAILED)
         return NULL;
     if (atomic_compare_exchange_strong_explicit(&mapping, &m, made, memory_order_acq_rel,
                                                 memory_order_acquire))
         return made;
-    munmap(made, MAPPING_SIZE); /* another thread was first */
+    syscall(SYS_munmap, made, MAPPING_SIZE); /* another thread was first */
     return m;
 }
 

@@ -17,7 +17,9 @@
 
 #include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <string.h>
+#include <sys/syscall.h>
 #include <unistd.h>
 
 #include "hooks/boot.h"
@@ -194,6 +196,37 @@ static void *first_pvalloc(size_t size)
     return boot_aligned(page, total & ~(page - 1));
 }
 
+/* Before libc's are known these are what they make of them: an allocator may map while we look. */
+static void *first_mmap64(void *at, size_t length, int protection, int flags, int fd,
+                          off64_t offset)
+{
+    if (FOUND(mmap64))
+        return prof__real.mmap64(at, length, protection, flags, fd, offset);
+    return (void *)syscall(SYS_mmap, at, length, protection, flags, fd, offset);
+}
+
+static void *first_mmap(void *at, size_t length, int protection, int flags, int fd, off_t offset)
+{
+    return first_mmap64(at, length, protection, flags, fd, offset);
+}
+
+static int first_munmap(void *p, size_t length)
+{
+    return FOUND(munmap) ? prof__real.munmap(p, length) : (int)syscall(SYS_munmap, p, length);
+}
+
+static void *first_mremap(void *old, size_t old_length, size_t length, int flags, ...)
+{
+    va_list arguments;
+
+    va_start(arguments, flags);
+    void *to = va_arg(arguments, void *); /* the hook always gives one */
+    va_end(arguments);
+    if (FOUND(mremap))
+        return prof__real.mremap(old, old_length, length, flags, to);
+    return (void *)syscall(SYS_mremap, old, old_length, length, flags, to);
+}
+
 /* clang-format off */
 #define FIRST_CALL(result, door, parameters, arguments, failed)                        \
     static result first_##door parameters                                              \
@@ -206,6 +239,8 @@ static void *first_pvalloc(size_t size)
 
 typedef void handler_fn(int signal);
 
+FIRST_CALL(void *, sbrk, (intptr_t increment), (increment), (errno = ENOMEM, (void *)-1))
+FIRST_CALL(int, brk, (void *end), (end), (errno = ENOMEM, -1))
 FIRST_CALL(int, dlclose, (void *handle), (handle), -1)
 FIRST_CALL(void *, dlopen, (const char *file, int mode), (file, mode), NULL)
 FIRST_CALL(int, pthread_create,
@@ -242,6 +277,8 @@ FIRST_CALL(int, sigsuspend, (const sigset_t *mask), (mask), REFUSED)
         .realloc = first_realloc, .posix_memalign = first_posix_memalign,                         \
         .aligned_alloc = first_aligned_alloc, .memalign = first_memalign, .valloc = first_valloc, \
         .pvalloc = first_pvalloc, .dlclose = first_dlclose, .dlopen = first_dlopen,               \
+        .mmap = first_mmap, .mmap64 = first_mmap64, .munmap = first_munmap,                       \
+        .mremap = first_mremap, .sbrk = first_sbrk, .brk = first_brk,                             \
         .pthread_create = first_pthread_create, .thrd_create = first_thrd_create,                 \
         .__register_atfork = first___register_atfork, .sigaction = first_sigaction,               \
         .signal = first_signal, .__sysv_signal = first___sysv_signal, .sigset = first_sigset,     \

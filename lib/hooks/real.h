@@ -10,8 +10,10 @@
 #include <dlfcn.h>
 #include <pthread.h>
 #include <signal.h>
+#include <sys/mman.h>
 #include <threads.h>
 #include <time.h>
+#include <unistd.h>
 
 #include "base/compiler.h"
 
@@ -49,6 +51,12 @@ int __register_atfork(void (*prepare)(void), void (*parent)(void), void (*child)
     DOOR(pvalloc)              \
     DOOR(dlclose)              \
     PROF__REAL_LOADED(DOOR)    \
+    DOOR(mmap)                 \
+    DOOR(mmap64)               \
+    DOOR(munmap)               \
+    DOOR(mremap)               \
+    DOOR(sbrk)                 \
+    DOOR(brk)                  \
     DOOR(pthread_create)       \
     DOOR(thrd_create)          \
     DOOR(__register_atfork)    \
@@ -74,6 +82,12 @@ struct prof__real {
     void *(*pvalloc)(size_t size);
     int (*dlclose)(void *handle);
     void *(*dlopen)(const char *file, int mode);
+    void *(*mmap)(void *at, size_t length, int protection, int flags, int fd, off_t offset);
+    void *(*mmap64)(void *at, size_t length, int protection, int flags, int fd, off64_t offset);
+    int (*munmap)(void *p, size_t length);
+    void *(*mremap)(void *old, size_t old_length, size_t length, int flags, ...);
+    void *(*sbrk)(intptr_t increment);
+    int (*brk)(void *end);
     int (*pthread_create)(pthread_t *thread, const pthread_attr_t *attr, void *(*start)(void *arg),
                           void *arg);
     int (*thrd_create)(thrd_t *thread, thrd_start_t start, void *arg);

@@ -10,6 +10,7 @@
 #define PROF__HOOKS_PREFIX "__wrap_"
 #define PROF__HOOKS_WRAPPED_BY_LD
 
+#undef _FILE_OFFSET_BITS /* or mmap() and mmap64() would be one */
 #include <dlfcn.h>
 #include <malloc.h>
 #include <stdlib.h>

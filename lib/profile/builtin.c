@@ -9,10 +9,9 @@
 #include "table/labels.h"
 
 struct prof_profile *const prof__builtin[] = {
-    &prof__profile_allocs,    &prof__profile_block,
-    &prof__profile_goroutine, &prof__profile_heap,
-    &prof__profile_mutex,     &prof__profile_threadcreate,
-    &prof__profile_threads,   NULL,
+    &prof__profile_allocs,       &prof__profile_block,   &prof__profile_goroutine,
+    &prof__profile_heap,         &prof__profile_mmap,    &prof__profile_mutex,
+    &prof__profile_threadcreate, &prof__profile_threads, NULL,
 };
 
 void prof__append(char *buf, size_t size, int *length, const char *format, ...)

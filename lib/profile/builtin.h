@@ -12,7 +12,7 @@
 extern struct prof_profile prof__profile_allocs, prof__profile_heap;
 extern struct prof_profile prof__profile_block, prof__profile_mutex;
 extern struct prof_profile prof__profile_threads, prof__profile_goroutine;
-extern struct prof_profile prof__profile_threadcreate;
+extern struct prof_profile prof__profile_threadcreate, prof__profile_mmap;
 
 /* Not in the list: prof_lookup() does not find it, as in Go. */
 extern struct prof_profile prof__profile_cpu;

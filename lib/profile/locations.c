@@ -28,6 +28,9 @@ static const char *const pseudo_name[] = {
     [PROF__PC_BLOCKED - PROF__PC_LOST] = "[thread blocks SIGPROF]",
     [PROF__PC_NO_TIMER - PROF__PC_LOST] = "[thread without a timer]",
     [PROF__PC_UNSEEN - PROF__PC_LOST] = "[threads too brief to be seen]",
+    [PROF__PC_MAPPED_HEAP - PROF__PC_LOST] = "[heap of libc's malloc]",
+    [PROF__PC_MAPPED_LIBC - PROF__PC_LOST] = "[stacks, libc's malloc and others, mapped unseen]",
+    [PROF__PC_MAPPED_FILES - PROF__PC_LOST] = "[program, libraries and files, mapped unseen]",
 };
 
 static_assert(ARRAY_LEN(pseudo_name) == PROF__PC_PSEUDO_END - PROF__PC_LOST, "each has a name");

@@ -42,41 +42,48 @@ static bool parts_grow(struct prof__memory *m)
 }
 
 static uint32_t *part_slot(const struct prof__memory *m, enum prof__memory_kind kind,
-                           const char *name)
+                           const char *name, uint32_t row)
 {
-    size_t at = prof__hash_more(prof__hash(kind), prof__hash_bytes(name, strlen(name)));
+    size_t at = prof__hash_more(prof__hash(kind | (uint64_t)row << 32),
+                                prof__hash_bytes(name, strlen(name)));
 
     for (at &= m->n_slots - 1;; at = (at + 1) & (m->n_slots - 1)) {
         const struct prof__memory_part *p = m->slot[at] ? &m->part[m->slot[at] - 1] : NULL;
 
-        if (!p || (p->kind == kind && strcmp(p->name, name) == 0))
+        if (!p || (p->kind == kind && p->row == row && strcmp(p->name, name) == 0))
             return &m->slot[at];
     }
 }
 
 /* NULL: out of memory. */
-static struct prof__memory_part *part_of(struct prof__memory *m, enum prof__memory_kind kind,
-                                         const char *name)
+static struct prof__memory_part *part_of_row(struct prof__memory *m, enum prof__memory_kind kind,
+                                             const char *name, uint32_t row)
 {
     if (m->n == m->room) {
         if (!parts_grow(m))
             return NULL;
         for (size_t i = 0; i < m->n; i++)
-            *part_slot(m, m->part[i].kind, m->part[i].name) = (uint32_t)i + 1;
+            *part_slot(m, m->part[i].kind, m->part[i].name, m->part[i].row) = (uint32_t)i + 1;
     }
-    uint32_t *slot = part_slot(m, kind, name);
+    uint32_t *slot = part_slot(m, kind, name, row);
 
     if (!*slot && m->n >= PROF__MEMORY_PARTS)
-        slot = part_slot(m, kind, name = "[others]");
+        slot = part_slot(m, kind, name = "[others]", row = 0);
     if (!*slot) {
         name = prof__arena_strdup(m->arena, name); /* the mapping's is gone with the scan */
         name = name ? prof__utf8_clean(m->arena, name) : NULL;
         if (!name)
             return NULL;
-        m->part[m->n] = (struct prof__memory_part) { .kind = kind, .name = name };
+        m->part[m->n] = (struct prof__memory_part) { .kind = kind, .name = name, .row = row };
         *slot = (uint32_t)++m->n;
     }
     return &m->part[*slot - 1];
+}
+
+static struct prof__memory_part *part_of(struct prof__memory *m, enum prof__memory_kind kind,
+                                         const char *name)
+{
+    return part_of_row(m, kind, name, 0);
 }
 
 /* --- claims ----------------------------------------------------------------------------------- */
@@ -86,12 +93,12 @@ struct claims {
     struct claim {
         uint64_t start, end;
         enum prof__memory_kind kind;
-        uint32_t who; /* heap: its region; data: the module; own: for this look */
+        uint32_t who; /* heap: its region; data: the module; own: for this look; mapped: the row */
     } * claim;
     size_t n, at;
 };
 
-enum { CLAIMS_OWN, CLAIMS_HEAP, CLAIMS_STACKS, CLAIMS_DATA, CLAIMS };
+enum { CLAIMS_OWN, CLAIMS_HEAP, CLAIMS_STACKS, CLAIMS_DATA, CLAIMS_MAPPED, CLAIMS };
 
 struct counter {
     struct prof__scan *s;
@@ -162,7 +169,14 @@ static int make_claims(struct counter *c, const struct prof__image *now,
     struct prof__arena *a = &c->s->pass_arena;
     struct claims *own = &c->claims[CLAIMS_OWN], *heap = &c->claims[CLAIMS_HEAP];
     struct claims *stacks = &c->claims[CLAIMS_STACKS], *data = &c->claims[CLAIMS_DATA];
+    struct claims *mapped = &c->claims[CLAIMS_MAPPED];
+    struct prof__image_mapped *piece;
+    size_t n;
 
+    if (c->s->image.ops->mapped(&c->s->image, a, &piece, &n) < 0 || !claims_start(mapped, a, n))
+        return -ENOMEM;
+    for (size_t i = 0; i < n; i++)
+        claim(mapped, piece[i].start, piece[i].end, PROF__MEMORY_ANONYMOUS, piece[i].row);
     if (!claims_start(own, a, now->n_own) || !claims_start(heap, a, c->s->heap.n) ||
         !claims_start(stacks, a, plan->n_stacks) || !claims_start(data, a, plan->n_data))
         return -ENOMEM;
@@ -187,10 +201,10 @@ static int make_claims(struct counter *c, const struct prof__image *now,
 /* --- counting --------------------------------------------------------------------------------- */
 
 /* Pages are told apart by this; the sums stay the kernel's. */
-static void give(struct counter *c, enum prof__memory_kind kind, const char *name,
-                 uint64_t resident, uint64_t swapped, uint64_t mapped)
+static void give_row(struct counter *c, enum prof__memory_kind kind, const char *name, uint32_t row,
+                     uint64_t resident, uint64_t swapped, uint64_t mapped)
 {
-    struct prof__memory_part *p = part_of(c->m, kind, name);
+    struct prof__memory_part *p = part_of_row(c->m, kind, name, row);
 
     if (!p) {
         c->error = -ENOMEM;
@@ -205,6 +219,12 @@ static void give(struct counter *c, enum prof__memory_kind kind, const char *nam
     p->mapped += mapped;
     if (c->in->huge && c->in->resident)
         p->huge += (uint64_t)((double)c->in->huge * (double)resident / (double)c->in->resident);
+}
+
+static void give(struct counter *c, enum prof__memory_kind kind, const char *name,
+                 uint64_t resident, uint64_t swapped, uint64_t mapped)
+{
+    give_row(c, kind, name, 0, resident, swapped, mapped);
 }
 
 struct presence {
@@ -346,7 +366,7 @@ static bool is_object(const struct counter *c, size_t i)
     return false;
 }
 
-static bool has_block(const struct counter *c, const struct prof__image_map *m)
+static bool has_block(const struct counter *c, uint64_t start, uint64_t end)
 {
     const struct prof__targets *t = &c->s->blocks;
     size_t low = 0, high = t->n;
@@ -354,12 +374,12 @@ static bool has_block(const struct counter *c, const struct prof__image_map *m)
     while (low < high) {
         size_t middle = (low + high) / 2;
 
-        if (t->start[middle] < m->start)
+        if (t->start[middle] < start)
             low = middle + 1;
         else
             high = middle;
     }
-    return low < t->n && t->start[low] < m->end;
+    return low < t->n && t->start[low] < end;
 }
 
 static enum prof__memory_kind kind_of(const struct counter *c, size_t i, const char **ret_name)
@@ -375,7 +395,7 @@ static enum prof__memory_kind kind_of(const struct counter *c, size_t i, const c
         return is_object(c, i) ? PROF__MEMORY_CODE : PROF__MEMORY_FILES;
     if (starts(m->name, "[stack"))
         return PROF__MEMORY_STACKS;
-    if (!c->m->walked && m->writable && has_block(c, m)) {
+    if (!c->m->walked && m->writable && has_block(c, m->start, m->end)) {
         *ret_name = "";
         return PROF__MEMORY_ALLOCATOR;
     }
@@ -405,6 +425,13 @@ static void count_piece(struct counter *c, const struct claim *k, uint64_t from,
     }
     if (!whole && (resident || swapped))
         count_pages(c, from, to, &resident, &swapped);
+    if (kind == PROF__MEMORY_ANONYMOUS) { /* whose blocks lie there is an allocator */
+        bool is_allocator = !c->m->walked && has_block(c, from, to);
+
+        give_row(c, is_allocator ? PROF__MEMORY_ALLOCATOR : kind, "", is_allocator ? 0 : k->who,
+                 resident, swapped, to - from);
+        return;
+    }
     if (kind == PROF__MEMORY_OWN && k->kind == kind && k->who) {
         c->resident -= PROF_MIN(resident, c->resident);
         c->m->look_bytes += resident;
@@ -417,6 +444,9 @@ static void count_mapping(struct counter *c, size_t i)
 {
     const char *name;
     enum prof__memory_kind kind = kind_of(c, i, &name);
+    /* Of files and shared memory their names say more than who has mapped them. */
+    int lists =
+        kind == PROF__MEMORY_ANONYMOUS || kind == PROF__MEMORY_ALLOCATOR ? CLAIMS : CLAIMS_MAPPED;
     uint64_t unclaimed = 0;
 
     c->in = &c->item[i];
@@ -436,7 +466,7 @@ static void count_mapping(struct counter *c, size_t i)
         uint64_t limit = c->in->map.end;
         const struct claim *k = NULL;
 
-        for (int l = 0; l < CLAIMS && !k; l++)
+        for (int l = 0; l < lists && !k; l++)
             k = claim_on(&c->claims[l], at, &limit);
         if (k)
             count_piece(c, k, at, limit);

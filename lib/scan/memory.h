@@ -4,8 +4,8 @@
  *   smaps -> mappings -> pieces by what has a claim on them -> parts
  *
  * Claims, the first that holds: libprof's own pages, heaps of glibc's malloc, stacks of threads,
- * data of modules. What nobody claims is what the mapping says it is. Sums are the kernel's: of
- * each mapping all that is resident goes to some part.
+ * data of modules, who has mapped it. What nobody claims is what the mapping says it is. Sums are
+ * the kernel's: of each mapping all that is resident goes to some part.
  */
 #ifndef PROF_SCAN_MEMORY_H
 #define PROF_SCAN_MEMORY_H
@@ -41,6 +41,7 @@ enum {
 struct prof__memory_part {
     enum prof__memory_kind kind;
     const char *name; /* valid UTF-8; "": it has none */
+    uint32_t row;     /* who has mapped it; 0: not known */
     uint64_t resident, swapped;
     uint64_t huge;   /* of those resident, about, in transparent huge pages */
     uint64_t mapped; /* addresses taken */

@@ -1,5 +1,6 @@
 /*
- * memory_report.c - the profile `memory`: parts as stacks of two frames, what it is and whose.
+ * memory_report.c - the profile `memory`: parts as stacks, from whose it is, or from who has mapped
+ * it outward, to what it is.
  *
  * So flame graphs, `go tool pprof` and folded stacks show it as any other profile. Each sample has
  * the label "kind", and "advice", a sentence on what can be done about it.
@@ -8,13 +9,14 @@
 #include <prof/prof.h>
 #include <string.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "encode/textout.h"
 #include "profile/builtin.h"
-#include "profile/gather.h"
 #include "profile/report.h"
 #include "scan/memory.h"
 #include "scan/memory_text.h"
+#include "table/rows.h"
 
 enum {
     FRAMES_START = 0x2000, /* as of holders: where nothing is ever mapped */
@@ -44,7 +46,8 @@ static const struct kind {
                                  "what is free, and its tables: the allocator's own statistics "
                                  "tell more" },
     [PROF__MEMORY_ANONYMOUS] = { "anonymous", "mapped by the program, not by malloc",
-                                 "memory of mmap(): buffers, pools, the heap of a runtime" },
+                                 "memory of mmap(): buffers, pools, the heap of a runtime; "
+                                 "/debug/pprof/mmap has the stacks, also of what is not resident" },
     [PROF__MEMORY_STACKS] = { "stacks", "stacks of threads",
                               "/debug/pprof/threads says what they are for: fewer threads, or "
                               "less on each stack; what was once used of one stays" },
@@ -68,14 +71,37 @@ static const struct kind {
     [PROF__MEMORY_OWN] = { "libprof", "libprof itself", "LIBPROF_MEMORY_LIMIT bounds its tables" },
 };
 
+/* --- who has mapped it ------------------------------------------------------------------------ */
+
+/* A snapshot with one sample for each part that somebody has mapped, in their order. */
+static int snapshot_rows(const struct prof__memory *m, struct prof__snapshot *ret)
+{
+    ret->wall_ns = prof__wall_ns();
+    ret->sample = prof__arena_array(&ret->arena, m->n + 1, sizeof(*ret->sample));
+    if (!ret->sample)
+        return -ENOMEM;
+    for (size_t i = 0; i < m->n; i++) {
+        uint32_t ref = m->part[i].row;
+
+        if (ref)
+            ret->sample[ret->n++] = (struct prof__sample) {
+                .row = ref,
+                .stack = atomic_load_explicit(&prof__rows_at(ref)->stack, memory_order_relaxed),
+                .raw.value = { 1 },
+            };
+    }
+    return 0;
+}
+
 /* --- frames ----------------------------------------------------------------------------------- */
 
 struct maker {
     const struct prof__memory *memory;
     struct prof__report *report;
     struct prof__arena *arena;
-    struct prof__location *location;
-    size_t n;
+    struct prof__location *location; /* those of the report, then ours */
+    size_t n, n_own;
+    uint32_t mapping;                        /* [memory] */
     uint32_t kind_frame[PROF__MEMORY_KINDS]; /* location + 1 */
 };
 
@@ -87,30 +113,35 @@ static bool add_frame(struct maker *m, const char *text, uint32_t *ret)
         return false;
     line->function = line->name = text;
     *ret = (uint32_t)m->n;
-    m->location[m->n] = (struct prof__location) {
-        .address = FRAMES_START + 1 + m->n,
+    m->location[m->n++] = (struct prof__location) {
+        .address = FRAMES_START + ++m->n_own,
+        .mapping = m->mapping,
         .n_lines = 1,
+        .own_line = 1, /* none */
         .line = line,
     };
-    m->n++;
     return true;
 }
 
 static bool add_mapping(struct maker *m)
 {
-    struct prof__report_mapping *mapping = prof__arena_alloc(m->arena, sizeof(*mapping));
+    struct prof__report *r = m->report;
+    struct prof__report_mapping *mapping =
+        prof__arena_array(m->arena, r->n_mappings + 1, sizeof(*mapping));
 
     if (!mapping)
         return false;
-    *mapping = (struct prof__report_mapping) {
+    if (r->n_mappings)
+        memcpy(mapping, r->mapping, r->n_mappings * sizeof(*mapping));
+    mapping[r->n_mappings] = (struct prof__report_mapping) {
         .start = FRAMES_START,
         .limit = FRAMES_END,
         .file = "[memory]",
         .build_id = "",
         .has_functions = true,
     };
-    m->report->mapping = mapping;
-    m->report->n_mappings = 1;
+    m->mapping = (uint32_t)r->n_mappings++;
+    r->mapping = mapping;
     return true;
 }
 
@@ -163,17 +194,20 @@ static const char *name_of(struct maker *m, const struct prof__memory_part *p)
     return "";
 }
 
+/* `by`: the stack that has mapped it, or NULL. */
 static bool make_sample(struct maker *m, const struct prof__memory_part *p,
-                        struct prof__report_sample *out)
+                        const struct prof__report_sample *by, struct prof__report_sample *out)
 {
     const char *advice = advice_of(m, p), *name = name_of(m, p);
-    uint32_t *location = prof__arena_array(m->arena, 2, sizeof(*location));
+    uint32_t n = by ? by->n_locations : 0;
+    uint32_t *location = prof__arena_array(m->arena, n + 2, sizeof(*location));
     struct prof__label *label = prof__arena_array(m->arena, 2, sizeof(*label));
-    uint32_t n = 0;
 
     if (!advice || !name || !location || !label)
         return false;
-    if (*name && !add_frame(m, name, &location[n++]))
+    if (by)
+        memcpy(location, by->location, n * sizeof(*location));
+    else if (*name && !add_frame(m, name, &location[n++]))
         return false;
     if (!m->kind_frame[p->kind]) {
         if (!add_frame(m, kinds[p->kind].words, &location[n]))
@@ -197,21 +231,29 @@ static bool make_sample(struct maker *m, const struct prof__memory_part *p,
 static int make_samples(struct maker *m)
 {
     struct prof__report *r = m->report;
+    const struct prof__report_sample *by = r->sample; /* of the parts that have a row */
     struct prof__report_sample *sample =
         prof__arena_array(m->arena, m->memory->n + 1, sizeof(*sample));
+    size_t n = 0;
 
-    m->location =
-        prof__arena_array(m->arena, m->memory->n + PROF__MEMORY_KINDS + 1, sizeof(*m->location));
+    m->location = prof__arena_array(
+        m->arena, r->n_locations + m->memory->n + PROF__MEMORY_KINDS + 1, sizeof(*m->location));
     if (!sample || !m->location || !add_mapping(m))
         return -ENOMEM;
+    if (r->n_locations)
+        memcpy(m->location, r->location, r->n_locations * sizeof(*m->location));
+    m->n = r->n_locations;
     for (size_t i = 0; i < m->memory->n; i++) {
         const struct prof__memory_part *p = &m->memory->part[i];
+        const struct prof__report_sample *stack = p->row ? by++ : NULL;
 
-        if (p->resident | p->swapped | p->huge | p->mapped &&
-            !make_sample(m, p, &sample[r->n_samples++]))
+        if ((p->resident | p->swapped | p->huge | p->mapped) == 0)
+            continue;
+        if (!make_sample(m, p, stack, &sample[n++]))
             return -ENOMEM;
     }
     r->sample = sample;
+    r->n_samples = n;
     r->location = m->location;
     r->n_locations = m->n;
     return 0;
@@ -254,21 +296,23 @@ static int build(const struct prof_profile *p, struct prof__scan *s,
                  const struct prof__memory_own *before, const struct prof__report_options *o,
                  struct prof__arena *a, struct prof__report *ret)
 {
-    struct prof__snapshot nothing = { 0 };
+    struct prof__report_options one_by_one = *o;
+    struct prof__snapshot rows = { 0 };
     struct prof__memory memory;
     struct maker m = { .memory = &memory, .report = ret, .arena = a };
-    struct prof__gather g;
     int r = prof__memory_take(s, before, a, &memory);
 
+    one_by_one.one_by_one = one_by_one.own_lines = true;
+    one_by_one.max_samples = 0;
     if (r == 0)
-        r = prof__gather_start(&g, &nothing, 0);
-    if (r == 0 && !(nothing.notes = notes_of(&memory, a)))
+        r = snapshot_rows(&memory, &rows);
+    if (r == 0 && !(rows.notes = notes_of(&memory, a)))
         r = -ENOMEM;
     if (r == 0)
-        r = prof__report_build(p, &nothing, o, a, ret);
+        r = prof__report_build(p, &rows, &one_by_one, a, ret);
     if (r == 0)
         r = make_samples(&m);
-    prof__snapshot_free(&nothing);
+    prof__snapshot_free(&rows);
     return r;
 }
 

@@ -14,16 +14,25 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/hash.h"
+#include "encode/functions.h"
 #include "encode/textout.h"
 
 enum { MAPPED, HUGE, SWAPPED, RESIDENT, VALUES }; /* of a sample, as the profile has them */
 
 enum { DETAILS = 6, NAME_SHOWN = 120 };
 
+/* Of one name, whatever the stacks that lead there. */
+struct detail {
+    const char *name;
+    int64_t value[VALUES];
+    size_t group; /* index */
+};
+
 struct group {
     const char *kind, *words, *advice;
-    int64_t sum[VALUES];
-    const struct prof__report_sample **sample; /* the largest first */
+    int64_t sum[VALUES], largest; /* the largest sample's cost, whose advice it is */
+    struct detail *detail;        /* the largest first */
     size_t n;
 };
 
@@ -48,7 +57,8 @@ static const char *frame_name(const struct prof__report *r, uint32_t location)
     return l->n_lines ? l->line[0].name : "??";
 }
 
-/* The outermost frame says what kind it is, and the innermost whose. */
+/* The outermost frame says what kind it is, and the innermost, or who among them is the program's
+ * own, whose. */
 static const char *words_of(const struct prof__report *r, const struct prof__report_sample *s)
 {
     return frame_name(r, s->location[s->n_locations - 1]);
@@ -56,7 +66,13 @@ static const char *words_of(const struct prof__report *r, const struct prof__rep
 
 static const char *name_of(const struct prof__report *r, const struct prof__report_sample *s)
 {
-    return s->n_locations > 1 ? frame_name(r, s->location[0]) : "";
+    uint32_t frame, line;
+
+    if (s->n_locations < 2)
+        return "";
+    prof__report_start(r, s, &frame, &line);
+    const struct prof__location *l = &r->location[s->location[frame]];
+    return line < l->n_lines && l->line[line].name ? l->line[line].name : "??";
 }
 
 /* Reserved huge pages are not among what is resident. */
@@ -65,16 +81,16 @@ static int64_t cost(const int64_t value[PROF__VALUES_MAX])
     return PROF_MAX(value[RESIDENT] + value[SWAPPED], value[HUGE]);
 }
 
-static void sort_samples(const struct prof__report_sample **s, size_t n)
+static void sort_details(struct detail *d, size_t n)
 {
     for (size_t gap = n / 2; gap > 0; gap /= 2)
         for (size_t i = gap; i < n; i++) {
-            const struct prof__report_sample *one = s[i];
+            struct detail one = d[i];
             size_t k = i;
 
-            for (; k >= gap && cost(s[k - gap]->value) < cost(one->value); k -= gap)
-                s[k] = s[k - gap];
-            s[k] = one;
+            for (; k >= gap && cost(d[k - gap].value) < cost(one.value); k -= gap)
+                d[k] = d[k - gap];
+            d[k] = one;
         }
 }
 
@@ -90,43 +106,81 @@ static void sort_groups(struct group *g, size_t n)
     }
 }
 
-static struct group *group_of(struct groups *g, const char *kind)
+static struct group *group_of(struct groups *g, const struct prof__report *r,
+                              const struct prof__report_sample *s)
 {
+    const char *kind = label_of(s, "kind");
+
     for (size_t i = 0; i < g->n; i++)
         if (strcmp(g->group[i].kind, kind) == 0)
             return &g->group[i];
-    g->group[g->n] = (struct group) { .kind = kind };
+    g->group[g->n] = (struct group) { .kind = kind, .words = words_of(r, s), .largest = -1 };
     return &g->group[g->n++];
+}
+
+/* Details while they are found: by group and name. */
+struct finder {
+    struct detail *detail;
+    size_t n, n_slots;
+    uint32_t *slot;
+};
+
+static struct detail *detail_of(struct finder *f, size_t group, const char *name)
+{
+    size_t at = prof__hash_more(prof__hash(group), prof__hash_bytes(name, strlen(name)));
+
+    for (at &= f->n_slots - 1; f->slot[at]; at = (at + 1) & (f->n_slots - 1)) {
+        struct detail *d = &f->detail[f->slot[at] - 1];
+
+        if (d->group == group && strcmp(d->name, name) == 0)
+            return d;
+    }
+    f->detail[f->n] = (struct detail) { .name = name, .group = group };
+    f->slot[at] = (uint32_t)++f->n;
+    return &f->detail[f->n - 1];
+}
+
+static void add_sample(struct groups *all, struct finder *f, const struct prof__report *r,
+                       const struct prof__report_sample *s)
+{
+    struct group *g = group_of(all, r, s);
+    struct detail *d = detail_of(f, (size_t)(g - all->group), name_of(r, s));
+
+    for (int v = 0; v < VALUES; v++) {
+        d->value[v] += s->value[v];
+        g->sum[v] += s->value[v];
+        all->sum[v] += s->value[v];
+    }
+    if (cost(s->value) > g->largest) {
+        g->largest = cost(s->value);
+        g->advice = label_of(s, "advice");
+    }
 }
 
 static int make_groups(const struct prof__report *r, struct prof__arena *a, struct groups *ret)
 {
-    *ret = (struct groups) { .group = prof__arena_array(a, r->n_samples + 1, sizeof(*ret->group)) };
-    if (!ret->group)
-        return -ENOMEM;
-    for (size_t i = 0; i < r->n_samples; i++) {
-        struct group *g = group_of(ret, label_of(&r->sample[i], "kind"));
+    struct finder f = { .n_slots = 64 };
 
-        g->n++;
-        for (int v = 0; v < VALUES; v++) {
-            g->sum[v] += r->sample[i].value[v];
-            ret->sum[v] += r->sample[i].value[v];
-        }
-    }
+    while (f.n_slots < r->n_samples * 2)
+        f.n_slots *= 2;
+    f.detail = prof__arena_array(a, r->n_samples + 1, sizeof(*f.detail));
+    f.slot = prof__arena_array(a, f.n_slots, sizeof(*f.slot));
+    *ret = (struct groups) { .group = prof__arena_array(a, r->n_samples + 1, sizeof(*ret->group)) };
+    if (!f.detail || !f.slot || !ret->group)
+        return -ENOMEM;
+    for (size_t i = 0; i < r->n_samples; i++)
+        add_sample(ret, &f, r, &r->sample[i]);
     for (size_t i = 0; i < ret->n; i++) {
         struct group *g = &ret->group[i];
 
-        g->sample = prof__arena_array(a, g->n, sizeof(void *));
-        if (!g->sample)
+        g->detail = prof__arena_array(a, f.n + 1, sizeof(*g->detail));
+        if (!g->detail)
             return -ENOMEM;
-        g->n = 0;
-        for (size_t k = 0; k < r->n_samples; k++)
-            if (strcmp(label_of(&r->sample[k], "kind"), g->kind) == 0)
-                g->sample[g->n++] = &r->sample[k];
-        sort_samples(g->sample, g->n);
+        for (size_t k = 0; k < f.n; k++)
+            if (f.detail[k].group == i)
+                g->detail[g->n++] = f.detail[k];
+        sort_details(g->detail, g->n);
         ret->cost += cost(g->sum);
-        g->words = words_of(r, g->sample[0]);
-        g->advice = label_of(g->sample[0], "advice");
     }
     sort_groups(ret->group, ret->n);
     return 0;
@@ -168,27 +222,25 @@ static void put_besides(struct prof__textout *out, const int64_t value[PROF__VAL
 }
 
 /* Those that matter to the whole. */
-static void put_details(struct prof__textout *out, const struct prof__report *r,
-                        const struct group *g, int64_t total)
+static void put_details(struct prof__textout *out, const struct group *g, int64_t total)
 {
     size_t i = 0;
 
-    for (; i < g->n && i < DETAILS && cost(g->sample[i]->value) > total / 200; i++) {
-        const char *name = name_of(r, g->sample[i]);
+    for (; i < g->n && i < DETAILS && cost(g->detail[i].value) > total / 200; i++) {
+        const struct detail *d = &g->detail[i];
 
         prof__textout_word(out, "      ");
-        put_amount(out, g->sample[i]->value, total);
-        prof__textout_string(out, *name ? name : "others", NAME_SHOWN);
-        put_besides(out, g->sample[i]->value);
+        put_amount(out, d->value, total);
+        prof__textout_string(out, *d->name ? d->name : "not known whose", NAME_SHOWN);
+        put_besides(out, d->value);
     }
     if (i > 0 && i < g->n)
         prof__textout_printf(out, "%24s%zu more\n", "", g->n - i);
 }
 
-static void put_group(struct prof__textout *out, const struct prof__report *r,
-                      const struct group *g, int64_t total)
+static void put_group(struct prof__textout *out, const struct group *g, int64_t total)
 {
-    const char *name = name_of(r, g->sample[0]);
+    const struct detail *first = &g->detail[0];
 
     if (cost(g->sum) == 0)
         return;
@@ -196,9 +248,9 @@ static void put_group(struct prof__textout *out, const struct prof__report *r,
         prof__textout_word(out, "\n");
     put_amount(out, g->sum, total);
     prof__textout_word(out, g->words);
-    if (*name && cost(g->sample[0]->value) > cost(g->sum) / 2) {
+    if (*first->name && cost(first->value) > cost(g->sum) / 2) {
         prof__textout_word(out, ": ");
-        prof__textout_string(out, name, NAME_SHOWN);
+        prof__textout_string(out, first->name, NAME_SHOWN);
     }
     put_besides(out, g->sum);
     if (*g->advice && cost(g->sum) > total / 100) {
@@ -207,7 +259,7 @@ static void put_group(struct prof__textout *out, const struct prof__report *r,
         prof__textout_word(out, "\n");
     }
     if (g->n > 1)
-        put_details(out, r, g, total);
+        put_details(out, g, total);
 }
 
 int prof__memory_write_text(const struct prof__report *r, struct prof__arena *a, prof_sink_fn *sink,
@@ -230,7 +282,7 @@ int prof__memory_write_text(const struct prof__report *r, struct prof__arena *a,
         prof__textout_word(&out, "\n");
     }
     for (size_t i = 0; i < g.n && !out.error; i++)
-        put_group(&out, r, &g.group[i], g.cost);
+        put_group(&out, &g.group[i], g.cost);
     return prof__textout_flush(&out);
 }
 
@@ -245,13 +297,12 @@ static void put_values(struct prof__textout *out, const int64_t value[PROF__VALU
                          (long long)value[HUGE], (long long)value[MAPPED]);
 }
 
-static void put_part(struct prof__textout *out, const struct prof__report *r,
-                     const struct prof__report_sample *s)
+static void put_part(struct prof__textout *out, const struct detail *d)
 {
     prof__textout_word(out, "{\"name\":");
-    prof__textout_quoted(out, name_of(r, s), 4096);
+    prof__textout_quoted(out, d->name, 4096);
     prof__textout_word(out, ",");
-    put_values(out, s->value);
+    put_values(out, d->value);
     prof__textout_word(out, "}");
 }
 
@@ -277,7 +328,7 @@ int prof__memory_write_json(const struct prof__report *r, struct prof__arena *a,
         prof__textout_word(&out, ",\"parts\":[");
         for (size_t k = 0; k < g.group[i].n && !out.error; k++) {
             prof__textout_word(&out, k ? "," : "");
-            put_part(&out, r, g.group[i].sample[k]);
+            put_part(&out, &g.group[i].detail[k]);
         }
         prof__textout_word(&out, "]}");
     }

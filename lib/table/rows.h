@@ -18,6 +18,7 @@ enum prof__table {
     PROF__TABLE_BLOCK,
     PROF__TABLE_THREADCREATE,
     PROF__TABLE_THREADS, /* rows without values: names for pairs of stack and labels */
+    PROF__TABLE_MMAP,
     PROF__TABLE_CUSTOM = 16,
     PROF__TABLES = 256,
 };

@@ -36,6 +36,9 @@ enum prof__pseudo {
     PROF__PC_BLOCKED,       /* [thread blocks SIGPROF] */
     PROF__PC_NO_TIMER,      /* [thread without a timer] */
     PROF__PC_UNSEEN,        /* [threads too brief to be seen] */
+    PROF__PC_MAPPED_HEAP,   /* [heap of libc's malloc] */
+    PROF__PC_MAPPED_LIBC,   /* [stacks, libc's malloc and others, mapped unseen] */
+    PROF__PC_MAPPED_FILES,  /* [program, libraries and files, mapped unseen] */
     PROF__PC_PSEUDO_END,
 };
 

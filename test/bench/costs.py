@@ -159,6 +159,21 @@ def locks(b):
              [Target("libprof off", "own", 4), Target("libprof on", "own", 18)])
 
 
+def mappings(b):
+    """mmap, one page touched, munmap: beside 10,000 mappings that stay."""
+    found = b.present([
+        Candidate("no library"),
+        b.libprof("libprof", HEAP_RATE=0),
+    ])
+
+    def of(c):
+        return lambda: b.numbers([b.tool("malloc_bench"), "map", b.less(200_000, 20_000)],
+                                 c.env)[0]
+
+    b.row("mmap(64 KiB)+touch+munmap", "ns", b.interleave({c.name: of(c) for c in found}),
+          bases(found), [Target("libprof", "own", 6000)])
+
+
 def cpu(b):
     """One sample of the CPU profile: signal, handler, return."""
     kinds = {"empty handler": "empty", "libprof": "libprof"}

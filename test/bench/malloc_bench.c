@@ -11,6 +11,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 static void *volatile sink;
@@ -60,12 +61,34 @@ static void churn(long n)
     }
 }
 
+/* Mapped, one page touched, and unmapped: beside 10,000 that stay, of which no two are one to the
+ * kernel. */
+static void mappings(long n)
+{
+    static char *stay;
+
+    if (!stay) {
+        stay = mmap(NULL, 20000 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+        for (long i = 0; i < 20000; i += 2)
+            mmap(stay + i * 4096, 4096, PROT_READ, MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+    }
+    for (long i = 0; i < n; i++) {
+        volatile char *p =
+            mmap(NULL, 65536, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+        *p = 1;
+        munmap((char *)p, 65536);
+    }
+}
+
 static double measure(const char *pattern, long n)
 {
     double start = now_ns();
 
     if (strcmp(pattern, "churn") == 0)
         churn(n);
+    else if (strcmp(pattern, "map") == 0)
+        mappings(n);
     else
         pairs_of((size_t)atol(pattern), n);
     return (now_ns() - start) / (double)n;
@@ -80,7 +103,7 @@ __attribute__((noinline)) static double deep(int depth, const char *pattern, lon
 int main(int argc, char **argv)
 {
     if (argc != 3 || atol(argv[2]) <= 0) {
-        fprintf(stderr, "usage: malloc_bench SIZE|churn PAIRS\n");
+        fprintf(stderr, "usage: malloc_bench SIZE|churn|map PAIRS\n");
         return 2;
     }
     deep(17, argv[1], atol(argv[2]) / 20 + 1); /* warm up */

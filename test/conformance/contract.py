@@ -641,7 +641,7 @@ def test_keep_alive(s):
 
 def test_bodies_are_valid(s):
     names = ["allocs", "heap", "my.custom", "mutex", "block", "goroutine", "threadcreate"]
-    for name in names + (["threads"] if s.ours else []):
+    for name in names + (["threads", "mmap"] if s.ours else []):
         a = s.get(name)
         p = pprof.parse(a.body)
         check(len(p.types()) >= 1, name + ": has sample types")

@@ -73,7 +73,7 @@ static const struct {
     int error;
     bool hooked; /* libprof-hooks forwards such calls of the program's, from code of its own */
 } kinds[KINDS] = {
-    [MMAP] = { "mmap", ENOMEM, false },
+    [MMAP] = { "mmap", ENOMEM, true },
     [MUNMAP] = { "munmap", ENOMEM, false },
     [OPEN] = { "open", EMFILE, false },
     [READ] = { "read", EIO, false },
@@ -323,6 +323,8 @@ static enum kind kind_of_system_call(long number)
     case SYS_timer_create:
     case SYS_timer_settime:
         return TIMER;
+    case SYS_mmap: /* libprof's own pages, past the hooks */
+        return MMAP;
     case SYS_process_vm_readv:
         return PEEK;
     case SYS_close_range:

@@ -24,7 +24,7 @@ SHAPES = {
     "given_up": ("heap-free", "free in the heap, whole pages: the main heap", 62, 67),
     "fragments": ("heap-holes", "free in the heap, between blocks in use", 50, 60),
     "arenas": ("heap-free", "arenas of threads", 60, 66),
-    "mapped": ("anonymous", "mapped by the program", 63, 66),
+    "mapped": ("anonymous", "mapping_that_leaks", 63, 66),
     "huge": ("anonymous", "in huge pages", 63, 66),
     "file": ("files", "/tmp/libprof-memory-", 63, 65),
     "shared": ("shared", "shared memory", 63, 65),

@@ -1,5 +1,6 @@
 /*
- * faults.h - a test's own mmap() and malloc(), to make memory fail and to see who asks for it.
+ * faults.h - a test's own mmap(), syscall() and malloc(), to make memory fail and to see who asks
+ * for it.
  *
  * Include it from one file of a program only: it defines the functions. Sanitizers bring their own
  * malloc, so there mallocs are not counted.
@@ -7,7 +8,9 @@
 #ifndef TEST_FAULTS_H
 #define TEST_FAULTS_H
 
+#include <dlfcn.h>
 #include <errno.h>
+#include <stdarg.h>
 #include <stdlib.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -15,13 +18,36 @@
 
 static int faults_mmap_left = -1; /* so many more mmaps succeed; -1: all */
 
-void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+static int faults_next_mmap_fails(void)
 {
     if (faults_mmap_left == 0) {
         errno = ENOMEM;
-        return MAP_FAILED;
+        return 1;
     }
     faults_mmap_left -= faults_mmap_left > 0;
+    return 0;
+}
+
+/* libprof's own pages come by this (base/pages.h). */
+long syscall(long number, ...)
+{
+    static long (*real)(long number, ...);
+    va_list args;
+    long a[6];
+
+    va_start(args, number);
+    for (int i = 0; i < 6; i++)
+        a[i] = va_arg(args, long);
+    va_end(args);
+    if (number == SYS_mmap && faults_next_mmap_fails())
+        return -1;
+    if (!real)
+        *(void **)&real = dlsym(RTLD_NEXT, "syscall");
+    return real(number, a[0], a[1], a[2], a[3], a[4], a[5]);
+}
+
+void *mmap(void *address, size_t size, int protection, int flags, int fd, off_t offset)
+{
     return (void *)syscall(SYS_mmap, address, size, protection, flags, fd, offset);
 }
 
