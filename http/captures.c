@@ -129,63 +129,51 @@ static int write_text(struct prof__buffer *out, const struct state *s)
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-static void json_string(struct prof__buffer *out, const char *key, const char *text)
+struct member {
+    const char *key, *text;
+};
+
+/* The first of an object begins it; numbers come after the strings. */
+static void json_strings(struct prof__buffer *out, const struct member *member, size_t n)
 {
-    prof__buffer_printf(out, "\"%s\":\"", key);
-    for (; *text; text++)
-        if (*text == '"' || *text == '\\')
-            prof__buffer_printf(out, "\\%c", *text);
-        else if ((unsigned char)*text < ' ')
-            prof__buffer_printf(out, "\\u%04x", *text);
-        else
-            prof__buffer_add(out, text, 1);
-    prof__buffer_puts(out, "\"");
+    for (size_t i = 0; i < n; i++) {
+        prof__buffer_printf(out, "%c\"%s\":", i ? ',' : '{', member[i].key);
+        prof__json_string(out, member[i].text);
+    }
 }
+
+#define JSON_STRINGS(out, ...)                                 \
+    json_strings(out, (const struct member[]) { __VA_ARGS__ }, \
+                 sizeof((const struct member[]) { __VA_ARGS__ }) / sizeof(struct member))
 
 static void json_rule(struct prof__buffer *out, const struct prof_capture_rule *r)
 {
-    prof__buffer_puts(out, "{");
-    json_string(out, "rule", r->rule);
-    prof__buffer_puts(out, ",");
-    json_string(out, "takes", r->takes);
-    prof__buffer_puts(out, ",");
-    json_string(out, "now", r->now);
-    prof__buffer_puts(out, ",");
-    json_string(out, "limit", r->limit);
-    prof__buffer_puts(out, ",");
-    json_string(out, "why", r->why);
+    JSON_STRINGS(out, { "rule", r->rule }, { "takes", r->takes }, { "now", r->now },
+                 { "limit", r->limit }, { "why", r->why });
     prof__buffer_printf(out, ",\"fired\":%llu,\"fired_ms\":%lld}", (unsigned long long)r->fired,
                         (long long)r->fired_ms);
 }
 
 static void json_capture(struct prof__buffer *out, const struct prof_capture *c)
 {
-    prof__buffer_puts(out, "{");
-    json_string(out, "name", c->name);
+    JSON_STRINGS(out, { "name", c->name }, { "rule", c->rule }, { "value", c->value },
+                 { "profile", c->profile });
     prof__buffer_printf(out,
-                        ",\"time_ms\":%lld,\"process\":%d,\"own\":%s,\"number\":%u,\"bytes\":%llu,",
+                        ",\"time_ms\":%lld,\"process\":%d,\"own\":%s,\"number\":%u,\"bytes\":%llu}",
                         (long long)c->time_ms, c->pid, c->own ? "true" : "false", c->number,
                         (unsigned long long)c->size_bytes);
-    json_string(out, "rule", c->rule);
-    prof__buffer_puts(out, ",");
-    json_string(out, "value", c->value);
-    prof__buffer_puts(out, ",");
-    json_string(out, "profile", c->profile);
-    prof__buffer_puts(out, "}");
 }
 
 static int write_json(struct prof__buffer *out, const struct state *s)
 {
-    prof__buffer_printf(out, "{\"process\":%d,", (int)getpid());
-    json_string(out, "status", s->status);
-    prof__buffer_puts(out, ",");
-    json_string(out, "dir", s->dir);
+    JSON_STRINGS(out, { "status", s->status }, { "dir", s->dir });
     prof__buffer_printf(
         out,
-        ",\"on_demand\":%llu,\"failed\":%llu,\"nameless\":%llu,\"unheard\":%llu,\n"
+        ",\"process\":%d,\"on_demand\":%llu,\"failed\":%llu,\"nameless\":%llu,\"unheard\":%llu,\n"
         "\"rules\":[",
-        (unsigned long long)s->counts.on_demand, (unsigned long long)s->counts.failed,
-        (unsigned long long)s->counts.nameless, (unsigned long long)s->counts.unheard);
+        (int)getpid(), (unsigned long long)s->counts.on_demand,
+        (unsigned long long)s->counts.failed, (unsigned long long)s->counts.nameless,
+        (unsigned long long)s->counts.unheard);
     for (int64_t i = 0; i < s->n_rules; i++) {
         prof__buffer_puts(out, i ? ",\n" : "\n");
         json_rule(out, &s->rule[i]);

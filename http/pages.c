@@ -118,6 +118,25 @@ int prof__html_escape(struct prof__buffer *out, const char *text)
     return r;
 }
 
+void prof__json_string(struct prof__buffer *out, const char *text)
+{
+    size_t n;
+
+    prof__buffer_puts(out, "\"");
+    for (; *text; text += n ? n : 1) {
+        n = character(text);
+        if (*text == '"' || *text == '\\')
+            prof__buffer_printf(out, "\\%c", *text);
+        else if ((unsigned char)*text < ' ')
+            prof__buffer_printf(out, "\\u%04x", (unsigned)*text);
+        else if (n)
+            prof__buffer_add(out, text, n);
+        else
+            prof__buffer_puts(out, "\xef\xbf\xbd");
+    }
+    prof__buffer_puts(out, "\"");
+}
+
 int prof__url_escape(struct prof__buffer *out, const char *text)
 {
     /* Of what a path may hold, ':' is left out: "a:b" would be read as a scheme. */

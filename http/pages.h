@@ -36,6 +36,9 @@ void prof__page_begin(struct prof__buffer *out, const char *title, const char *m
 /* Append text as HTML, fit for attributes in single quotes as well. */
 int prof__html_escape(struct prof__buffer *out, const char *text);
 
+/* Append text as a string of JSON, in its quotes: valid UTF-8, whatever the text is. */
+void prof__json_string(struct prof__buffer *out, const char *text);
+
 /* Append the path of a relative link. */
 int prof__url_escape(struct prof__buffer *out, const char *text);
 

@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/compiler.h"
+#include "base/utf8.h"
 
 static bool has_color;
 static bool bar_shown;
@@ -276,13 +277,16 @@ void term_progress_end(void)
 void term_json_string(FILE *out, const char *text)
 {
     fputc('"', out);
-    for (; *text; text++) {
+    for (size_t n; *text; text += n ? n : 1) {
+        n = prof__utf8_next(text);
         if (*text == '"' || *text == '\\')
             fprintf(out, "\\%c", *text);
         else if ((unsigned char)*text < ' ')
-            fprintf(out, "\\u%04x", *text);
+            fprintf(out, "\\u%04x", (unsigned)*text);
+        else if (n)
+            fwrite(text, 1, n, out);
         else
-            fputc(*text, out);
+            fputs("\xef\xbf\xbd", out); /* U+FFFD */
     }
     fputc('"', out);
 }

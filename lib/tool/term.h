@@ -77,7 +77,7 @@ void term_progress_end(void);
 
 /* --- JSON ------------------------------------------------------------------------------------- */
 
-/* A string with its quotes. */
+/* A string with its quotes: valid UTF-8, whatever the text is. */
 void term_json_string(FILE *out, const char *text);
 
 #endif

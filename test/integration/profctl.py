@@ -193,6 +193,17 @@ def test_list():
     check(re.search(r"^ *%d .* service" % service.pid, shows("list"), re.M), "a row")
 
 
+def test_a_name_is_any_bytes_and_json_is_not():
+    odd = b'od"d\\\xff\x01'
+    os.symlink(SERVICE, odd)
+    with subprocess.Popen([os.path.abspath(os.fsdecode(odd)), "unix:" + os.path.abspath("odd")],
+                          stdout=subprocess.PIPE, env=environment()) as p:
+        p.stdout.readline()
+        names = [e["name"] for e in json.loads(shows("list", "--json")) if e["pid"] == p.pid]
+        p.kill()
+    check(len(names) == 1 and names[0].startswith('od"d\\\ufffd'), str(names))
+
+
 def end():
     service.kill()
     service.wait()
