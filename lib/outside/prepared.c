@@ -197,7 +197,7 @@ int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p)
                                    "that version",
                                    p->version, p->layout, (unsigned)PROF__TABLES_ROOT_LAYOUT);
     if (!take_root(image, p->at, &theirs))
-        return prof_set_last_error(-ENOTSUP, "libprof's tables are not in the core");
+        return prof_set_last_error(-ENOTSUP, "libprof's tables cannot be read");
     for (int i = 0; i < PROF__TABLES_ROOT_SLABS && r == 0; i++)
         r = copy_slab(image, p, (uintptr_t)theirs.slab[i], prof__tables_root.slab[i]);
     if (r < 0)
@@ -235,7 +235,7 @@ int prof__prepared_report(struct prof__image *image, const struct prof__prepared
         r = prof__snapshot_take(profile->table, &snapshot);
     if (r == 0 && p->absent_bytes)
         snapshot.notes = prof__arena_printf(a,
-                                            "%.1f KiB of the tables are not in the core: samples "
+                                            "%.1f KiB of the tables could not be read: samples "
                                             "are missing\n",
                                             (double)p->absent_bytes / 1024);
     if (r == 0)

@@ -1,5 +1,6 @@
 /*
- * prepared.h - libprof's own tables, from the core file of a program that had it.
+ * prepared.h - libprof's own tables, from the core file of a program that had it, or from a process
+ * that has it and does not listen. That one may change them meanwhile: each value is of its moment.
  *
  *   root (table/root.h) -> slabs copied into the place of ours -> snapshot -> report
  *

@@ -15,6 +15,9 @@
  * A forked child has none. To start a thread there takes memory, in a fork handler, where an
  * allocator whose own handler comes later still has its locks. So one that becomes a daemon gets it
  * when it does, and others with LIBPROF_CONTROL=children, for programs whose allocator is known.
+ * Nor can it be started later, at the child's first sample: that may be in malloc() called by the
+ * dynamic linker, whose locks pthread_create() takes. What the child's tables hold is read from
+ * outside instead (lib/tool/outside.c).
  *
  * It makes room for calls that are for processes of one thread (prof_helper_can_leave()), with its
  * socket, and opens another one afterwards.

@@ -469,7 +469,33 @@ static int show_core(struct job *j, const struct prof__prepared *p)
     return CTL_OK;
 }
 
-static int run_core(struct job *j, const char *command)
+static int refuse(const struct job *j, const char *command, const struct prof__prepared *p)
+{
+    const struct target *t = j->target;
+
+    if (j->is_core)
+        return ctl_say(
+            CTL_NO_LIBPROF,
+            p->at ? "%s is a core file: it tells heap, allocs, mutex, block, leaks, holders "
+                    "and threads."
+                  : "%s is a core file of a program without libprof: it tells heap, leaks, "
+                    "holders and threads.",
+            t->text);
+    if (p->at)
+        return ctl_say(CTL_NO_LIBPROF,
+                       "Process %d (%s) has libprof in it, but does not listen. From outside heap, "
+                       "allocs, mutex, block, leaks, holders and threads can be told. With "
+                       "LIBPROF_CONTROL=children in the program's environment a forked child "
+                       "listens, too.",
+                       (int)t->proc.pid, t->proc.name);
+    return ctl_say(CTL_NO_LIBPROF,
+                   "Process %d (%s) has no libprof in it: from outside heap, leaks, holders and "
+                   "threads can be told. Start it by \"profrun --dormant -- PROGRAM\", and it "
+                   "can be asked for %s whenever you want to.",
+                   (int)t->proc.pid, t->proc.name, command);
+}
+
+static int run(struct job *j, const char *command)
 {
     struct prof__arena own = { 0 };
     struct prof__prepared p;
@@ -483,6 +509,12 @@ static int run_core(struct job *j, const char *command)
         r = failed(r);
     else if (strcmp(command, "core") == 0)
         r = show_core(j, &p);
+    else if (p.at && is_kept(command) && (j->o->seconds > 0 || j->o->diff > 0))
+        r = ctl_say(
+            CTL_USAGE,
+            "%s has libprof in it, but does not listen: from outside there is only what is so "
+            "now. Keep two by -o FILE and compare them by profctl diff.",
+            j->target->text);
     else if (p.at && is_kept(command))
         r = show_kept(j, command, &p);
     else if (strcmp(command, "threads") == 0)
@@ -490,12 +522,7 @@ static int run_core(struct job *j, const char *command)
     else if (is_seen(command))
         r = run_census(j, command);
     else
-        r = ctl_say(CTL_NO_LIBPROF,
-                    p.at ? "%s is a core file: it tells heap, allocs, mutex, block, leaks, holders "
-                           "and threads."
-                         : "%s is a core file of a program without libprof: it tells heap, leaks, "
-                           "holders and threads.",
-                    j->target->text);
+        r = refuse(j, command, &p);
     prof__arena_free(&own);
     return r;
 }
@@ -505,16 +532,14 @@ static int run_core(struct job *j, const char *command)
 int outside_run(const char *command, const struct target *t, const struct ctl_options *o)
 {
     struct job j = { .o = o, .target = t };
-    bool threads = strcmp(command, "threads") == 0;
     int r;
 
-    if (t->kind != TARGET_CORE && !threads && !is_seen(command))
-        return ctl_say(
-            CTL_NO_LIBPROF,
-            "Process %d (%s) has no libprof in it: from outside heap, leaks, holders and "
-            "threads can be told. Start it by \"profrun --dormant -- PROGRAM\", and it "
-            "can be asked for %s whenever you want to.",
-            (int)t->proc.pid, t->proc.name, command);
+    if (t->kind == TARGET_PROCESS && !is_seen(command) && !is_kept(command) &&
+        strcmp(command, "threads") != 0) {
+        struct prof__prepared p = { .at = target_is_prepared(t) == 1 };
+
+        return refuse(&j, command, &p);
+    }
     if (t->kind == TARGET_PROCESS)
         snprintf(j.title, sizeof(j.title), "%s of %s (%d), from outside", command, t->proc.name,
                  (int)t->proc.pid);
@@ -523,10 +548,7 @@ int outside_run(const char *command, const struct target *t, const struct ctl_op
     r = open_image(&j);
     if (r < 0)
         return failed(r);
-    if (j.is_core)
-        r = run_core(&j, command);
-    else
-        r = threads ? run_threads(&j) : run_census(&j, command);
+    r = run(&j, command);
     prof__image_close(&j.image);
     return r;
 }

@@ -1,5 +1,6 @@
 /*
- * outside.h - commands on what cannot be asked: a process without libprof, and a core file.
+ * outside.h - commands on what cannot be asked: a process without libprof, or with one that does
+ * not listen, and a core file.
  */
 #ifndef PROF_TOOL_OUTSIDE_H
 #define PROF_TOOL_OUTSIDE_H

@@ -4,7 +4,7 @@
  *   heap, cpu, ...      asked for as protobuf, whatever it is to be shown as: one reader for all
  *   leaks, memory, ...  have a text of their own, which says more than a table of functions could
  *
- * A process without libprof, and a core file, go to outside.c.
+ * A process without libprof, one in which nobody listens, and a core file go to outside.c.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -245,7 +245,7 @@ static int run_profile(const struct ctl_command *self, const struct ctl_options 
         return r;
     if (t.kind == TARGET_FILE)
         return run_file(self->name, &t, o);
-    if (t.kind == TARGET_CORE || (t.kind == TARGET_PROCESS && target_is_prepared(&t) == 0))
+    if (t.kind == TARGET_CORE || (t.kind == TARGET_PROCESS && !target_answers(&t)))
         return outside_run(self->name, &t, o);
     if (o->diff > 0 || o->stop)
         return ctl_say(CTL_USAGE, "--diff and --stop are for processes without libprof; of this "
@@ -293,7 +293,7 @@ static int run_text(const struct ctl_command *self, const struct ctl_options *o,
     if (t.kind == TARGET_FILE)
         return ctl_say(CTL_USAGE, "profctl %s is of a running process; %s is a file.", self->name,
                        t.text);
-    if (t.kind == TARGET_CORE || (t.kind == TARGET_PROCESS && target_is_prepared(&t) == 0))
+    if (t.kind == TARGET_CORE || (t.kind == TARGET_PROCESS && !target_answers(&t)))
         return outside_run(self->name, &t, o);
     return show_own(&t, w, o->form == CTL_JSON && w->json ? w->json : w->text, o);
 }

@@ -465,8 +465,9 @@ static int tell_process(const struct proc *p, int error)
                        pid, p->name);
     return ctl_say(CTL_NO_LIBPROF,
                    "Process %d (%s) has libprof in it, but does not listen: LIBPROF_CONTROL=0 was "
-                   "set, or it is a forked child, or a program that has not called "
-                   "prof_http_start().",
+                   "set, or it is a forked child, which with LIBPROF_CONTROL=children would, or a "
+                   "program that has not called prof_http_start(). heap, allocs, mutex, block, "
+                   "leaks, holders and threads are told from outside.",
                    pid, p->name);
 }
 
@@ -537,4 +538,16 @@ int target_is_prepared(const struct target *t)
         r = fd >= 0;
     }
     return r;
+}
+
+bool target_answers(const struct target *t)
+{
+    int has = target_is_prepared(t), fd;
+
+    if (t->kind != TARGET_PROCESS || has != 1)
+        return has != 0;
+    fd = connect_begun(&t->proc);
+    if (fd >= 0)
+        close(fd);
+    return fd >= 0 || (fd != -ECONNREFUSED && fd != -ENOENT);
 }

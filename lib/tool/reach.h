@@ -39,4 +39,8 @@ int target_connect(const struct target *t, bool quiet);
  * negative errno. */
 int target_is_prepared(const struct target *t);
 
+/* Is there somebody to ask? False: it has no libprof, or nobody in it listens, as in a forked
+ * child; then it can only be looked at from outside. */
+bool target_answers(const struct target *t);
+
 #endif

@@ -6,6 +6,7 @@
 The service waits while both are taken, so the process and its core have to tell the same, sample for sample.
 Then cores that are damaged, of another version, or cut short: each gets an answer or a sentence, never a crash.
 """
+import json
 import os
 import random
 import re
@@ -88,6 +89,46 @@ def test_heap_allocs_mutex_and_block_are_those_of_the_process():
         check(name not in ("heap", "allocs") or len(dead) > 20, "%s: %d samples" % (name, len(dead)))
     out = profctl("heap", CORE).stdout
     check("plant" in out and "main" in out, out)
+
+
+FORKS = """
+import os, sys
+kept = [bytearray(1 << 20) for i in range(4)]
+r, w = os.pipe()
+pid = os.fork()
+if pid == 0:
+    kept += [bytearray(1 << 20) for i in range(16)]
+    os.write(w, b"x")
+    sys.stdin.read()
+    os._exit(0)
+os.read(r, 1)
+print(pid, flush=True)
+os.waitpid(pid, 0)
+"""
+
+
+def test_a_forked_child_that_does_not_listen_is_read_from_outside():
+    """As workers of nginx, postgres and gunicorn are: no thread was started in them."""
+    with subprocess.Popen([sys.executable, "-c", FORKS], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
+                          env=environment(LD_PRELOAD=PRELOAD, LIBPROF_HEAP_RATE="1")) as parent:
+        child = int(parent.stdout.readline())
+        totals = {}
+        for pid in (parent.pid, child):
+            done = profctl("heap", pid, "--json")
+            check(done.returncode == 0, "heap %d: %s" % (pid, done.stderr))
+            totals[pid] = json.loads(done.stdout)["total"]
+        more = totals[child] - totals[parent.pid]
+        check(16 << 20 <= more < 17 << 20, "the child has 16 MiB more: %s" % totals)
+        check("from outside" in profctl("heap", child).stdout, "and it is said how")
+        for command, status, says in (("threads", 0, "thread %d " % child), ("leaks", 0, "leaks of python3"),
+                                      ("vars", 6, "LIBPROF_CONTROL=children"), ("cpu", 6, "LIBPROF_CONTROL=children")):
+            done = profctl(command, child)
+            check(done.returncode == status and says in done.stdout + done.stderr,
+                  "%s: %d %s" % (command, done.returncode, (done.stdout + done.stderr)[:300]))
+        done = profctl("heap", child, "--seconds", "1")
+        check(done.returncode == 2 and "profctl diff" in done.stderr, "%d %s" % (done.returncode, done.stderr))
+        parent.stdin.close()
+        parent.wait()
 
 
 def test_leaks_of_a_prepared_program_are_not_hidden_by_libprofs_own_tables():
