@@ -7,7 +7,12 @@
  *
  * Each second is counted from the first, so that the record does not drift; seconds that have
  * passed while the process stood still are left out.
+ *
+ * While captures are on, their thread looks at much the same numbers. As long as it has nothing
+ * else to do it notes them as well, and this one sleeps: one wake-up a second for both.
  */
+#include "capture/vars.h"
+
 #include <prof/prof.h>
 #include <prof/vars.h>
 
@@ -37,6 +42,9 @@ static struct prof__guest guest = PROF__GUEST_INIT(PROF__RANK_VARS, "prof-vars",
 static _Atomic bool forbidden;    /* by LIBPROF_VARS=0, when it was to be started last */
 static _Atomic int sources_error; /* of prof__sources_open() */
 static _Atomic(struct prof__record *) record;
+static _Atomic int64_t due_ns; /* the next second */
+static _Atomic bool noting;    /* one thread is at it */
+static _Atomic bool is_lent;   /* another sees to it */
 
 /* The record stays as memory, and begins anew. */
 static void in_child(void)
@@ -44,6 +52,8 @@ static void in_child(void)
     struct prof__record *r = atomic_load_explicit(&record, memory_order_relaxed);
 
     prof__guest_in_child(&guest);
+    atomic_store_explicit(&noting, false, memory_order_relaxed);
+    atomic_store_explicit(&is_lent, false, memory_order_relaxed);
     if (r) {
         atomic_store_explicit(&r->seconds.written, 0, memory_order_relaxed);
         atomic_store_explicit(&r->minutes.written, 0, memory_order_relaxed);
@@ -54,31 +64,62 @@ PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, in_child)
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
+/* Note this second, unless that was done. When the next one is due. */
+static int64_t note_due(struct prof__sources *sources)
+{
+    int64_t due = atomic_load(&due_ns), now_ns = prof__monotonic_ns();
+    int64_t next = due + SECOND_NS * ((now_ns - due) / SECOND_NS + 1);
+    uint64_t value[PROF__VARS];
+
+    if (now_ns < due)
+        return due;
+    if (atomic_exchange(&noting, true)) /* late: the last one is not in yet */
+        return next;
+    if (atomic_compare_exchange_strong(&due_ns, &due, next)) {
+        prof__sources_read(sources, value);
+        prof__record_add(atomic_load_explicit(&record, memory_order_relaxed), value);
+    }
+    atomic_store(&noting, false);
+    return next;
+}
+
 static void note(void)
 {
-    struct prof__record *r = atomic_load_explicit(&record, memory_order_relaxed);
     struct prof__sources sources;
-    uint64_t value[PROF__VARS];
-    int64_t next_ns = prof__monotonic_ns(), n = 0;
+    int64_t follow_ns = 0;
 
     atomic_store_explicit(&sources_error, prof__sources_open(&sources), memory_order_relaxed);
+    atomic_store(&due_ns, prof__monotonic_ns());
     for (;;) {
         uint32_t turn = prof__guest_turn(&guest);
-        int64_t now_ns = prof__monotonic_ns();
+        int64_t next_ns = INT64_MAX, now_ns = prof__monotonic_ns();
 
         if (prof__guest_is_ending(&guest))
             break;
-        if (now_ns < next_ns) {
-            prof__guest_wait(&guest, turn, next_ns);
-            continue;
+        if (!atomic_load(&is_lent)) {
+            if (now_ns >= follow_ns) {
+                prof__sources_follow(&sources);
+                follow_ns = now_ns + FOLLOW_S * (int64_t)SECOND_NS;
+            }
+            next_ns = note_due(&sources);
         }
-        if (n++ % FOLLOW_S == 0)
-            prof__sources_follow(&sources);
-        prof__sources_read(&sources, value);
-        prof__record_add(r, value);
-        next_ns += SECOND_NS * ((now_ns - next_ns) / SECOND_NS + 1);
+        prof__guest_wait(&guest, turn, next_ns);
     }
     prof__sources_close(&sources);
+}
+
+int64_t prof__vars_note(struct prof__sources *sources)
+{
+    bool is_wanted = !prof__guest_is_gone(&guest);
+
+    atomic_store(&is_lent, is_wanted);
+    return is_wanted ? note_due(sources) : INT64_MAX;
+}
+
+void prof__vars_give_back(void)
+{
+    if (atomic_exchange(&is_lent, false))
+        prof__guest_wake(&guest);
 }
 
 /* --- starting and stopping -------------------------------------------------------------------- */

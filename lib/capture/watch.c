@@ -9,6 +9,9 @@
  * so that an eighth of what is left goes until the next time, down to 5 ms. A leak that begins
  * between two looks rings: allocations that are sampled are counted meanwhile, and when they have
  * grown by an eighth of what is left, the thread is woken (prof__heap_set_alarm()).
+ *
+ * The numbers over time are noted here too, as long as nothing is taken, which may be long: the
+ * thread that is there for them need not wake up then, and looks fall on its seconds.
  */
 #include "capture/watch.h"
 
@@ -22,6 +25,7 @@
 #include "base/clock.h"
 #include "capture/limit.h"
 #include "capture/sources.h"
+#include "capture/vars.h"
 #include "record/collect_heap.h"
 #include "record/presence.h"
 #include "table/spans.h"
@@ -29,6 +33,7 @@
 
 enum {
     MS_NS = 1000000,
+    SECOND_MS = 1000,
     STACK_BYTES = 1024 * 1024, /* as other threads that look up names */
     LEAST_PAUSE_NS = 5 * MS_NS,
     FOLLOW_MS = 60 * 1000, /* from one look at the cgroup to the next */
@@ -56,6 +61,7 @@ struct look {
     double processors;
     double growth; /* bytes a second */
     int64_t followed_ms, next_ns, looked_ns;
+    int64_t note_ns; /* the next second that is noted; INT64_MAX: none is */
 };
 
 /* Context: hook. */
@@ -95,6 +101,7 @@ static void follow(struct look *l, int64_t now_ms)
     if (l->followed_ms && now_ms - l->followed_ms < FOLLOW_MS)
         return;
     l->followed_ms = now_ms;
+    prof__sources_follow(&l->sources);
     prof__limit_follow(&l->limit, l->sources.cgroups);
     l->processors = count_processors();
 }
@@ -151,6 +158,24 @@ static void learn_growth(struct look *l, const struct prof__reading *r)
     l->growth = fmax(now, l->growth / 2);
 }
 
+/* --- taking ----------------------------------------------------------------------------------- */
+
+static void take(const struct prof__wanted *wanted, unsigned n, const struct prof__occasion *o)
+{
+    prof__vars_give_back();
+    prof__taker_take(&w->taker, wanted, n, o);
+}
+
+static void finish(void)
+{
+    int64_t now_ns = prof__monotonic_ns();
+
+    if (prof__taker_due_ns(&w->taker) > now_ns)
+        return;
+    prof__vars_give_back();
+    prof__taker_finish(&w->taker, now_ns);
+}
+
 /* --- judging ---------------------------------------------------------------------------------- */
 
 /* One capture for all rules of a clause that fire together. */
@@ -164,7 +189,7 @@ static void fire(unsigned rule, const struct prof__judgement *j)
 
     snprintf(o.rule, sizeof(o.rule), "%s", w->rules.rule[rule].text);
     prof__judge_value(w->rules.rule[rule].what, j->now, o.value, sizeof(o.value));
-    prof__taker_take(&w->taker, c->wanted, c->n, &o);
+    take(c->wanted, c->n, &o);
 }
 
 /* Judge all; which rule speaks for each clause that fires, or -1. The room that is left. */
@@ -217,6 +242,8 @@ static void look(struct look *l)
         pause_ms = PRIVILEGED_PAUSE_MS; /* sources.c: what the main thread gives up, goes here too;
                                            hooks see to that */
     l->next_ns = l->looked_ns + pause_ms * MS_NS;
+    if (l->note_ns != INT64_MAX && pause_ms >= SECOND_MS) /* on the last second before that */
+        l->next_ns = l->note_ns + (pause_ms / SECOND_MS - 1) * SECOND_MS * MS_NS;
     if (!isinf(room))
         prof__heap_set_alarm((uint64_t)fmax(room / 8, ALARM_LEAST), ring);
 }
@@ -247,7 +274,7 @@ static void serve_requests(void)
 
         snprintf(o.rule, sizeof(o.rule), "now%s%s", *q->reason ? ": " : "", q->reason);
         atomic_store_explicit(&q->state, PROF__REQUEST_FREE, memory_order_release);
-        prof__taker_take(&w->taker, &wanted, 1, &o);
+        take(&wanted, 1, &o);
     }
 }
 
@@ -289,7 +316,7 @@ static void take_end(unsigned rule)
     prof__judge_fired(&w->judgement[rule], prof__monotonic_ns() / MS_NS);
     w->fired_wall_ms[rule] = prof__wall_ns() / MS_NS;
     prof__unlock(&w->lock);
-    prof__taker_take(&w->taker, c.wanted, n, &o);
+    take(c.wanted, n, &o);
 }
 
 static void serve_end(void)
@@ -328,24 +355,16 @@ static void take_baseline(void)
                 all[n++] = *wanted;
         }
     w->has_baseline = true;
-    prof__taker_take(&w->taker, all, n, &o);
+    take(all, n, &o);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */
 
-static bool wants_spans(void)
+/* Is there a rule of one of these quantities, in the order of their enumeration? */
+static bool wants(enum prof__quantity first, enum prof__quantity last)
 {
     for (unsigned i = 0; i < w->rules.n; i++)
-        if (w->rules.rule[i].what == PROF__QUANTITY_STALL)
-            return true;
-    return false;
-}
-
-static bool wants_tables(void)
-{
-    for (unsigned i = 0; i < w->rules.n; i++)
-        if (w->rules.rule[i].what == PROF__QUANTITY_HEAP ||
-            w->rules.rule[i].what == PROF__QUANTITY_ALLOC)
+        if (w->rules.rule[i].what >= first && w->rules.rule[i].what <= last)
             return true;
     return false;
 }
@@ -362,8 +381,9 @@ static void watch(struct look *l)
 
     while (turn = prof__guest_turn(&prof__watch_guest),
            !prof__guest_is_ending(&prof__watch_guest)) {
-        int64_t now_ns = prof__monotonic_ns(), until_ns = INT64_MAX;
+        int64_t now_ns = prof__monotonic_ns(), until_ns;
 
+        l->note_ns = prof__vars_note(&l->sources);
         if (atomic_load_explicit(&rung, memory_order_relaxed))
             l->next_ns = PROF_MIN(l->next_ns, l->looked_ns + LEAST_PAUSE_NS);
         /* What is to come at once comes before what it is compared with; later, looking does. */
@@ -373,12 +393,13 @@ static void watch(struct look *l)
             look(l);
         serve_end();
         serve_requests();
-        prof__taker_finish(&w->taker, prof__monotonic_ns());
+        finish();
         if (!w->has_baseline && now_ns >= baseline_ns())
             take_baseline();
 
+        until_ns = l->note_ns;
         if (w->rules.n)
-            until_ns = l->next_ns;
+            until_ns = PROF_MIN(until_ns, l->next_ns);
         if (!w->has_baseline)
             until_ns = PROF_MIN(until_ns, baseline_ns());
         until_ns = PROF_MIN(until_ns, prof__taker_due_ns(&w->taker));
@@ -414,9 +435,11 @@ static void run(void)
     static struct look l; /* one thread at a time */
     int error;
 
-    l = (struct look) { .wants_tables = wants_tables(),
-                        .wants_spans = wants_spans(),
-                        .processors = 1 };
+    l = (struct look) {
+        .wants_tables = wants(PROF__QUANTITY_HEAP, PROF__QUANTITY_ALLOC),
+        .wants_spans = wants(PROF__QUANTITY_STALL, PROF__QUANTITY_STALL),
+        .processors = 1,
+    };
     error = prof__sources_open(&l.sources);
     atomic_store(&w->sources_error, error);
     if (error < 0) {
@@ -429,6 +452,7 @@ static void run(void)
         w->start_ms = prof__monotonic_ns() / MS_NS;
     watch(&l);
     prof__heap_set_alarm(0, NULL);
+    prof__vars_give_back();
     prof__taker_close(&w->taker);
     prof__limit_close(&l.limit);
     prof__sources_close(&l.sources);

@@ -16,6 +16,7 @@ import harness
 from harness import Demo, ask, check, equal, eventually
 
 CAPTURES = "/debug/pprof/captures"
+VARS = "/debug/pprof/vars"
 RULES = "rss>1 | threads>100000 -> heap, threads; baseline 0s; dir "
 TOKEN = [("Authorization", "Bearer secret")]
 
@@ -95,16 +96,33 @@ def test_metrics(d):
 
 
 def test_rest_is_cheap(d):
-    """At most a wake-up a second of both threads of ours, and next to no time."""
-    tid = d.threads()["prof-capture"]
+    """At most a wake-up a second of both threads of ours together; and no second is left out."""
+    def woken(*names):
+        return sum(int(d.status(d.threads()[t])["voluntary_ctxt_switches"])
+                   for t in names or ("prof-capture", "prof-vars"))
 
-    def woken():
-        return int(d.status(tid)["voluntary_ctxt_switches"])
+    def seconds():
+        return json.loads(ask(d.where, VARS + "?format=json", headers=TOKEN).body)["seconds"]["time_ms"]
 
-    begin, before = time.monotonic(), woken()
+    settled = woken() + 3  # the capture on request has had prof-vars go on meanwhile
+    check(eventually(lambda: woken() >= settled), "they are alive")
+    begin, before, last, vars_before = time.monotonic(), woken(), seconds()[-1], woken("prof-vars")
     time.sleep(6)
+    check(woken("prof-vars") - vars_before <= 1, "that one sleeps while the other is awake anyway")
     count, took = woken() - before, time.monotonic() - begin
     check(count <= took + 2, "woken %d times in %.1f s" % (count, took))
+    at = [t for t in seconds() if t >= last]
+    check(len(at) >= 4, "they are noted meanwhile: %s" % at)
+
+
+def test_bytes_that_are_no_text(demo):
+    """A path may have any; JSON has none that is not UTF-8."""
+    with tempfile.TemporaryDirectory(prefix=b"libprof-\xff\"-") as folder:
+        with Demo(demo, env={"LIBPROF_CAPTURE": "term; dir " + os.fsdecode(folder)}) as d:
+            d.start()
+            body = ask(d.where, CAPTURES + "?format=json").body
+            equal(json.loads(body.decode())["dir"], folder.decode(errors="replace"), "the folder")
+            equal(d.tell("stop"), "0", "stop")
 
 
 def test_off(demo):
@@ -133,6 +151,7 @@ def main(argv):
             test_rest_is_cheap(d)
             equal(d.tell("stop"), "0", "stop")
             check("prof-capture" in d.threads(), "captures go on without the server")
+    test_bytes_that_are_no_text(argv[1])
     test_off(argv[1])
     return harness.report()
 
