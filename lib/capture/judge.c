@@ -160,6 +160,8 @@ void prof__judge_value(enum prof__quantity q, double value, char *buf, size_t si
         snprintf(buf, size, "%.0f ms", value);
     } else if (q == PROF__QUANTITY_CPU) {
         snprintf(buf, size, "%.0f %%", value);
+    } else if (q >= PROF__QUANTITY_LOW && q <= PROF__QUANTITY_KILL) {
+        snprintf(buf, size, value > 0 && value < 10 ? "%.1f/s" : "%.0f/s", value);
     } else if (!prof__quantity_is_bytes(q)) {
         snprintf(buf, size, "%.0f", value);
     } else {

@@ -1,8 +1,9 @@
 /*
- * limit.c - memory.current, memory.max and memory.stat of cgroups(7), and their like of version 1.
+ * limit.c - memory.current, .max, .stat and .events of cgroups(7), and their like of version 1.
  */
 #include "capture/limit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <sys/sysinfo.h>
 
@@ -15,11 +16,32 @@ enum { STAT_BYTES = 8192, GROUPS_BYTES = 4096 };
 static const struct names {
     const char *used, *most, *stat;
     const char *files, *shared, *slab; /* fields of `stat` */
+    /* Of its own limit, not those of groups below, where the kernel tells them apart; or else of
+     * all, which its neighbours have a part in. */
+    const char *events[2], *all_events;
 } names[] = {
-    { "memory.current", "memory.max", "memory.stat", "\nfile ", "\nshmem ", "\nslab_reclaimable " },
+    { "memory.current",
+      "memory.max",
+      "memory.stat",
+      "\nfile ",
+      "\nshmem ",
+      "\nslab_reclaimable ",
+      { "memory.events.local", NULL },
+      "memory.events" },
     /* With the groups below, which its use has with it. */
-    { "memory.usage_in_bytes", "memory.limit_in_bytes", "memory.stat", "\ntotal_cache ",
-      "\ntotal_shmem ", NULL },
+    { "memory.usage_in_bytes",
+      "memory.limit_in_bytes",
+      "memory.stat",
+      "\ntotal_cache ",
+      "\ntotal_shmem ",
+      NULL,
+      { "memory.failcnt", "memory.oom_control" },
+      NULL },
+};
+
+static const char *const event_fields[PROF__EVENTS] = {
+    [PROF__EVENT_LOW] = "\nlow ", [PROF__EVENT_HIGH] = "\nhigh ",     [PROF__EVENT_MAX] = "\nmax ",
+    [PROF__EVENT_OOM] = "\noom ", [PROF__EVENT_KILL] = "\noom_kill ",
 };
 
 /* --- opening ---------------------------------------------------------------------------------- */
@@ -28,7 +50,7 @@ static int open_in(const char *folder, const char *name)
 {
     char path[640];
 
-    return snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path)
+    return name && snprintf(path, sizeof(path), "%s/%s", folder, name) < (int)sizeof(path)
                ? prof__file_open(path)
                : -1;
 }
@@ -38,6 +60,8 @@ static void close_level(struct prof__limit_level *level)
     prof__file_close(&level->used);
     prof__file_close(&level->most);
     prof__file_close(&level->stat);
+    prof__file_close(&level->events[0]);
+    prof__file_close(&level->events[1]);
 }
 
 void prof__limit_add(struct prof__limit *l, const char *folder, bool version_1)
@@ -46,11 +70,15 @@ void prof__limit_add(struct prof__limit *l, const char *folder, bool version_1)
 
     if (l->n == PROF__LIMIT_LEVELS)
         return;
-    struct prof__limit_level level = { -1, open_in(folder, n->most), -1, version_1 };
+    struct prof__limit_level level = { -1, open_in(folder, n->most), -1, { -1, -1 }, version_1 };
     if (level.most < 0) /* the root has none */
         return;
     level.used = open_in(folder, n->used);
     level.stat = open_in(folder, n->stat);
+    level.events[0] = open_in(folder, n->events[0]);
+    level.events[1] = open_in(folder, n->events[1]);
+    if (level.events[0] < 0)
+        level.events[0] = open_in(folder, n->all_events);
     if (level.used < 0)
         close_level(&level);
     else
@@ -134,4 +162,29 @@ bool prof__limit_read(const struct prof__limit *l, double *ret_used, double *ret
     if (!found && all > 0)
         *ret_limit = all;
     return found;
+}
+
+static void add_event(double *sum, uint64_t n)
+{
+    *sum = isnan(*sum) ? (double)n : *sum + (double)n;
+}
+
+void prof__limit_read_events(const struct prof__limit *l, double ret[PROF__EVENTS])
+{
+    for (unsigned e = 0; e < PROF__EVENTS; e++)
+        ret[e] = NAN;
+    for (unsigned i = 0; i < l->n; i++) {
+        const struct prof__limit_level *level = &l->level[i];
+        bool version_1 = level->version_1;
+        char text[512] = "\n";
+        uint64_t n;
+
+        if (version_1 && read_bytes(level->events[0], &n))
+            add_event(&ret[PROF__EVENT_MAX], n);
+        if (!prof__file_read(level->events[version_1], text + 1, sizeof(text) - 1))
+            continue;
+        for (unsigned e = 0; e < PROF__EVENTS; e++)
+            if (prof__file_field(text, event_fields[e], 10, &n))
+                add_event(&ret[e], n);
+    }
 }

@@ -17,6 +17,7 @@ enum { PROF__LIMIT_LEVELS = 6 };
 
 struct prof__limit_level { /* descriptors; -1: none */
     int used, most, stat;
+    int events[2]; /* version 1 has them in two files */
     bool version_1;
 };
 
@@ -37,5 +38,19 @@ void prof__limit_close(struct prof__limit *l);
 /* Bytes. False: no group has a limit that is less than the machine's memory; then that is the
  * limit, and *ret_used is left alone. */
 bool prof__limit_read(const struct prof__limit *l, double *ret_used, double *ret_limit);
+
+/* What the kernel has done to the group or one above it because of its own limits, ever:
+ * memory.events of cgroups(7). Version 1 counts `max` and kills only. */
+enum prof__limit_event {
+    PROF__EVENT_LOW,  /* taken from, though below memory.low */
+    PROF__EVENT_HIGH, /* throttled, being above memory.high */
+    PROF__EVENT_MAX,  /* about to go above memory.max */
+    PROF__EVENT_OOM,  /* nothing could be given back */
+    PROF__EVENT_KILL,
+    PROF__EVENTS,
+};
+
+/* NaN where there is no such count. */
+void prof__limit_read_events(const struct prof__limit *l, double ret[PROF__EVENTS]);
 
 #endif

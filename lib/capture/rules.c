@@ -50,17 +50,22 @@ static const struct unit none[] = { { NULL, 0 } };
 
 static const struct {
     const char *name;
-    bool bytes, percent; /* what its amounts may be */
+    bool bytes, percent, number; /* what its amounts may be */
 } quantities[PROF__QUANTITIES] = {
     [PROF__QUANTITY_MEM] = { "mem", true, true },
     [PROF__QUANTITY_RSS] = { "rss", true, true },
     [PROF__QUANTITY_SWAP] = { "swap", true, true },
     [PROF__QUANTITY_HEAP] = { "heap", true, true },
     [PROF__QUANTITY_ALLOC] = { "alloc", true, false },
-    [PROF__QUANTITY_THREADS] = { "threads", false, false },
+    [PROF__QUANTITY_THREADS] = { "threads", false, false, true },
     [PROF__QUANTITY_CPU] = { "cpu", false, true },
     [PROF__QUANTITY_PEAK] = { "peak", true, true },
     [PROF__QUANTITY_STALL] = { "stall", false, false },
+    [PROF__QUANTITY_LOW] = { "events.low", false, false, true },
+    [PROF__QUANTITY_HIGH] = { "events.high", false, false, true },
+    [PROF__QUANTITY_MAX] = { "events.max", false, false, true },
+    [PROF__QUANTITY_OOM] = { "events.oom", false, false, true },
+    [PROF__QUANTITY_KILL] = { "events.oom_kill", false, false, true },
     [PROF__QUANTITY_TERM] = { "term", false, false },
 };
 
@@ -196,7 +201,7 @@ static int amount(struct parser *p, enum prof__quantity q, bool grows, struct pr
 {
     const char *from = p->at;
     bool percent = quantities[q].percent || grows, bytes = quantities[q].bytes;
-    bool time = q == PROF__QUANTITY_STALL, plain = bytes || time || q == PROF__QUANTITY_THREADS;
+    bool time = q == PROF__QUANTITY_STALL, plain = bytes || time || quantities[q].number;
     double n, factor = 1;
 
     if (number(p, &n)) {
@@ -268,7 +273,10 @@ static int path(struct parser *p, const char *of, bool blanks, char *ret, size_t
 
 static int quantity(struct parser *p, enum prof__quantity *ret)
 {
-    size_t n = word_length(p->at);
+    size_t n = 0;
+
+    while (is_letter(p->at[n]) || p->at[n] == '.' || p->at[n] == '_')
+        n++;
 
     for (unsigned q = 0; q < PROF__QUANTITIES; q++)
         if (is_word(p->at, n, quantities[q].name)) {
@@ -278,7 +286,8 @@ static int quantity(struct parser *p, enum prof__quantity *ret)
         }
     return fail(p, p->at,
                 "here a rule or a setting begins: mem, rss, swap, heap, alloc, threads, cpu, "
-                "peak, stall or term; cooldown, warmup, baseline, keep, dir or exec");
+                "peak, stall, events.high (or low, max, oom, oom_kill) or term; cooldown, warmup, "
+                "baseline, keep, dir or exec");
 }
 
 static int window(struct parser *p, struct prof__rule *r)

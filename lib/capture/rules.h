@@ -29,7 +29,12 @@ enum prof__quantity {
     PROF__QUANTITY_CPU,     /* percent of the processors that there are for the process */
     PROF__QUANTITY_PEAK,    /* the highest RSS so far, bytes */
     PROF__QUANTITY_STALL,   /* ms that the longest region or task has taken, or has so far */
-    PROF__QUANTITY_TERM,    /* no number: the process is about to be ended */
+    PROF__QUANTITY_LOW,     /* what the memory cgroup has counted, a second: limit.h */
+    PROF__QUANTITY_HIGH,
+    PROF__QUANTITY_MAX,
+    PROF__QUANTITY_OOM,
+    PROF__QUANTITY_KILL,
+    PROF__QUANTITY_TERM, /* no number: the process is about to be ended */
     PROF__QUANTITIES,
 };
 

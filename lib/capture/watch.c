@@ -56,8 +56,8 @@ struct look {
     struct prof__sources sources;
     struct prof__limit limit;
     struct prof__reading last;
-    bool has_last, wants_tables, wants_spans;
-    double cpu_ns, alloc_bytes; /* totals at the last look */
+    bool has_last, wants_tables, wants_spans, wants_events;
+    double cpu_ns, alloc_bytes, events[PROF__EVENTS]; /* totals at the last look */
     double processors;
     double growth; /* bytes a second */
     int64_t followed_ms, next_ns, looked_ns;
@@ -112,6 +112,23 @@ static double rate(double now, double before, int64_t ms)
     return ms > 0 && now >= before ? (now - before) * 1000 / (double)ms : NAN;
 }
 
+static void read_events(struct look *l, int64_t ms, struct prof__reading *ret)
+{
+    static const enum prof__quantity of[PROF__EVENTS] = {
+        [PROF__EVENT_LOW] = PROF__QUANTITY_LOW,   [PROF__EVENT_HIGH] = PROF__QUANTITY_HIGH,
+        [PROF__EVENT_MAX] = PROF__QUANTITY_MAX,   [PROF__EVENT_OOM] = PROF__QUANTITY_OOM,
+        [PROF__EVENT_KILL] = PROF__QUANTITY_KILL,
+    };
+    double now[PROF__EVENTS];
+
+    prof__limit_read_events(&l->limit, now);
+    for (unsigned e = 0; e < PROF__EVENTS; e++) {
+        if (l->has_last) /* fewer than before: another group's */
+            ret->value[of[e]] = rate(now[e], l->events[e], ms);
+        l->events[e] = now[e];
+    }
+}
+
 static void read_all(struct look *l, int64_t now_ms, struct prof__reading *ret)
 {
     uint64_t value[PROF__VARS];
@@ -139,6 +156,8 @@ static void read_all(struct look *l, int64_t now_ms, struct prof__reading *ret)
     }
     if (l->wants_spans && prof__trace_wants) /* what has been told is forgotten */
         ret->value[PROF__QUANTITY_STALL] = prof__spans_longest(&span) ? (double)span.ns / 1e6 : 0;
+    if (l->wants_events)
+        read_events(l, ms, ret);
     l->cpu_ns = cpu_ns;
     l->alloc_bytes = alloc;
 }
@@ -438,6 +457,7 @@ static void run(void)
     l = (struct look) {
         .wants_tables = wants(PROF__QUANTITY_HEAP, PROF__QUANTITY_ALLOC),
         .wants_spans = wants(PROF__QUANTITY_STALL, PROF__QUANTITY_STALL),
+        .wants_events = wants(PROF__QUANTITY_LOW, PROF__QUANTITY_KILL),
         .processors = 1,
     };
     error = prof__sources_open(&l.sources);

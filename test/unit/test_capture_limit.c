@@ -4,6 +4,7 @@
  */
 #include "capture/limit.h"
 
+#include <math.h>
 #include <stdio.h>
 #include <sys/stat.h>
 
@@ -154,9 +155,72 @@ static void test_limits_change(void)
     remove_group(folder);
 }
 
+/* Of the own limits of its group and those above: what happened to neighbours below these is left
+ * out where the kernel tells it apart. */
+static void test_events_of_its_limits(void)
+{
+    static const struct {
+        const char *name;
+        bool version_1;
+        struct {
+            const char *file, *text;
+        } file[2][2]; /* of its own group, and of the one above */
+        double want[PROF__EVENTS];
+    } cases[] = {
+        { "both levels",
+          false,
+          { { { "memory.events.local",
+                "low 1\nhigh 2\nmax 3\noom 4\noom_kill 5\noom_group_kill 6\n" },
+              { "memory.events", "low 100\nhigh 100\nmax 100\noom 100\noom_kill 100\n" } },
+            { { "memory.events.local", "low 0\nhigh 10\nmax 20\noom 0\noom_kill 0\n" } } },
+          { 1, 12, 23, 4, 5 } },
+        { "an older kernel",
+          false,
+          { { { "memory.events", "low 0\nhigh 7\nmax 8\noom 0\noom_kill 0\n" } },
+            { { NULL, NULL } } },
+          { 0, 7, 8, 0, 0 } },
+        { "version 1",
+          true,
+          { { { "memory.failcnt", "41\n" },
+              { "memory.oom_control", "oom_kill_disable 0\nunder_oom 0\noom_kill 2\n" } },
+            { { "memory.failcnt", "1\n" } } },
+          { NAN, NAN, 42, NAN, 2 } },
+        { "none", false, { { { NULL, NULL } } }, { NAN, NAN, NAN, NAN, NAN } },
+    };
+
+    for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
+        struct group g = { "268435456", 100, 0, 0, 0 };
+        struct prof__limit l = { .n = 0 };
+        double events[PROF__EVENTS];
+        char folder[500], path[600];
+
+        for (unsigned k = 0; k < 2; k++) {
+            snprintf(folder, sizeof(folder), "%.400s/e%zu.%u", temp_dir, i, k);
+            make(folder, cases[i].version_1, &g);
+            for (unsigned f = 0; f < 2 && cases[i].file[k][f].file; f++)
+                put(folder, cases[i].file[k][f].file, cases[i].file[k][f].text);
+            prof__limit_add(&l, folder, cases[i].version_1);
+        }
+        prof__limit_read_events(&l, events);
+        for (unsigned e = 0; e < PROF__EVENTS; e++)
+            CHECK(events[e] == cases[i].want[e] || (isnan(events[e]) && isnan(cases[i].want[e])),
+                  "%s: event %u: %g, want %g", cases[i].name, e, events[e], cases[i].want[e]);
+        prof__limit_close(&l);
+        for (unsigned k = 0; k < 2; k++) {
+            snprintf(folder, sizeof(folder), "%.400s/e%zu.%u", temp_dir, i, k);
+            for (unsigned f = 0; f < 2 && cases[i].file[k][f].file; f++) {
+                snprintf(path, sizeof(path), "%s/%s", folder, cases[i].file[k][f].file);
+                unlink(path);
+            }
+            remove_group(folder);
+        }
+    }
+}
+
 int main(void)
 {
     temp_dir_make();
+    test_events_of_its_limits();
     test_what_cannot_be_given_back_counts();
     test_limits_change();
     temp_dir_remove();
