@@ -215,7 +215,7 @@ static void test_what_fails_changes_nothing(const char *allocator)
 
 /* --- frees that no hook sees ------------------------------------------------------------------ */
 
-enum { KEPT = 2000, REPLACED = 200000, RATE = 4096 };
+enum { KEPT = 2000, REPLACED = 60000, RATE = 4096 };
 
 static uint64_t rng = 1;
 
