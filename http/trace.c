@@ -85,6 +85,7 @@ static int read_params(struct prof__exchange *x)
     if (o->format && strcmp(o->format, "perfetto") != 0 && strcmp(o->format, "json") != 0)
         return refused(x, -EINVAL, "the formats of a trace are perfetto and json");
     o->io = flag(x, "io", 1);
+    o->sched = flag(x, "sched", 1);
     if (o->as && strcmp(o->as, "sync") != 0 && strcmp(o->as, "sched") != 0 &&
         strcmp(o->as, "io") != 0 && strcmp(o->as, "region") != 0)
         return refused(x, -EINVAL, "a trace can be had as sync, sched, io or region");

@@ -5,7 +5,7 @@
 //
 //   decodeTrace(bytes) -> Promise of
 //   { from, to: nanoseconds,
-//     tracks: [{uuid, name, tid, slices: [slice, by begin], deepest}],
+//     tracks: [{uuid, parent, name, tid, slices: [slice, by begin], deepest}],
 //     counters: [{name, unit, points: [[ns, value]]}],
 //     flows: Map of number -> {from: slice, to: slice}, process, pid, notes: [sentence] }
 //   slice: {track, name, category, begin, end, depth, notes: [[name, value]], out: [flow], into: [flow],
@@ -112,7 +112,7 @@ class Builder {
         points: [] });
     } else if (!this.tracks.has(uuid)) {
       const t = typeof thread === "object" ? message(thread) : {};
-      this.tracks.set(uuid, { uuid, name: string(t, 5) || string(descriptor, 2) || "unnamed",
+      this.tracks.set(uuid, { uuid, name: string(t, 5) || string(descriptor, 2) || "unnamed", parent: number(descriptor, 5),
         tid: number(t, 2), slices: [], deepest: 0 });
     }
   }

@@ -6,9 +6,15 @@ export const ROW = 16, GAP = 6;
 
 /** Rows from top to bottom: [{track, y, height}], and the height of all. */
 export function layout(trace) {
-  const rows = [];
+  const rows = [], beside = new Map(); // what is of a thread stands below it
   let y = 0;
-  for (const track of trace.tracks) {
+  for (const track of trace.tracks)
+    beside.set(track.parent, [...(beside.get(track.parent) || []), track]);
+  const uuids = new Set(trace.tracks.map((t) => t.uuid));
+  const sorted = trace.tracks.filter((t) => !uuids.has(t.parent))
+    .flatMap((t) => [t, ...(beside.get(t.uuid) || [])]);
+  const placed = new Set(sorted);
+  for (const track of [...sorted, ...trace.tracks.filter((t) => !placed.has(t))]) {
     const height = Math.max(track.deepest, 1) * ROW + GAP;
     rows.push({ track, y, height });
     y += height;
@@ -62,6 +68,8 @@ export function colour(slice) {
     return ["#d64541", "#e67e22", "#c0392b", "#8e7cc3", "#b08a3c", "#5b8db8", "#7f8c8d"][cause] ||
       "#999";
   }
+  if (slice.category === "state")
+    return { running: "#3a9b3a", ready: "#d9822b" }[slice.name] || "#9aa0a6";
   return { region: "#3f9c5a", task: "#2f7fb5", labels: "#8a8f98", lost: "#000", cpu: "#f2b134",
     wake: "#1f6fb2", io: "#2a9d8f", thread: "#555", log: "#a0489d" }[slice.category] || "#777";
 }

@@ -375,7 +375,7 @@ async function fetchFrom(where) {
 
 const record = () => {
   const n = Math.min(Math.max(Number($("seconds").value) || 1, 1), 3600);
-  return have(() => fetchTrace(`seconds=${n}&gzip=1${$("io").checked ? "&io=1" : ""}`), `Recording ${n} s …`);
+  return have(() => fetchTrace(`seconds=${n}&gzip=1${["io", "sched"].map((id) => $(id).checked ? `&${id}=1` : "").join("")}`), `Recording ${n} s …`);
 };
 $("record").addEventListener("click", record);
 $("last").addEventListener("click", () => have(() => fetchTrace("last=1&gzip=1"), "Asking …"));

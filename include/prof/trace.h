@@ -42,13 +42,17 @@ struct prof_trace_options {
                        time in waits; "sched", from a wake-up until the woken thread runs; "io",
                        time in system calls, as `io` has them; "region", time in the program's
                        regions */
-    int io; /* not 0: system calls that take `min_wait_ns` or longer, too: read, write, poll,
-               epoll_wait, connect, accept and their like, and sleeps. Seen where
-               libprof-hooks is; what libc calls by itself, as in stdio, is not */
+    int io;    /* not 0: system calls that take `min_wait_ns` or longer, too: read, write, poll,
+                  epoll_wait, connect, accept and their like, and sleeps. Seen where
+                  libprof-hooks is; what libc calls by itself, as in stdio, is not */
+    int sched; /* not 0: which thread ran when and on which processor, as the kernel tells of
+                  the threads that are there at the beginning: perf_event_open(), without
+                  privileges where kernel.perf_event_paranoid is 2 or less. Where it is refused
+                  the trace says so. 36 KiB of locked memory for each thread */
 };
-#define PROF_TRACE_OPTIONS_INIT                                      \
-    {                                                                \
-        sizeof(struct prof_trace_options), 0, 0, 0, NULL, 0, NULL, 0 \
+#define PROF_TRACE_OPTIONS_INIT                                         \
+    {                                                                   \
+        sizeof(struct prof_trace_options), 0, 0, 0, NULL, 0, NULL, 0, 0 \
     }
 
 /** A trace under way. Any number may be at once. */

@@ -76,6 +76,7 @@ enum {
     SITE,
     AGE,
     IO,
+    SCHED,
     LAST,
     VERSION
 };
@@ -153,6 +154,10 @@ static const struct {
       CTL_TAKES_TRACE,
       NULL,
       "system calls that wait, too: read, poll, connect, ..." },
+    { { "sched", no_argument, NULL, SCHED },
+      CTL_TAKES_TRACE,
+      NULL,
+      "which thread ran when, where the kernel tells" },
     { { "last", no_argument, NULL, LAST },
       CTL_TAKES_TRACE,
       NULL,
@@ -358,6 +363,9 @@ static int take_option(struct parsed *p, int option, const char *value)
         return CTL_OK;
     case IO:
         p->o.io = true;
+        return CTL_OK;
+    case SCHED:
+        p->o.sched = true;
         return CTL_OK;
     case LAST:
         p->o.last = true;

@@ -323,8 +323,9 @@ static int run_trace(const struct ctl_command *self, const struct ctl_options *o
                                   "and open that at https://ui.perfetto.dev.");
     if (o->last)
         seconds = 0;
-    snprintf(path, sizeof(path), "trace?%s=%.3f%s%s", o->last ? "last=1&seconds" : "seconds",
-             seconds, o->form == CTL_JSON ? "&format=json" : "", o->io ? "&io=1" : "");
+    snprintf(path, sizeof(path), "trace?%s=%.3f%s%s%s", o->last ? "last=1&seconds" : "seconds",
+             seconds, o->form == CTL_JSON ? "&format=json" : "", o->io ? "&io=1" : "",
+             o->sched ? "&sched=1" : "");
     struct ask ask = { .path = path, .token = o->token, .seconds = seconds, .what = self->name };
     r = client_ask(&t, &ask, &reply);
     if (r != CTL_OK)

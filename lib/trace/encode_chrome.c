@@ -73,6 +73,8 @@ static void put_args(struct encoder *e, const struct prof__item *i)
     prof__textout_word(&e->out, ",\"args\":{");
     if (i->kind == PROF__ITEM_IO)
         prof__textout_printf(&e->out, "\"descriptor\":%d", PROF__IO_FD(i->object));
+    else if (i->kind == PROF__ITEM_STATE)
+        prof__textout_printf(&e->out, "\"processor\":%u", (unsigned)i->object);
     else
         prof__textout_printf(&e->out, "\"object\":\"0x%llx\"", (unsigned long long)i->object);
     if (i->kind == PROF__ITEM_IO && !i->open_end)

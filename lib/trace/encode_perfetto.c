@@ -123,7 +123,7 @@ static void emit_tracks(struct prof__perfetto *e)
             track.thread = &thread;
         } else {
             track.name = prof__perfetto_text(e, prof__track_name(t, i, name));
-            if (t->track[i].kind == PROF__TRACK_LABELS)
+            if (t->track[i].kind != PROF__TRACK_TASKS)
                 parent = TRACK_UUID(t->track[i].parent);
         }
         emit_track(e, &track, TRACK_UUID(i), parent);

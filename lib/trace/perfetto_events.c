@@ -26,6 +26,7 @@ enum note {
     NOTE_CPU_NS,
     NOTE_FD,
     NOTE_RESULT,
+    NOTE_CPU,
     NOTES,
 };
 static const char *const note_names[NOTES] = {
@@ -42,6 +43,7 @@ static const char *const note_names[NOTES] = {
     [NOTE_CPU_NS] = "CPU time, ns",
     [NOTE_FD] = "descriptor",
     [NOTE_RESULT] = "result",
+    [NOTE_CPU] = "processor",
 };
 
 static const char *const categories[] = {
@@ -49,7 +51,7 @@ static const char *const categories[] = {
     [PROF__ITEM_LABELS] = "labels", [PROF__ITEM_LOST] = "lost",     [PROF__ITEM_RELEASE] = "wake",
     [PROF__ITEM_WAKE] = "wake",     [PROF__ITEM_CREATE] = "thread", [PROF__ITEM_START] = "thread",
     [PROF__ITEM_END] = "thread",    [PROF__ITEM_LOG] = "log",       [PROF__ITEM_CPU] = "cpu",
-    [PROF__ITEM_IO] = "io",
+    [PROF__ITEM_IO] = "io",         [PROF__ITEM_STATE] = "state",
 };
 
 void prof__perfetto_event_names(struct prof__perfetto *e, Prof__Perfetto__InternedData *interned)
@@ -181,6 +183,9 @@ static void note_item(struct prof__perfetto *e, const struct prof__item *i, stru
             note_number(n, NOTE_FD, PROF__IO_FD(i->object));
         if (!i->open_end)
             note_text(e, n, NOTE_RESULT, prof__io_result(i, who[0]));
+        break;
+    case PROF__ITEM_STATE:
+        note_number(n, NOTE_CPU, (int64_t)i->object);
         break;
     case PROF__ITEM_RELEASE:
         note_number(n, NOTE_OTHERS_WAITED, i->value);

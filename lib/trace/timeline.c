@@ -370,6 +370,38 @@ static int take_living(pid_t tid, void *arg)
     return 0;
 }
 
+/* From each switch to the next. What came before the first is known where all of them are: nothing
+ * has changed since the beginning. */
+static int add_states(struct builder *b, size_t number)
+{
+    const struct prof__switch *s;
+    uint32_t tid;
+    bool whole;
+    int64_t n = prof__switches_read(b->source->switches, number, b->arena, &tid, &s, &whole);
+    uint32_t owner = n > 0 ? thread_of(b, tid) : 0;
+
+    if (n < 0 || owner == UINT32_MAX)
+        return -ENOMEM;
+    for (int64_t k = whole ? -1 : 0; k < n; k++) {
+        int64_t begin_ns = k < 0 ? b->source->from_ns : s[k].ns;
+        int64_t end_ns = k + 1 < n ? s[k + 1].ns : b->timeline->to_ns;
+
+        /* Put on a processor: from what, is not known. */
+        if ((k < 0 && (n == 0 || s[0].state == PROF__STATE_RUNNING)) ||
+            end_ns <= b->source->from_ns || begin_ns >= b->timeline->to_ns)
+            continue;
+        struct prof__item *i =
+            add_since(b, owner, PROF__ITEM_STATE, begin_ns, PROF_MIN(end_ns, b->timeline->to_ns));
+        if (i) {
+            i->wait_kind = (uint8_t)(k < 0 ? PROF__STATE_RUNNING : s[k].state);
+            i->object = s[PROF_MAX(k, 0)].cpu;
+            i->open_begin |= k < 0;
+            i->open_end = k + 1 == n;
+        }
+    }
+    return 0;
+}
+
 static int count_living(pid_t tid, void *arg)
 {
     (void)tid;
@@ -394,6 +426,11 @@ static int read_rings(struct builder *b)
     for (unsigned i = 0; i < prof__trace_rings(); i++)
         cap += 1 + (size_t)PROF_MIN(prof__trace_ring_written(i), PROF__TRACE_RING_RECORDS);
     /* Rings may be written to for the first time meanwhile: those are left. */
+    size_t followed = 0, unseen;
+    if (b->source->switches) {
+        followed = prof__switches_threads(b->source->switches, &unseen);
+        cap += prof__switches_most(b->source->switches) + followed;
+    }
     b->cap = cap + 3 * living + 64;
     b->copy = prof__arena_alloc(b->arena, sizeof(*b->copy));
     b->item = prof__arena_array(b->arena, b->cap, sizeof(*b->item));
@@ -406,6 +443,8 @@ static int read_rings(struct builder *b)
     if (r == 0)
         prof__tasks_each(take_living, b);
     close_regions(b);
+    for (size_t i = 0; i < followed && r == 0; i++)
+        r = add_states(b, i);
     return r;
 }
 

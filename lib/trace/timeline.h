@@ -11,6 +11,7 @@
 #include "base/arena.h"
 #include "base/compiler.h"
 #include "table/trace_clock.h"
+#include "trace/switches.h"
 
 enum prof__item_kind {
     PROF__ITEM_WAIT,   /* for `object` */
@@ -18,6 +19,8 @@ enum prof__item_kind {
     PROF__ITEM_TASK,   /* `text` is its name, `object` its id; on a lane of its own */
     PROF__ITEM_LABELS, /* `object` is the label set; on a lane of its own */
     PROF__ITEM_IO,     /* in a system call: `object` as io_calls.h has it, `wait_kind` the call */
+    PROF__ITEM_STATE,  /* `wait_kind` is an enum prof__state, `object` the processor; on a lane of
+                          its  own */
     PROF__ITEM_LOST,   /* `value` records are gone; 0: it is not known how many */
     /* Moments: */
     PROF__ITEM_RELEASE, /* of lock `object`; others have waited `value` ns */
@@ -44,12 +47,17 @@ struct prof__item {
     bool open_begin, open_end;   /* it began before, goes on after */
 };
 
-enum prof__track_kind { PROF__TRACK_THREAD, PROF__TRACK_LABELS, PROF__TRACK_TASKS };
+enum prof__track_kind {
+    PROF__TRACK_THREAD,
+    PROF__TRACK_STATE,
+    PROF__TRACK_LABELS,
+    PROF__TRACK_TASKS
+};
 
 struct prof__track {
     enum prof__track_kind kind;
     uint32_t tid;    /* of the thread that it is of; 0: no thread's */
-    uint32_t parent; /* of labels: the thread's track */
+    uint32_t parent; /* of states and labels: the thread's track */
     char name[17];   /* of a thread; "": not known */
     size_t first, n; /* items, by time, outer ones first */
 };
@@ -97,9 +105,10 @@ struct prof__timeline_source {
     const uint64_t *written; /* prof__trace_ring_written() of each ring, at `begin` */
     bool counts_lost;        /* all that has been overwritten since then is of this time */
     uint64_t lost_unkept;    /* prof__trace_lost() then */
-    bool calls;              /* system calls are wanted */
-    uint64_t samples_from;   /* prof__trace_time() from which on CPU samples have their stacks; 0:
-                                they have none */
+    const struct prof__switches *switches; /* NULL: not wanted, or not to be had */
+    bool calls;                            /* system calls are wanted */
+    uint64_t samples_from; /* prof__trace_time() from which on CPU samples have their stacks; 0:
+                              they have none */
 };
 
 /* All in *ret lives in `a`. -ENOMEM. */

@@ -99,19 +99,32 @@ static uint32_t lane_of(int64_t *lane_end, unsigned *lanes, const struct prof__i
     return i;
 }
 
+/* The track of that kind that a thread has beside its own; of[thread] is 0 before it has one. */
+static uint32_t beside(struct prof__timeline *t, struct prof__track *track,
+                       enum prof__track_kind kind, uint32_t *of, uint32_t thread)
+{
+    if (!of[thread]) {
+        of[thread] = (uint32_t)t->n_tracks;
+        track[t->n_tracks++] =
+            (struct prof__track) { .kind = kind, .tid = track[thread].tid, .parent = thread };
+    }
+    return of[thread];
+}
+
 int prof__timeline_make_tracks(const struct prof__timeline_threads *b, struct prof__arena *a,
                                struct prof__timeline *t)
 {
     size_t n_threads = b->n, n_tasks = 0, kept = 0;
-    struct prof__track *track = prof__arena_array(a, 2 * n_threads + LANES_MAX, sizeof(*track));
+    struct prof__track *track = prof__arena_array(a, 3 * n_threads + LANES_MAX, sizeof(*track));
     struct order *order = prof__arena_array(a, t->n_items + 1, sizeof(*order));
     struct prof__item *item = prof__arena_array(a, t->n_items + 1, sizeof(*item));
     struct prof__item *task = prof__arena_array(a, t->n_items + 1, sizeof(*task));
     uint32_t *labels = prof__arena_array(a, n_threads + 1, sizeof(*labels));
+    uint32_t *states = prof__arena_array(a, n_threads + 1, sizeof(*states));
     int64_t lane_end[LANES_MAX] = { 0 };
     unsigned lanes = 0;
 
-    if (!track || !order || !item || !task || !labels)
+    if (!track || !order || !item || !task || !labels || !states)
         return -ENOMEM;
     for (size_t i = 0; i < n_threads; i++) {
         track[i] = (struct prof__track) { .tid = b->thread[i].tid };
@@ -125,14 +138,10 @@ int prof__timeline_make_tracks(const struct prof__timeline_threads *b, struct pr
             task[n_tasks++] = t->item[i];
             continue;
         }
-        if (t->item[i].kind == PROF__ITEM_LABELS && !labels[owner]) {
-            labels[owner] = (uint32_t)t->n_tracks;
-            track[t->n_tracks++] = (struct prof__track) { .kind = PROF__TRACK_LABELS,
-                                                          .tid = track[owner].tid,
-                                                          .parent = owner };
-        }
         if (t->item[i].kind == PROF__ITEM_LABELS)
-            at = labels[owner];
+            at = beside(t, track, PROF__TRACK_LABELS, labels, owner);
+        else if (t->item[i].kind == PROF__ITEM_STATE)
+            at = beside(t, track, PROF__TRACK_STATE, states, owner);
         item[kept] = t->item[i];
         order[kept] = (struct order) { at, (uint32_t)kept, t->item[i].begin_ns, t->item[i].end_ns };
         kept++;

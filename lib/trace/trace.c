@@ -43,7 +43,9 @@ struct prof_trace {
     struct manner manner;
     struct prof__trace_moment begin;
     bool samples, calls;
-    char no_samples[160]; /* why there are none; "": there are, or are not wanted */
+    struct prof__switches *switches; /* NULL: not wanted, or not to be had */
+    char no_switches[160];           /* why not; "": they are, or are not wanted */
+    char no_samples[160];            /* why there are none; "": there are, or are not wanted */
     uint64_t lost_unkept;
     unsigned fork_count; /* of the process that began it */
     uint64_t written[];  /* of each ring at the beginning */
@@ -95,10 +97,11 @@ static int manner_read(const struct prof_trace_options *o, struct manner *ret)
 /* --- writing ---------------------------------------------------------------------------------- */
 
 /* What makes it incomplete, in sentences. */
-static int add_notes(struct prof__timeline *t, const char *no_samples, struct prof__arena *a)
+static int add_notes(struct prof__timeline *t, const struct prof__timeline_source *s,
+                     const char *no_samples, const char *no_switches, struct prof__arena *a)
 {
-    const char **note = prof__arena_array(a, 6, sizeof(*note));
-    size_t n = 0;
+    const char **note = prof__arena_array(a, 8, sizeof(*note));
+    size_t n = 0, unseen = 0;
 
     if (!note)
         return -ENOMEM;
@@ -106,6 +109,21 @@ static int add_notes(struct prof__timeline *t, const char *no_samples, struct pr
         note[n++] = "waits are not seen: link libprof-hooks, or run under profrun";
     if (*no_samples)
         note[n++] = prof__arena_printf(a, "no CPU samples: %s", no_samples);
+    if (*no_switches)
+        note[n++] = no_switches;
+    if (s->switches) {
+        size_t of = prof__switches_threads(s->switches, &unseen);
+
+        for (size_t i = 0; i < t->n_tracks; i++)
+            unseen += t->track[i].kind == PROF__TRACK_THREAD &&
+                      !prof__switches_follows(s->switches, t->track[i].tid);
+        note[n++] = prof__arena_printf(
+            a,
+            unseen ? "context switches of %zu threads; not of those that began later, nor beyond "
+                     "what memory may be locked (kernel.perf_event_mlock_kb)"
+                   : "context switches of all %zu threads",
+            of);
+    }
     if (t->lost)
         note[n++] = prof__arena_printf(a, "%llu events were overwritten before they were read",
                                        (unsigned long long)t->lost);
@@ -153,14 +171,14 @@ static int write_timeline(const struct prof__timeline *t, const struct manner *m
 }
 
 static int write_source(const struct prof__timeline_source *s, const char *no_samples,
-                        const struct manner *m, struct prof__sink *sink)
+                        const char *no_switches, const struct manner *m, struct prof__sink *sink)
 {
     struct prof__arena arena = { 0 };
     struct prof__timeline timeline;
     int r = prof__timeline_build(s, &arena, &timeline);
 
     if (r == 0)
-        r = add_notes(&timeline, no_samples, &arena);
+        r = add_notes(&timeline, s, no_samples, no_switches, &arena);
     if (r == 0)
         r = write_timeline(&timeline, m, &arena, prof__sink_pass, sink);
     prof__arena_free(&arena);
@@ -188,6 +206,20 @@ static uint32_t wants_of(const struct prof_trace *t)
     return (t->samples ? PROF__TRACE_SAMPLES : 0u) | (t->calls ? PROF__TRACE_CALLS : 0u);
 }
 
+/* Nor is it a reason not to begin. */
+static void open_switches(struct prof_trace *t)
+{
+    int r = prof__switches_open(&t->switches);
+
+    if (r < 0)
+        snprintf(t->no_switches, sizeof(t->no_switches), "no context switches: %s%s",
+                 r == -ENOMEM ? "out of memory" : "perf_event_open() is refused",
+                 r == -ENOSYS || r == -ENOENT ? ", as this kernel has none"
+                 : r == -EACCES || r == -EPERM
+                     ? " (kernel.perf_event_paranoid above 2, or a filter of system calls)"
+                     : "");
+}
+
 static int start_now(const struct prof_trace_options *o, struct prof_trace **ret_trace)
 {
     struct manner manner;
@@ -200,6 +232,8 @@ static int start_now(const struct prof_trace_options *o, struct prof_trace **ret
         return prof__error_memory("a trace");
     t->manner = manner;
     t->fork_count = prof__fork_count;
+    if (o->sched)
+        open_switches(t);
     t->calls = o->io || (o->as && strcmp(o->as, "io") == 0);
     if (!o->no_cpu)
         open_samples(t);
@@ -210,6 +244,7 @@ static int start_now(const struct prof_trace_options *o, struct prof_trace **ret
     if (r < 0) {
         if (t->samples)
             prof__cpu_close();
+        prof__switches_close(t->switches);
         prof__pages_unmap(t, trace_size());
         return prof__error_memory("the rings of a trace");
     }
@@ -249,10 +284,11 @@ int prof_trace_write(struct prof_trace *t, prof_sink_fn *sink, void *arg)
         .counts_lost = true,
         .lost_unkept = t->lost_unkept,
         .calls = t->calls,
+        .switches = t->switches,
         .samples_from = t->samples ? t->begin.time : 0,
     };
     prof__trace_moment(&s.now);
-    int r = write_source(&s, t->no_samples, &t->manner, &entered);
+    int r = write_source(&s, t->no_samples, t->no_switches, &t->manner, &entered);
     prof__sink_leave(&entered);
     return r;
 }
@@ -266,6 +302,7 @@ void prof_trace_stop(struct prof_trace *t)
         prof__trace_close(wants_of(t));
         if (t->samples)
             prof__cpu_close();
+        prof__switches_close(t->switches);
     }
     prof__pages_unmap(t, trace_size());
     if (entered)
@@ -362,7 +399,7 @@ int prof_trace_snapshot(const struct prof_trace_options *opts, prof_sink_fn *sin
     struct prof__sink entered = prof__sink_enter(sink, arg);
     prof__trace_moment(&s.now);
     s.from_ns = PROF_MAX(s.begin.ns, s.now.ns - ns);
-    r = write_source(&s, "", &manner, &entered);
+    r = write_source(&s, "", "", &manner, &entered);
     prof__sink_leave(&entered);
     return r;
 }

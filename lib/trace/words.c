@@ -17,10 +17,11 @@ const char *prof__track_name(const struct prof__timeline *t, uint32_t number,
 
     if (track->kind == PROF__TRACK_TASKS) {
         snprintf(buf, PROF__TRACK_NAME_SIZE, "tasks");
-    } else if (track->kind == PROF__TRACK_LABELS) {
+    } else if (track->kind == PROF__TRACK_LABELS || track->kind == PROF__TRACK_STATE) {
         const struct prof__track *of = &t->track[track->parent];
 
-        snprintf(buf, PROF__TRACK_NAME_SIZE, "labels of %s %u", of->name, of->tid);
+        snprintf(buf, PROF__TRACK_NAME_SIZE, "%s of %s %u",
+                 track->kind == PROF__TRACK_STATE ? "state" : "labels", of->name, of->tid);
     } else if (track->name[0]) {
         snprintf(buf, PROF__TRACK_NAME_SIZE, "%s", track->name);
     } else {
@@ -86,6 +87,10 @@ const char *prof__item_name(const struct prof__item *i, char buf[PROF__ITEM_NAME
         return buf;
     case PROF__ITEM_IO:
         return io_name(i->wait_kind);
+    case PROF__ITEM_STATE:
+        return i->wait_kind == PROF__STATE_RUNNING ? "running"
+               : i->wait_kind == PROF__STATE_READY ? "ready"
+                                                   : "sleeping";
     case PROF__ITEM_LOST:
         if (i->value)
             snprintf(buf, PROF__ITEM_NAME_SIZE, "%lld events lost", (long long)i->value);

@@ -10,8 +10,11 @@
  *   trace_truth io CALLS FILE IO_PPROF
  *       a pipe is read that another thread writes to after a while; a line "BEGIN_NS END_NS" a read
  *   trace_truth stall FOLDER
- *       captures by rules: a region that takes too long, a task under way, and SIGTERM; ends by
- * that trace_truth flood RECORDS FILE more than the ring holds
+ *       captures by rules: a region that takes too long, a task under way, SIGTERM, which ends it
+ *   trace_truth sched SLEEPS FILE
+ *       a thread sleeps; a line "BEGIN_NS END_NS" each time
+ *   trace_truth flood RECORDS FILE
+ *       more than the ring holds
  *
  * FILE is the Perfetto trace. Times are CLOCK_MONOTONIC.
  */
@@ -33,7 +36,7 @@
 enum { MOST = 16, PASSES_MAX = 100000 };
 
 static struct prof_trace *trace;
-static int io; /* with system calls */
+static int io, sched; /* with system calls; with context switches */
 
 static int64_t now_ns(void)
 {
@@ -60,6 +63,7 @@ static void begin(const char *format, const char *as)
     o.format = format;
     o.as = as;
     o.io = io;
+    o.sched = sched;
     must(prof_trace_start(&o, &trace), "prof_trace_start");
 }
 
@@ -338,6 +342,22 @@ static void stall(const char *folder)
     pause();
 }
 
+/* --- sched ------------------------------------------------------------------------------------ */
+
+static void sleeps(long n, const char *path)
+{
+    sched = 1;
+    begin(NULL, NULL);
+    for (long i = 0; i < n; i++) {
+        int64_t before = now_ns();
+
+        usleep(3000);
+        printf("%lld %lld\n", (long long)before, (long long)now_ns());
+    }
+    printf("tid %d\n", (int)syscall(SYS_gettid));
+    end(path);
+}
+
 /* --- flood ------------------------------------------------------------------------------------ */
 
 static void *flood_thread(void *arg)
@@ -371,6 +391,8 @@ int main(int argc, char **argv)
         regions(argv[2], argv[3], argv[4]);
     } else if (argc == 5 && strcmp(argv[1], "io") == 0) {
         calls(atol(argv[2]), argv[3], argv[4]);
+    } else if (argc == 4 && strcmp(argv[1], "sched") == 0) {
+        sleeps(atol(argv[2]), argv[3]);
     } else if (argc == 3 && strcmp(argv[1], "stall") == 0) {
         stall(argv[2]);
     } else if (argc == 4 && strcmp(argv[1], "flood") == 0) {
