@@ -69,11 +69,6 @@ static const struct {
     [PROF__QUANTITY_TERM] = { "term", false, false },
 };
 
-const char *prof__quantity_name(enum prof__quantity q)
-{
-    return quantities[q].name;
-}
-
 bool prof__quantity_is_bytes(enum prof__quantity q)
 {
     return quantities[q].bytes;

@@ -101,8 +101,6 @@ struct prof__rules_error {
 int prof__rules_parse(const char *text, bool (*is_profile)(const char *name),
                       struct prof__rules *ret, struct prof__rules_error *ret_error);
 
-/* "mem", "rss". */
-const char *prof__quantity_name(enum prof__quantity q);
 bool prof__quantity_is_bytes(enum prof__quantity q);
 
 #endif

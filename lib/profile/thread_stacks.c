@@ -185,7 +185,7 @@ static prof__stack_id walk_copy(const struct prof__position *at, struct copier *
 
         if (size <= 0)
             break;
-        n = prof__stack_copied_frames(&copy, pcs, c->frames, PROF__STACK_MAX);
+        n = prof__stack_copied(&copy, pcs, c->frames, PROF__STACK_MAX);
         if (pcs[n - 1] != PROF__PC_UNREADABLE || copy.size < want || want == above)
             break;
     }

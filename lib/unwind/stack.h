@@ -73,15 +73,15 @@ struct prof__stack_copy {
     size_t size;
     bool whole; /* the last of them is the last of the stack */
 };
-size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, size_t max);
 
-/* The same, and for each pc what was found on stepping out of its frame. */
+/* For each pc, what was found on stepping out of its frame. */
 struct prof__stack_frame {
     uintptr_t cfa;  /* the frame's words are below; 0: not known */
     uint32_t known; /* bit n: register n of the caller is known, from this frame or an inner one */
 };
-size_t prof__stack_copied_frames(const struct prof__stack_copy *copy, uintptr_t *pcs,
-                                 struct prof__stack_frame *frames, size_t max);
+/* `frames`: max of them, or NULL. */
+size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs,
+                          struct prof__stack_frame *frames, size_t max);
 
 /* What a sample needs of the stack, in bytes, from the frame that asks for it down. */
 #ifdef __OPTIMIZE__

@@ -276,13 +276,8 @@ size_t prof__stack_interrupted(const void *ucontext, uintptr_t *pcs, size_t max)
     return finish(why, pcs, n, max);
 }
 
-size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs, size_t max)
-{
-    return prof__stack_copied_frames(copy, pcs, NULL, max);
-}
-
-size_t prof__stack_copied_frames(const struct prof__stack_copy *copy, uintptr_t *pcs,
-                                 struct prof__stack_frame *frames, size_t max)
+size_t prof__stack_copied(const struct prof__stack_copy *copy, uintptr_t *pcs,
+                          struct prof__stack_frame *frames, size_t max)
 {
     struct prof__walk w;
     size_t n = 0;

@@ -800,7 +800,7 @@ FRAME static size_t check_copy(const ucontext_t *c, size_t size)
 
     copy_words(words, (const uintptr_t *)sp, PROF_MIN(copy.size, sizeof(words)));
     size_t n_want = prof__stack_interrupted(c, want, PROF__STACK_MAX);
-    size_t n = prof__stack_copied(&copy, got, PROF__STACK_MAX);
+    size_t n = prof__stack_copied(&copy, got, NULL, PROF__STACK_MAX);
     bool whole = n == n_want && !prof__pc_is_pseudo(got[n - 1]);
     size_t frames = whole ? n : n - 1;
 
