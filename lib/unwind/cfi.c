@@ -427,60 +427,99 @@ static inline bool take_advance(uintptr_t *left, uintptr_t by)
     return false;
 }
 
+/* DW_CFA_advance_loc, DW_CFA_def_cfa_offset, DW_CFA_offset: a register was pushed; and the first
+ * two alone: one was popped. With operands of one byte. */
+#define IS_POP(x)      (((x)&0x80ffc0) == 0x000e40)
+#define IS_PUSH_TOO(x) (((x)&0x80c0000000) == 0x0080000000)
+
 /*
  * What compilers write, in usual entries and while the CFA is a register and an offset, as far as
- * words of four bytes are near: some ten instructions an operation. What a call site costs that is
- * seen first is mostly this. True: the pc is reached; else w->b and *code are where it stopped.
+ * words of eight bytes are near: some eight instructions an operation. What a call site costs that
+ * is seen first is mostly this. True: the pc is reached; else w->b and *code are where it stopped.
+ * An operation that is longer than the entry is damage (w->b.bad).
  */
 PROF_NO_SANITIZE
 PROF_APART static bool carry_out_usual(struct work *w, uintptr_t *code)
 {
-    typedef uint32_t u32 __attribute__((may_alias, aligned(1)));
+    typedef uint64_t u64 __attribute__((may_alias, aligned(1)));
     struct prof__cfi_row *const row = w->row;
-    const uint8_t *p = w->b.p, *end = w->b.stop - p >= 4 ? w->b.stop - 3 : p;
+    const uint8_t *p = w->b.p, *const stop = w->b.stop;
+    const uint8_t *const near_end = (const uint8_t *)(w->b.reader->near_end + w->b.reader->shift);
+    const uint8_t *const end = near_end - p < WORD ? p : PROF_MIN(stop, near_end - (WORD - 1));
     uintptr_t left = w->until - *code;
 
     while (PROF_LIKELY(p < end)) {
-        const uint32_t x = *(const u32 *)p; /* as little endian as the tables */
+        const uint64_t x = *(const u64 *)p; /* as little endian as the tables */
 
-        /* A register was pushed or popped: DW_CFA_advance_loc, DW_CFA_def_cfa_offset. */
-        if (PROF_LIKELY((x & 0x80ffc0) == 0x000e40)) {
+        if (PROF_LIKELY(IS_POP(x))) {
             if (take_advance(&left, x & 0x3f))
                 return true;
-            row->offset = (int32_t)(x >> 16 & 0x7f);
-            p += 3;
-        } else if ((x & 0xc0) == ADVANCE_LOC << 6) {
+            if (IS_PUSH_TOO(x) && p[4] != 0) {
+                set(w, p[3] & 0x3f, p[4]);
+                row->offset = p[2];
+                p += 5;
+            } else if (IS_POP(x >> 24)) {
+                row->offset = p[2];
+                if (take_advance(&left, p[3] & 0x3f))
+                    return true;
+                row->offset = p[5];
+                p += 6;
+            } else {
+                row->offset = p[2];
+                p += 3;
+            }
+            continue;
+        }
+        if ((x & 0xc0) == ADVANCE_LOC << 6) {
             if (take_advance(&left, x & 0x3f))
                 return true;
             p++;
-        } else if ((x & 0x80c0) == OFFSET << 6 && x & 0x7f00) {
-            set(w, x & 0x3f, x >> 8 & 0x7f);
+            continue;
+        }
+        if ((x & 0x80c0) == OFFSET << 6 && p[1] != 0) {
+            set(w, x & 0x3f, p[1]);
             p += 2;
-        } else if ((x & 0xff) == DEF_CFA_OFFSET && (x & 0x808000) != 0x808000) {
-            unsigned more = x >> 15 & 1; /* of one byte, or of two */
-
-            row->offset = (int32_t)((x >> 8 & 0x7f) | (x >> 9 & 0x3f80 & -more));
-            p += 2 + more;
-        } else if ((x & 0xff) == ADVANCE_LOC1) {
-            if (take_advance(&left, x >> 8 & 0xff))
+            continue;
+        }
+        switch ((uint8_t)x) {
+        case ADVANCE_LOC1:
+            if (take_advance(&left, p[1]))
                 return true;
             p += 2;
-        } else if ((x & 0xff) == ADVANCE_LOC2) {
+            continue;
+        case ADVANCE_LOC2:
             if (take_advance(&left, x >> 8 & 0xffff))
                 return true;
             p += 3;
-        } else if ((x & 0xff) == REMEMBER_STATE && w->n_states < STATES) {
+            continue;
+        case DEF_CFA_OFFSET: /* of one byte, or of two */
+            if ((x & 0x808000) == 0x808000)
+                break;
+            row->offset = (int32_t)((x >> 8 & 0x7f) | (x >> 9 & 0x3f80 & -(x >> 15 & 1)));
+            p += 2 + (x >> 15 & 1);
+            continue;
+        case REMEMBER_STATE:
+            if (w->n_states == STATES)
+                break;
             w->state[w->n_states++] = *row;
             p++;
-        } else if ((x & 0xff) == RESTORE_STATE && w->n_states > 0 &&
-                   w->state[w->n_states - 1].cfa == PROF__CFA_SUM) {
+            continue;
+        case RESTORE_STATE:
+            if (w->n_states == 0 || w->state[w->n_states - 1].cfa != PROF__CFA_SUM)
+                break;
             *row = w->state[--w->n_states];
             p++;
-        } else {
-            break;
+            continue;
+        case NOP: /* as a rule only such are left, to fill the last word */
+            if (stop - p > WORD || x << 8 * (WORD - (stop - p)) != 0)
+                break;
+            p = stop;
+            continue;
         }
+        break;
     }
-    w->b.p = p;
+    w->b.bad |= p > stop;
+    w->b.p = PROF_MIN(p, stop);
     *code = w->until - left;
     return false;
 }
@@ -491,9 +530,9 @@ static bool carry_out(struct work *w, uintptr_t code, const struct prof__cfi_row
     while (code <= w->until) {
         if (w->entry->usual && w->row->cfa == PROF__CFA_SUM && carry_out_usual(w, &code))
             return true;
-        if (!prof__bytes_left(&w->b))
+        if (!w->b.bad && !prof__bytes_left(&w->b))
             return true;
-        if (!carry_out_one(w, &code, initial) || w->b.bad)
+        if (w->b.bad || !carry_out_one(w, &code, initial) || w->b.bad)
             return false;
     }
     return true;
@@ -502,30 +541,34 @@ static bool carry_out(struct work *w, uintptr_t code, const struct prof__cfi_row
 bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_entry *e, uintptr_t pc,
                    struct prof__cfi_row *ret)
 {
-    struct prof__cfi_row initial = { .cfa = PROF__CFA_UNKNOWN };
+    static const struct prof__cfi_row usual = {
+        .cfa = PROF__CFA_SUM,
+        .cfa_register = PROF__REG_SP,
+        .offset = PROF__COMMON_CFA,
+        .at[PROF__COLUMN_PC] = PROF__COMMON_PC,
+    };
+    const struct prof__cfi_row *initial = &usual;
+    struct prof__cfi_row common;
     struct work w;
 
     w.entry = e;
     w.pc = pc;
     w.n_states = 0;
-    if (e->usual) {
-        initial.cfa = PROF__CFA_SUM;
-        initial.cfa_register = PROF__REG_SP;
-        initial.offset = PROF__COMMON_CFA;
-        initial.at[PROF__COLUMN_PC] = PROF__COMMON_PC;
-    } else {
+    if (!e->usual) {
         /* In the common operations the code begins at 0: whatever advances there is damage, and
          * ends them. */
+        common = (struct prof__cfi_row) { .cfa = PROF__CFA_UNKNOWN };
+        initial = &common;
         w.until = 0;
-        w.row = &initial;
+        w.row = &common;
         w.b = prof__bytes(r, e->common, e->common_end);
-        if (!carry_out(&w, 0, &initial))
+        if (!carry_out(&w, 0, initial))
             return false;
     }
-    *ret = initial;
+    *ret = *initial;
     w.row = ret;
     w.until = pc;
     w.n_states = 0;
     w.b = prof__bytes(r, e->own, e->own_end);
-    return carry_out(&w, e->start, &initial);
+    return carry_out(&w, e->start, initial);
 }

@@ -10,34 +10,37 @@ enum {
     PAIR = 8,
 };
 
-/* Pair number i; `near`: all are. */
-PROF_NO_SANITIZE static inline __attribute__((always_inline)) bool
-read_pair(struct prof__reader *r, uintptr_t pairs, bool near, uint64_t i, uint64_t *ret)
+/* The last of `count` pairs that is not behind `want`; the first one, if all are. All are near. */
+PROF_NO_SANITIZE static uint64_t search_near(const void *pairs, uint64_t count, int32_t want)
 {
+    typedef int32_t s32 __attribute__((may_alias, aligned(1)));
     typedef uint64_t word __attribute__((may_alias, aligned(1)));
+    const char *low = pairs; /* it is one of the `count` from here */
 
-    if (!near)
-        return prof__read_number(r, pairs + i * PAIR, PAIR, ret);
-    *ret = *(const word *)(pairs + r->shift + i * PAIR);
-    return true;
+    for (uint64_t half = count >> 1; half; half = count >> 1) {
+        const char *middle = low + half * PAIR;
+
+        low = *(const s32 *)middle <= want ? middle : low;
+        count -= half;
+    }
+    return *(const word *)low;
 }
 
-/* The last pair that is not behind `want`; the first one, if all are. */
-static inline __attribute__((always_inline)) bool search(struct prof__reader *r, uintptr_t pairs,
-                                                         bool near, uint64_t count, int64_t want,
-                                                         uint64_t *ret)
+/* The same, wherever they are. */
+static bool search(struct prof__reader *r, uintptr_t pairs, uint64_t count, int32_t want,
+                   uint64_t *ret)
 {
-    uint64_t low = 0; /* it is in [low, low + count) */
+    uint64_t low = 0;
 
     while (count > 1) {
         uint64_t half = count / 2;
 
-        if (!read_pair(r, pairs, near, low + half, ret))
+        if (!prof__read_number(r, pairs + (low + half) * PAIR, PAIR, ret))
             return false;
         low += (int32_t)*ret <= want ? half : 0;
         count -= half;
     }
-    return read_pair(r, pairs, near, low, ret);
+    return prof__read_number(r, pairs + low * PAIR, PAIR, ret);
 }
 
 uintptr_t prof__eh_entry(struct prof__reader *r, uintptr_t pc)
@@ -45,17 +48,17 @@ uintptr_t prof__eh_entry(struct prof__reader *r, uintptr_t pc)
     const uintptr_t hdr = r->object->eh_frame_hdr, pairs = hdr + PAIRS_AT;
     const int64_t want = (int64_t)(pc - hdr);
     uint64_t head, count, pair;
-    bool found;
 
-    if (hdr == 0 || !prof__read_number(r, hdr, 4, &head) || head != HEAD ||
+    if (hdr == 0 || want != (int32_t)want || !prof__read_number(r, hdr, 4, &head) || head != HEAD ||
         !prof__read_number(r, hdr + 8, 4, &count) || count == 0)
         return 0;
 
-    if (pairs >= r->near && pairs < r->near_end && count <= (r->near_end - pairs) / PAIR)
-        found = search(r, pairs, true, count, want, &pair);
-    else
-        found = search(r, pairs, false, count, want, &pair);
-    if (!found || (int32_t)pair > want)
+    if (PROF_LIKELY(pairs >= r->near && pairs < r->near_end &&
+                    count <= (r->near_end - pairs) / PAIR))
+        pair = search_near((const void *)(pairs + r->shift), count, (int32_t)want);
+    else if (!search(r, pairs, count, (int32_t)want, &pair))
+        return 0;
+    if ((int32_t)pair > want)
         return 0;
     return hdr + (uintptr_t)(int64_t)(int32_t)(pair >> 32);
 }

@@ -46,9 +46,16 @@ static bool read_bytes(struct prof__reader *r, uintptr_t at, void *to, size_t n)
     return prof__read_bytes(r, at, to, n) == n;
 }
 
-static bool read_header(const struct headers *h, unsigned i, ElfW(Phdr) * ret)
+/* All of header number i if it is of this type; of another, as most are, its type only. */
+static bool read_header(const struct headers *h, unsigned i, uint32_t type, ElfW(Phdr) * ret)
 {
-    return read_bytes(h->reader, h->at + i * sizeof(*ret), ret, sizeof(*ret));
+    uintptr_t at = h->at + i * sizeof(*ret);
+    uint64_t is;
+
+    if (!prof__read_number(h->reader, at + offsetof(ElfW(Phdr), p_type), 4, &is))
+        return false;
+    ret->p_type = (uint32_t)is;
+    return is != type || read_bytes(h->reader, at, ret, sizeof(*ret));
 }
 
 static bool find_headers(struct prof__reader *r, struct headers *ret)
@@ -64,7 +71,7 @@ static bool find_headers(struct prof__reader *r, struct headers *ret)
         return false;
     *ret = (struct headers) { r, start + header.e_phoff, start, header.e_phnum };
     for (unsigned i = 0; i < ret->n; i++) {
-        if (!read_header(ret, i, &p))
+        if (!read_header(ret, i, PT_LOAD, &p))
             return false;
         if (p.p_type == PT_LOAD) { /* the first one is the lowest */
             ret->bias = start - (p.p_vaddr & ~(PAGE - 1));
@@ -98,12 +105,12 @@ static void find_range(const struct prof__object *o, uintptr_t *ret_low, uintptr
     r.how = PROF__READ_HELD;
     if (!find_headers(&r, &h))
         return;
-    for (unsigned i = 0; i < h.n && read_header(&h, i, &p); i++) { /* by address */
+    for (unsigned i = 0; i < h.n && read_header(&h, i, PT_LOAD, &p); i++) { /* by address */
+        if (p.p_type != PT_LOAD)
+            continue;
         uintptr_t from = h.bias + (p.p_vaddr & ~(PAGE - 1));
         uintptr_t to = h.bias + ((p.p_vaddr + p.p_filesz + PAGE - 1) & ~(PAGE - 1));
 
-        if (p.p_type != PT_LOAD)
-            continue;
         if ((p.p_flags & (PF_R | PF_W)) != PF_R || from < o->start || from >= to || to > end)
             from = to = 0;
         if (from != high) {
@@ -183,10 +190,11 @@ static uintptr_t find_build_id(const struct prof__object *o, bool held)
     r.how = held ? PROF__READ_HELD : PROF__READ_FOREIGN;
     if (!find_headers(&r, &h))
         return 0;
-    for (unsigned i = 0; i < h.n && !found && read_header(&h, i, &p); i++) {
+    for (unsigned i = 0; i < h.n && !found && read_header(&h, i, PT_NOTE, &p); i++) {
+        if (p.p_type != PT_NOTE)
+            continue;
         uintptr_t at = h.bias + p.p_vaddr;
-
-        if (p.p_type == PT_NOTE && at >= o->start && at < end && p.p_memsz <= end - at)
+        if (at >= o->start && at < end && p.p_memsz <= end - at)
             found = find_in_notes(&r, at, p.p_memsz);
     }
     return found;

@@ -16,6 +16,7 @@
 #include "base/random.h"
 #include "check.h"
 #include "unwind/cfi.h"
+#include "unwind/eh_hdr.h"
 #include "unwind/stack.h"
 
 /* --- calls that must not happen --------------------------------------------------------------- */
@@ -418,6 +419,49 @@ static void test_damaged_tables_are_survived(void)
     munmap(copy, o.size);
 }
 
+/* What follows an entry is the next one, near as well: none of it may be taken for an operand. */
+static void test_an_operation_cut_by_its_entrys_end_is_damage(void)
+{
+    typedef uint32_t u32 __attribute__((may_alias, aligned(1)));
+    uint64_t seed = 7;
+    struct prof__object o, c;
+    struct prof__cfi_entry e;
+    struct prof__reader r;
+    struct prof__rule whole, cut;
+    unsigned tried = 0, believed = 0;
+
+    if (!find_libc(&o))
+        return;
+    char *copy = copy_object(&o);
+    c = o;
+    c.start = (uintptr_t)copy;
+    c.eh_frame_hdr = c.start + (o.eh_frame_hdr - o.start);
+    c.permanent = true; /* so that all of it is near, with a list of objects too */
+    for (int i = 0; i < 5000; i++) {
+        uintptr_t pc = c.start + prof__random(&seed) % c.size;
+
+        prof__reader_start(&r, &c, PROF__READ_HELD);
+        uintptr_t at = prof__eh_entry(&r, pc);
+        if (at == 0 || !prof__cfi_entry(&r, pc, &e) || !e.usual)
+            continue;
+        const uint8_t *first = (const uint8_t *)e.own;
+        u32 *length = (u32 *)at, was = *length;
+        /* DW_CFA_advance_loc and DW_CFA_def_cfa_offset, whose operand is cut off. */
+        if (e.own_end - e.own < 8 || first[0] >> 6 != 1 || first[1] != 0x0e)
+            continue;
+        *length = (u32)(e.own - at - 4);
+        compile(e.end - 1, &c, &whole);
+        *length += 2;
+        compile(e.end - 1, &c, &cut);
+        *length = was;
+        tried += prof__rule_kind(whole.step) == PROF__RULE_SP;
+        believed += prof__rule_kind(cut.step) != PROF__RULE_LOST;
+    }
+    CHECK(tried > 500, "%u entries", tried);
+    CHECK_INT(believed, 0, "entries that end within an operation, and were believed");
+    munmap(copy, o.size);
+}
+
 static void test_objects_without_a_table(void)
 {
     struct prof__object o;
@@ -444,6 +488,7 @@ int main(void)
     if (HAS_FIND_OBJECT)
         test_the_kernel_is_hardly_asked();
     test_damaged_tables_are_survived();
+    test_an_operation_cut_by_its_entrys_end_is_damage();
     test_objects_without_a_table();
     return check_report();
 }
