@@ -1,4 +1,4 @@
-"""programs.py - whole programs: redis, nginx, sqlite, python.
+"""programs.py - whole programs: redis, nginx, sqlite, python, cc1.
 
 Servers run side by side, one for each candidate, and get short loads in turn; counted is the
 processor time that the kernel charges them, which has the system calls in it. The others are
@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import tempfile
 import time
 
 from bench import ROOT, Candidate, Target, bases, parse_calls
@@ -307,14 +308,30 @@ int f%(i)d(int a, int b)
 """
 
 
+def many_functions(b, n):
+    """The path of a C file with so many functions to compile."""
+    path = os.path.join(b.tmp, "functions-%d.c" % n)
+    with tempfile.NamedTemporaryFile("w", dir=b.tmp, delete=False) as f:
+        f.writelines(C % {"i": i} for i in range(n))
+    os.replace(f.name, path)  # several candidates ask for it at once
+    return path
+
+
+def cc1(b):
+    def command(n):
+        return [compiler, "-quiet", "-O2", many_functions(b, n), "-o", "/dev/null"]
+
+    if needs(b, "gcc") and b.can_count():
+        compiler = b.output(["gcc", "-print-prog-name=cc1"]).strip()
+        count(b, "cc1, a function", command, b.less(20, 4), b.less(60, 12), {}, 1.01)
+
+
 def first_seen(b):
     """What a return address costs that no walk has met before, and how often the kernel is asked
     for it, in short runs of programs. Exact but for which blocks are sampled."""
     if not b.can_count():
         return
-    source = os.path.join(b.tmp, "first.c")
-    with open(source, "w", encoding="ascii") as f:
-        f.writelines(C % {"i": i} for i in range(b.less(60, 10)))
+    source = many_functions(b, b.less(60, 10))
     malloc = {"PYTHONHASHSEED": "0", "PYTHONMALLOC": "malloc"}
     cost, asked = {}, {}
     for name, argv, env in (
@@ -340,6 +357,6 @@ def first_seen(b):
 
 
 def programs(b):
-    """redis and nginx by processor time, sqlite and python by instructions."""
-    for program in (redis, nginx, sqlite, python, first_seen):
+    """redis and nginx by processor time, sqlite, python and cc1 by instructions."""
+    for program in (redis, nginx, sqlite, python, cc1, first_seen):
         program(b)
