@@ -155,7 +155,13 @@ __attribute__((no_sanitize_address)) static void wait_for_client(bool pauses)
 
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+#ifdef SYS_poll /* a filter may know this one only */
     syscall(SYS_poll, &p, pauses ? 0 : 1, pauses ? PAUSE_MS : -1);
+#else
+    struct timespec pause = { PAUSE_MS / 1000, PAUSE_MS % 1000 * 1000000L };
+
+    syscall(SYS_ppoll, &p, pauses ? 0 : 1, pauses ? &pause : NULL, NULL, 0);
+#endif
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
 }

@@ -32,7 +32,11 @@ uintptr_t driver_marker(void)
 {
     uintptr_t here;
 
+#if defined(__x86_64__)
     __asm__ volatile("leaq 0(%%rip), %0" : "=r"(here));
+#else
+    __asm__ volatile("adr %0, ." : "=r"(here));
+#endif
     return here;
 }
 

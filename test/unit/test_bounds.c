@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <ucontext.h>
 
+#include "call_on.h"
 #include "check.h"
 #include "unwind/stack.h"
 
@@ -26,9 +27,14 @@ static size_t last_n;
 static uintptr_t last[PROF__STACK_MAX];
 static bool room;
 
-/* push rbp; mov rsi, rbp; call *rdi; pop rbp; ret */
-static const unsigned char with_given_rbp[] = { 0x55, 0x48, 0x89, 0xf5, 0xff, 0xd7, 0x5d, 0xc3 };
-static void (*call)(void (*f)(void), const void *rbp);
+/* Code without tables that calls its first argument with its second as the frame pointer. */
+#if defined(__x86_64__) /* push rbp; mov rsi, rbp; call *rdi; pop rbp; ret */
+static const unsigned char with_given_fp[] = { 0x55, 0x48, 0x89, 0xf5, 0xff, 0xd7, 0x5d, 0xc3 };
+#else /* stp x29, x30, [sp, #-16]!; mov x29, x1; blr x0; ldp x29, x30, [sp], #16; ret */
+static const uint32_t with_given_fp[] = { 0xa9bf7bfd, 0xaa0103fd, 0xd63f0000, 0xa8c17bfd,
+                                          0xd65f03c0 };
+#endif
+static void (*call)(void (*f)(void), const void *fp);
 static ucontext_t caller, coroutine;
 
 FRAME static void take(void)
@@ -56,19 +62,6 @@ static void *with_a_neighbour(void *unused)
     return unused;
 }
 
-/* Call f with the stack pointer there. */
-FRAME static void call_at(char *sp, void (*f)(void))
-{
-    __asm__ volatile("movq %%rsp, %%rbx\n\t"
-                     "movq %0, %%rsp\n\t"
-                     "call *%1\n\t"
-                     "movq %%rbx, %%rsp"
-                     : "+D"(sp), "+S"(f)
-                     :
-                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-                       "r15", "memory", "cc");
-}
-
 FRAME static void ask_for_room(void)
 {
     room = prof__stack_room();
@@ -84,7 +77,7 @@ static void *near_the_end(void *unused)
     char *start = region + (size_t)2 * SIZE;
 
     for (size_t i = 0; i < ARRAY_LEN(cases); i++) {
-        call_at(start + cases[i].above, ask_for_room);
+        call_on(start + cases[i].above, ask_for_room);
         CHECK_INT(room, cases[i].room, "room above the end of a stack");
     }
     return unused;
@@ -131,7 +124,8 @@ int main(void)
         mmap(NULL, 4096, PROT_READ | PROT_WRITE | PROT_EXEC, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
     memcpy(&call, &code, sizeof(call));
-    memcpy(code, with_given_rbp, sizeof(with_given_rbp));
+    memcpy(code, with_given_fp, sizeof(with_given_fp));
+    __builtin___clear_cache((char *)code, (char *)code + sizeof(with_given_fp));
     prof__stack_init();
     test_a_neighbour_that_goes_away();
     run(near_the_end);

@@ -17,6 +17,7 @@
 #include <unistd.h>
 
 #include "base/thread.h"
+#include "call_on.h"
 #include "check.h"
 #include "oracle.h"
 #include "unwind/rules.h"
@@ -362,19 +363,6 @@ static void test_coroutines_with_guard_pages(void)
     what = "coroutine resumed";
     swapcontext(&main_context, &coroutine);
     guarded_stack_free(stack, SIZE);
-}
-
-/* Call f on a stack whose root has no end mark: what is above its first frame cannot be read. */
-FRAME static void call_on(char *top, void (*f)(void))
-{
-    __asm__ volatile("movq %%rsp, %%rbx\n\t"
-                     "movq %0, %%rsp\n\t"
-                     "call *%1\n\t"
-                     "movq %%rbx, %%rsp"
-                     : "+D"(top), "+S"(f)
-                     :
-                     : "rax", "rbx", "rcx", "rdx", "r8", "r9", "r10", "r11", "r12", "r13", "r14",
-                       "r15", "memory", "cc");
 }
 
 FRAME static void take(void)
