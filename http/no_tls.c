@@ -42,6 +42,7 @@ REFUSE(handshake);
 REFUSE(init);
 REFUSE(priority_deinit);
 REFUSE(priority_init);
+REFUSE(priority_init2); /* libmicrohttpd 1.0 */
 REFUSE(priority_set);
 REFUSE(protocol_get_version);
 REFUSE(psk_allocate_server_credentials);
