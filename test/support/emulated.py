@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """emulated.py - run meson's tests where meson is not, or not wanted.
 
-    emulated.py --tests TESTS.json --log TESTLOG.json [OPTION..] [NAME..]
+    emulated.py --tests TESTS.json --log TESTLOG.json --build FOLDER [OPTION..] [NAME..]
 
 TESTS.json is what `meson introspect --tests` says; TESTLOG.json gets what `meson test` would write, as
 far as tally.py reads it, a line after each test. Of the tests, those whose name contains one of the
@@ -12,7 +12,8 @@ NAMEs; two at a time where meson has them run beside others.
   --not "NAME NAME.."         tests that are left out
   --slower N                  multiply their time limits
   --minutes N                 begin no test later than that: what is left is named
-  --targets TARGETS.json --build FOLDER [--libraries]
+  --build FOLDER              where tests are run that say nothing else, as meson does
+  --targets TARGETS.json [--libraries]
                               run nothing: print what ninja has to make in FOLDER for these tests, from
                               `meson introspect --targets`; and all that is installed
 """
@@ -30,7 +31,7 @@ def is_script(test):
     return os.path.basename(test["cmd"][0]).startswith("python")
 
 
-def run(test, wrapper, slower):
+def run(test, wrapper, slower, build):
     env = dict(os.environ, **test["env"])
     command = list(test["cmd"])
     if is_script(test):  # by the Python that is there
@@ -38,7 +39,7 @@ def run(test, wrapper, slower):
     limit = test["timeout"] * slower
     began = time.monotonic()
     # A group of its own, so that none of its children outlives it.
-    with subprocess.Popen(wrapper + command, env=env, cwd=test["workdir"] or None, text=True,
+    with subprocess.Popen(wrapper + command, env=env, cwd=test["workdir"] or build, text=True,
                           stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, errors="replace",
                           stderr=subprocess.STDOUT, start_new_session=True) as p:
         try:
@@ -77,7 +78,7 @@ def main():
     a.add_argument("--slower", type=float, default=4)
     a.add_argument("--minutes", type=float, default=1e6)
     a.add_argument("--targets", default="")
-    a.add_argument("--build", default="")
+    a.add_argument("--build", required=True)
     a.add_argument("--libraries", action="store_true")
     a.add_argument("names", nargs="*")
     o = a.parse_args()
@@ -118,7 +119,7 @@ def main():
                     r = {"name": t["name"], "result": "SKIP", "duration": 0,
                          "stdout": "not run: there was no time left"}
                 else:
-                    r = run(t, o.wrapper.split(), o.slower)
+                    r = run(t, o.wrapper.split(), o.slower, o.build)
                 with lock:
                     note(r)
 
