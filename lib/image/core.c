@@ -16,6 +16,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <prof/prof.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -285,6 +286,9 @@ static int refresh(struct prof__image *image)
         return -ENOMEM;
     if (c->n_threads)
         memcpy(image->thread, c->thread, c->n_threads * sizeof(*image->thread));
+    for (size_t i = 0; i < c->n_threads; i++) /* that of no other is in a core */
+        if (image->thread[i].tid == c->about.pid)
+            snprintf(image->thread[i].name, sizeof(image->thread[i].name), "%s", c->command);
     image->n_threads = c->n_threads;
     image->map = c->map;
     image->n_maps = c->n_segments;
@@ -325,7 +329,7 @@ static const struct prof__image_ops ops = {
     .presence = presence,
     .look_again = look_again,
     .blocks = prof__image_given_blocks,
-    .now_s = prof__image_no_clock,
+    .now_s = prof__image_last_birth,
     .function = prof__image_function,
     .headroom = headroom,
     .close = core_close,

@@ -68,7 +68,8 @@ int prof__image_modules(struct prof__image *image, struct prof__arena *a,
 int prof__image_given_blocks(struct prof__image *image,
                              int (*each)(const struct prof__image_block *block, void *arg),
                              void *arg);
-uint32_t prof__image_no_clock(struct prof__image *image);
+/* now_s() where there is no clock: when the youngest block was born. */
+uint32_t prof__image_last_birth(struct prof__image *image);
 const char *prof__image_function(struct prof__image *image, struct prof__arena *a, uint64_t pc);
 
 /* A thread's pointers and all that its registers hold, as ptrace(2) and core(5) have them. */

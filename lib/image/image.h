@@ -199,4 +199,9 @@ void prof__image_close(struct prof__image *image);
  */
 int prof__image_self(struct prof__image *ret, uintptr_t entry);
 
+/* Its blocks(): those of the live table. */
+int prof__image_live_blocks(struct prof__image *image,
+                            int (*each)(const struct prof__image_block *block, void *arg),
+                            void *arg);
+
 #endif

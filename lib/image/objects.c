@@ -133,10 +133,13 @@ int prof__image_given_blocks(struct prof__image *image,
     return r;
 }
 
-uint32_t prof__image_no_clock(struct prof__image *image)
+uint32_t prof__image_last_birth(struct prof__image *image)
 {
-    (void)image;
-    return 0;
+    uint32_t last = 0;
+
+    for (size_t i = 0; i < image->n_given; i++)
+        last = PROF_MAX(last, image->given[i].birth_s);
+    return last;
 }
 
 const char *prof__image_function(struct prof__image *image, struct prof__arena *a, uint64_t pc)

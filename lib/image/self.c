@@ -309,8 +309,9 @@ static int give_block(uintptr_t key, const struct prof__live *live, void *arg)
     return e->each(&block, e->arg);
 }
 
-static int blocks(struct prof__image *image,
-                  int (*each)(const struct prof__image_block *block, void *arg), void *arg)
+int prof__image_live_blocks(struct prof__image *image,
+                            int (*each)(const struct prof__image_block *block, void *arg),
+                            void *arg)
 {
     (void)image;
     return prof__live_each(give_block, &(struct each_block) { each, arg });
@@ -371,7 +372,7 @@ static const struct prof__image_ops ops = {
     .read = self_read,
     .presence = presence,
     .look_again = look_again,
-    .blocks = blocks,
+    .blocks = prof__image_live_blocks,
     .mapped = mapped,
     .now_s = now_s,
     .function = function,

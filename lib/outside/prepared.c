@@ -5,17 +5,21 @@
 
 #include <errno.h>
 #include <prof/prof.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "profile/builtin.h"
+#include "profile/registry.h"
 #include "profile/report.h"
 #include "profile/snapshot.h"
+#include "scan/scan.h"
 #include "table/labels.h"
 #include "table/root.h"
 
 enum {
     PIECE = 64 * 1024,
     STACK_MAX = 4096, /* frames that no stack has */
+    NAME_ROOM = 256,  /* of a custom profile's name, which is shorter */
 };
 
 /* --- searching -------------------------------------------------------------------------------- */
@@ -58,8 +62,13 @@ void prof__prepared_find(struct prof__image *image, struct prof__prepared *ret)
         return;
     }
     memcpy(ret->version, root.version, sizeof(root.version));
+    ret->version[sizeof(root.version)] = '\0';
     ret->layout = root.layout;
     ret->is_known = root.layout == PROF__TABLES_ROOT_LAYOUT && root.size == sizeof(root);
+    if (ret->is_known) {
+        ret->build_id_bytes = PROF_MIN(root.build_id_bytes, (uint64_t)sizeof(ret->build_id));
+        memcpy(ret->build_id, root.build_id, ret->build_id_bytes);
+    }
 }
 
 int prof__prepared_own(struct prof__image *image, const struct prof__prepared *p,
@@ -182,6 +191,142 @@ static void check_rows(struct prof__prepared *p)
                               memory_order_relaxed);
 }
 
+/* --- sampled blocks, and what the program has told ----------------------------------------------
+ */
+
+struct adoption {
+    struct prof__image *image;
+    struct prof__prepared *p;
+};
+
+static size_t read_there(void *arg, uint64_t from, void *to, size_t n)
+{
+    return prof__image_read(((struct adoption *)arg)->image, from, to, n);
+}
+
+static void absent_there(void *arg, uint64_t bytes)
+{
+    ((struct adoption *)arg)->p->absent_bytes += bytes;
+}
+
+/* A row of the heap's, whose stack has been found to be one. */
+static bool is_heap_row(uint32_t ref)
+{
+    uint32_t store = ref >> PROF__STORE_SHIFT, at = prof__store_ref(ref);
+
+    if (prof__rows_is_lost(ref))
+        return true;
+    if (store >= PROF__STORES || (uint64_t)at * 8 % sizeof(struct prof__row) ||
+        !is_inside(&prof__row_stores[store].slab, at, sizeof(struct prof__row)))
+        return false;
+    const struct prof__row *row = prof__rows_at(ref);
+    return row->table == PROF__TABLE_HEAP &&
+           atomic_load_explicit(&row->stack, memory_order_relaxed) != 0;
+}
+
+static bool is_block(void *arg, uintptr_t key, const struct prof__live *live)
+{
+    struct prof__prepared *p = ((struct adoption *)arg)->p;
+    bool is_sane = (key & ~PROF__LIVE_FED) <= PROF__ADDRESS_MASK && live->objects > 0 &&
+                   live->bytes >= 0 && is_heap_row(live->row);
+
+    p->blocks += is_sane;
+    p->dropped_blocks += !is_sane;
+    return is_sane;
+}
+
+static int count_block(const struct prof__image_block *b, void *arg)
+{
+    (void)b;
+    ++*(size_t *)arg;
+    return 0;
+}
+
+struct listed {
+    struct prof__image_block *block;
+    size_t n, room;
+};
+
+static int list_block(const struct prof__image_block *b, void *arg)
+{
+    struct listed *l = arg;
+
+    if (l->n < l->room)
+        l->block[l->n++] = *b;
+    return 0;
+}
+
+/* Into the table of ours, and from there to the image. */
+static int adopt_blocks(struct adoption *a, const struct prof__tables_root *theirs)
+{
+    struct listed l = { 0 };
+    int r = prof__live_adopt(
+        (uintptr_t)theirs->live,
+        &(struct prof__live_elsewhere) {
+            .read = read_there, .is_sane = is_block, .absent = absent_there, .arg = a });
+
+    if (r < 0)
+        return r;
+    prof__image_live_blocks(a->image, count_block, &l.room);
+    if (l.room && !(l.block = prof__pages_map(l.room * sizeof(*l.block))))
+        return -ENOMEM;
+    prof__image_live_blocks(a->image, list_block, &l);
+    a->image->given = l.block;
+    a->image->n_given = l.n;
+    return 0;
+}
+
+/* What libprof does when it is loaded, and a tool that is linked with its rooms does not. */
+static void register_profiles(void)
+{
+    for (size_t i = 0; prof__builtin[i]; i++)
+        prof__registry_add(prof__builtin[i]);
+    prof__scan_init();
+}
+
+/* Their custom profiles, under the same numbers. One whose name cannot be had, or is of another
+ * profile here, is there under another. */
+static void adopt_names(struct adoption *a, const struct prof__tables_root *theirs)
+{
+    for (unsigned i = 0; i < PROF__TABLES_ROOT_CUSTOMS; i++) {
+        char name[NAME_ROOM] = "";
+        uint64_t at;
+
+        if (!prof__image_word(a->image, (uintptr_t)theirs->custom + i * sizeof(at), &at) || !at)
+            break;
+        size_t n = prof__image_read(a->image, at, name, sizeof(name) - 1);
+        name[n] = '\0';
+        if (prof_profile_new(name, NULL) < 0) {
+            snprintf(name, sizeof(name), "custom-%u", i + 1);
+            if (prof_profile_new(name, NULL) < 0)
+                break;
+        }
+        a->p->customs++;
+    }
+}
+
+/* Roots, and blocks that are to be left alone. */
+static int adopt_told(struct adoption *a, const struct prof__tables_root *theirs)
+{
+    struct prof__told *told = prof__pages_map(sizeof(*told));
+    uint64_t block;
+
+    if (!told)
+        return -ENOMEM;
+    if (prof__image_read(a->image, (uintptr_t)theirs->told, told, sizeof(*told)) != sizeof(*told)) {
+        a->p->absent_bytes += sizeof(*told);
+        told->n_roots = told->n_ignored = 0;
+    }
+    for (size_t i = 0; i < PROF_MIN(told->n_roots, (uint64_t)PROF__TOLD_ROOTS); i++)
+        prof_heap_root((const void *)(uintptr_t)told->root[i].start,
+                       told->root[i].end - told->root[i].start);
+    for (size_t i = 0; i < PROF_MIN(told->n_ignored, (uint64_t)PROF__TOLD_IGNORED); i++)
+        if (prof__image_word(a->image, (uintptr_t)told->ignored + i * sizeof(block), &block))
+            prof_heap_ignore((const void *)(uintptr_t)block);
+    prof__pages_unmap(told, sizeof(*told));
+    return 0;
+}
+
 /* --- all -------------------------------------------------------------------------------------- */
 
 int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p)
@@ -213,33 +358,95 @@ int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p)
     if (prof__image_word(image, (uintptr_t)theirs.heap_rate, &rate) && rate <= INT64_MAX)
         prof_set_heap_rate((int64_t)rate);
     check_rows(p);
-    return 0;
+    struct adoption a = { image, p };
+    register_profiles();
+    adopt_names(&a, &theirs);
+    r = adopt_told(&a, &theirs);
+    if (r == 0)
+        r = adopt_blocks(&a, &theirs);
+    prof__scan_lend(image);
+    return r < 0 ? prof_set_last_error(r, "out of memory") : 0;
+}
+
+/* What of the tables is not in the core, before what else there is to say. */
+static const char *notes_of(const struct prof__prepared *p, const char *notes,
+                            struct prof__arena *a)
+{
+    if (!p->absent_bytes && !p->dropped_blocks)
+        return notes;
+    return prof__arena_printf(a,
+                              "%.1f KiB of the tables could not be read, and %zu rows and blocks "
+                              "make no sense: samples are missing\n%s",
+                              (double)p->absent_bytes / 1024, p->dropped + p->dropped_blocks,
+                              notes ? notes : "");
+}
+
+/* Nothing moves any more, so one look is enough, at whatever age. */
+static const struct prof_scan_options *scan_options(const struct prof__prepared_ask *ask,
+                                                    struct prof_scan_options *o)
+{
+    *o = (struct prof_scan_options)PROF_SCAN_OPTIONS_INIT;
+    o->passes = 1;
+    o->cpu_percent = 100;
+    o->age_s = -1;
+    o->site = ask->site;
+    return o;
+}
+
+/* Of rows, or looked for in the image: others would tell of this process. */
+static bool is_told(const struct prof_profile *p)
+{
+    if (p == &prof__profile_leaks || p == &prof__profile_holders || p == &prof__profile_heap ||
+        p == &prof__profile_allocs)
+        return true;
+    return !p->take && !p->report;
 }
 
 int prof__prepared_report(struct prof__image *image, const struct prof__prepared *p,
-                          const char *name, enum prof__names names, struct prof__arena *a,
+                          const struct prof__prepared_ask *ask, struct prof__arena *a,
                           struct prof__report *ret)
 {
-    const struct prof_profile *profile = NULL;
+    const struct prof_profile *profile = prof_lookup(ask->name);
     struct prof__modules modules = { 0 };
     struct prof__snapshot snapshot = { 0 };
-    struct prof__report_options o = { .names = names, .own_lines = true, .modules = &modules };
+    struct prof__report_options o = { .names = ask->names, .own_lines = true, .modules = &modules };
+    struct prof_write_options w = PROF_WRITE_OPTIONS_INIT;
+    struct prof_scan_options scan;
 
-    for (size_t i = 0; prof__builtin[i] && !profile; i++)
-        if (strcmp(prof__builtin[i]->name, name) == 0)
-            profile = prof__builtin[i];
-    if (!profile || profile->report)
-        return prof_set_last_error(-ENOENT, "%s is not kept in tables, so a core has none", name);
+    if (!profile || !is_told(profile))
+        return prof_set_last_error(-ENOENT, "there is no profile \"%.60s\" in it", ask->name);
+    w.scan = scan_options(ask, &scan);
     int r = prof__image_modules(image, a, &modules);
-    if (r == 0)
-        r = prof__snapshot_take(profile->table, &snapshot);
-    if (r == 0 && p->absent_bytes)
-        snapshot.notes = prof__arena_printf(a,
-                                            "%.1f KiB of the tables could not be read: samples "
-                                            "are missing\n",
-                                            (double)p->absent_bytes / 1024);
-    if (r == 0)
-        r = prof__report_build(profile, &snapshot, &o, a, ret);
+    if (r == 0 && profile->report)
+        r = profile->report(profile, &w, &o, a, ret);
+    if (r == 0 && !profile->report) {
+        r = profile->take ? profile->take(&w, &snapshot)
+                          : prof__snapshot_take(profile->table, &snapshot);
+        if (r == 0)
+            snapshot.notes = notes_of(p, snapshot.notes, a);
+        if (r == 0)
+            r = prof__report_build(profile, &snapshot, &o, a, ret);
+    }
     prof__arena_free(&snapshot.arena);
     return r == -ENOMEM ? prof_set_last_error(r, "out of memory") : r;
+}
+
+int prof__prepared_text(const char *name, const struct prof__report *r, struct prof__arena *a,
+                        prof_sink_fn *sink, void *arg)
+{
+    const struct prof_profile *p = prof_lookup(name);
+
+    return p == &prof__profile_leaks || p == &prof__profile_holders ? p->write_text(r, a, sink, arg)
+                                                                    : -ENOTSUP;
+}
+
+const char *prof__prepared_name(size_t i)
+{
+    struct prof_profile *all[PROF__TABLES];
+    size_t n = PROF_MIN(prof_profiles(all, PROF__TABLES), (size_t)PROF__TABLES);
+
+    for (size_t k = 0; k < n; k++)
+        if (is_told(all[k]) && i-- == 0)
+            return all[k]->name;
+    return NULL;
 }

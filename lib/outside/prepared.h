@@ -21,8 +21,12 @@ struct prof__prepared {
     bool is_known;    /* this build can read it */
     char version[17]; /* of libprof */
     uint32_t layout;
-    uint64_t absent_bytes; /* of its tables, that the core has not */
-    size_t rows, dropped;  /* rows read; and of these left out, since they made no sense */
+    uint64_t absent_bytes;         /* of its tables, that the core has not */
+    uint8_t build_id[32];          /* of what libprof is in; */
+    size_t build_id_bytes;         /* 0: none */
+    size_t rows, dropped;          /* rows read; and of these left out, since they made no sense */
+    size_t blocks, dropped_blocks; /* sampled blocks in use, likewise */
+    size_t customs;                /* profiles of the program's own */
 };
 
 /* Is libprof in it? Of an image that was refreshed. */
@@ -33,14 +37,27 @@ void prof__prepared_find(struct prof__image *image, struct prof__prepared *ret);
 int prof__prepared_own(struct prof__image *image, const struct prof__prepared *p,
                        struct prof__arena *a);
 
-/* Put its tables in the place of ours. Once. 0, or -ENOTSUP: another layout; -ENOMEM; the sentence
- * set. Memory is kept for ever. */
+/* Put its tables in the place of ours, and let scans look at the image, which is to stay open.
+ * Once. 0, or -ENOTSUP: another layout; -ENOMEM; the sentence set. Memory is kept for ever. */
 int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p);
 
-/* After that: a profile of theirs, by name. Everything is in `a`. 0, -ENOENT or -ENOMEM, the
- * sentence set. */
+/* What is asked of a profile. */
+struct prof__prepared_ask {
+    const char *name, *site; /* site: of holders; NULL: all */
+    enum prof__names names;
+};
+
+/* After that: a profile of theirs. Everything is in `a`. 0, -ENOENT or -ENOMEM, the sentence set.
+ */
 int prof__prepared_report(struct prof__image *image, const struct prof__prepared *p,
-                          const char *name, enum prof__names names, struct prof__arena *a,
+                          const struct prof__prepared_ask *ask, struct prof__arena *a,
                           struct prof__report *ret);
+
+/* The text that leaks and holders have of their own, of their report. -ENOTSUP: others. */
+int prof__prepared_text(const char *name, const struct prof__report *r, struct prof__arena *a,
+                        prof_sink_fn *sink, void *arg);
+
+/* Name after name of the profiles that can be had, from 0 on; NULL: no more. */
+const char *prof__prepared_name(size_t i);
 
 #endif

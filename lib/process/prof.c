@@ -8,7 +8,9 @@
 
 #include <assert.h>
 #include <errno.h>
+#include <link.h>
 #include <stddef.h>
+#include <string.h>
 
 #include "base/reserve.h"
 #include "base/sampler.h"
@@ -21,6 +23,7 @@
 #include "record/collect_code.h"
 #include "record/collect_heap.h"
 #include "scan/scan.h"
+#include "symbol/elf_file.h"
 #include "symbol/modules.h"
 #include "table/root.h"
 #include "table/tables.h"
@@ -28,6 +31,31 @@
 #include "unwind/stack.h"
 
 enum { LEAST_RESERVE = 2 << 20 }; /* bytes, for one profile when there is no more memory */
+
+/* Of what this code is in: the notes that it was linked with. In bytes, as it is the whole file
+ * that begins there. */
+extern const char __ehdr_start[] __attribute__((weak, visibility("hidden")));
+
+static void note_build_id(void)
+{
+    struct prof__tables_root *root = &prof__tables_root;
+    const char *file = __ehdr_start, *base = file;
+    uint8_t id[PROF__BUILD_ID_MAX];
+
+    if (!file)
+        return;
+    const ElfW(Ehdr) *head = (const void *)file;
+    const ElfW(Phdr) *p = (const void *)(file + head->e_phoff);
+    for (int i = 0; i < head->e_phnum; i++)
+        if (p[i].p_type == PT_LOAD && p[i].p_offset == 0)
+            base = file - p[i].p_vaddr;
+    for (int i = 0; i < head->e_phnum && !root->build_id_bytes; i++)
+        if (p[i].p_type == PT_NOTE)
+            root->build_id_bytes =
+                prof__elf_note_build_id(base + p[i].p_vaddr, p[i].p_memsz, p[i].p_align, id);
+    root->build_id_bytes = PROF_MIN(root->build_id_bytes, (uint64_t)PROF__TABLES_ROOT_BUILD_ID);
+    memcpy(root->build_id, id, root->build_id_bytes);
+}
 
 /* After the libraries that libprof needs, before everybody else's constructors where it can be. */
 __attribute__((constructor(101))) static void start(void)
@@ -46,6 +74,7 @@ __attribute__((constructor(101))) static void start(void)
     prof__reserve_init(PROF_MAX(limit / 2, (size_t)LEAST_RESERVE));
     prof__stack_init();
     prof__tables_root.heap_rate = &prof__heap_interval;
+    note_build_id();
     for (size_t i = 0; prof__builtin[i]; i++)
         prof__registry_add(prof__builtin[i]);
     prof__scan_init();

@@ -15,6 +15,7 @@
 #include "base/fork.h"
 #include "base/hash.h"
 #include "profile/registry.h"
+#include "table/root.h"
 #include "table/rows.h"
 #include "unwind/stack.h"
 
@@ -141,7 +142,7 @@ static struct custom *make(const char *name)
         c->profile = (struct prof_profile) {
             .name = c->name,
             .description = "",
-            .table = PROF__TABLE_CUSTOM + n_customs++,
+            .table = PROF__TABLE_CUSTOM + n_customs,
             .text = PROF__TEXT_COUNT,
             .n_values = 1,
             .value_type = { { c->name, "count" } },
@@ -150,6 +151,7 @@ static struct custom *make(const char *name)
             .finish = finish,
             .count = count,
         };
+        prof__custom_names[n_customs++] = c->name; /* for who finds them in a core file */
     }
     prof__unlock_masked(&lock, mask);
     return c;

@@ -11,20 +11,18 @@
 #include "base/fork.h"
 #include "base/lock.h"
 #include "scan/scan.h"
+#include "table/root.h"
 
-enum { ROOTS_MAX = 256, IGNORED_MAX = 4096 };
+enum { ROOTS_MAX = PROF__TOLD_ROOTS, IGNORED_MAX = PROF__TOLD_IGNORED };
 
 static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_NAMED);
-static struct prof__named_root root[ROOTS_MAX];
-static size_t n_roots;
-static uint64_t *ignored; /* of our own pages: it must not hold what it names */
-static size_t n_ignored;
+static struct prof__told *const told = &prof__told; /* a core file has it, too */
 
 static size_t root_at(uint64_t start)
 {
     size_t i = 0;
 
-    while (i < n_roots && root[i].start != start)
+    while (i < told->n_roots && told->root[i].start != start)
         i++;
     return i;
 }
@@ -41,9 +39,9 @@ int prof_heap_root(const void *address, size_t size)
     if (i == ROOTS_MAX)
         r = -ENOSPC;
     else
-        root[i] = (struct prof__named_root) { start, start + size };
-    if (i == n_roots && r == 0)
-        n_roots++;
+        told->root[i] = (struct prof__named_root) { start, start + size };
+    if (i == told->n_roots && r == 0)
+        told->n_roots++;
     prof__unlock_masked(&lock, mask);
     return r < 0 ? prof_set_last_error(r, "there are %d roots already", ROOTS_MAX) : 0;
 }
@@ -54,8 +52,8 @@ int prof_heap_root_remove(const void *address)
     uint64_t mask = prof__lock_masked(&lock);
     size_t i = root_at((uintptr_t)address);
 
-    if (i < n_roots) {
-        root[i] = root[--n_roots];
+    if (i < told->n_roots) {
+        told->root[i] = told->root[--told->n_roots];
         r = 0;
     }
     prof__unlock_masked(&lock, mask);
@@ -70,16 +68,16 @@ int prof_heap_ignore(const void *p)
         return prof_set_last_error(-EINVAL, "prof_heap_ignore(NULL): a block has an address");
     uint64_t mask = prof__lock_masked(&lock);
     size_t i = 0;
-    if (!ignored)
-        ignored = prof__pages_map(IGNORED_MAX * sizeof(*ignored));
-    while (i < n_ignored && ignored[i] != (uintptr_t)p)
+    if (!told->ignored)
+        told->ignored = prof__pages_map(IGNORED_MAX * sizeof(*told->ignored));
+    while (i < told->n_ignored && told->ignored[i] != (uintptr_t)p)
         i++;
-    if (!ignored)
+    if (!told->ignored)
         r = -ENOMEM;
     else if (i == IGNORED_MAX)
         r = -ENOSPC;
-    else if (i == n_ignored)
-        ignored[n_ignored++] = (uintptr_t)p;
+    else if (i == told->n_ignored)
+        told->ignored[told->n_ignored++] = (uintptr_t)p;
     prof__unlock_masked(&lock, mask);
     return r < 0 ? prof_set_last_error(r, "no more than %d blocks can be ignored", IGNORED_MAX) : 0;
 }
@@ -92,11 +90,11 @@ int prof__named_take(struct prof__arena *a, struct prof__named *ret)
     if (!ret->root || !ret->ignored)
         return -ENOMEM;
     uint64_t mask = prof__lock_masked(&lock);
-    memcpy(ret->root, root, n_roots * sizeof(*root));
-    if (n_ignored)
-        memcpy(ret->ignored, ignored, n_ignored * sizeof(*ignored));
-    ret->n_roots = n_roots;
-    ret->n_ignored = n_ignored;
+    memcpy(ret->root, told->root, told->n_roots * sizeof(*ret->root));
+    if (told->n_ignored)
+        memcpy(ret->ignored, told->ignored, told->n_ignored * sizeof(*told->ignored));
+    ret->n_roots = told->n_roots;
+    ret->n_ignored = told->n_ignored;
     prof__unlock_masked(&lock, mask);
     return 0;
 }

@@ -10,6 +10,7 @@
 #define PROF_SCAN_PLAN_H
 
 #include "image/image.h"
+#include "table/root.h"
 
 /* What holds a block in the end, in the order in which one is named when there are several. */
 enum prof__root {
@@ -46,11 +47,6 @@ struct prof__plan_data {
 struct prof__plan_stack {
     uint64_t start, end;
     bool ended; /* glibc keeps it for a thread to come */
-};
-
-/* Told by the program: a region to be looked at as a root. */
-struct prof__named_root {
-    uint64_t start, end;
 };
 
 struct prof__plan {

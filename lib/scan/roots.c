@@ -154,11 +154,13 @@ static const char *global_name(struct prof__roots *r, struct prof__arena *a,
     return prof__arena_printf(a, "global %.300s (%.200s)", name, prof__base_name(m->path));
 }
 
-static const char *thread_name(const struct prof__image *image, uint32_t tid)
+/* A core file has no names but that of the first. */
+static const char *thread_name(const struct prof__image *image, struct prof__arena *a, uint32_t tid)
 {
     for (size_t i = 0; i < image->n_threads; i++)
-        if ((uint32_t)image->thread[i].tid == tid && image->thread[i].name[0])
-            return image->thread[i].name;
+        if ((uint32_t)image->thread[i].tid == tid)
+            return image->thread[i].name[0] ? image->thread[i].name
+                                            : prof__arena_printf(a, "%u", (unsigned)tid);
     return "that has ended";
 }
 
@@ -166,7 +168,7 @@ static const char *stack_name(struct prof__roots *r, struct prof__arena *a,
                               const struct prof__kind *kind)
 {
     struct prof__image *image = r->plan->image;
-    const char *thread = thread_name(image, kind->who);
+    const char *thread = thread_name(image, a, kind->who);
     const char *function = kind->detail ? image->ops->function(image, a, kind->detail) : NULL;
 
     if (function)
@@ -204,7 +206,7 @@ const char *prof__root_name(struct prof__roots *r, struct prof__arena *a,
                          : prof__arena_printf(a, "root 0x%llx, told by prof_heap_root()",
                                               (unsigned long long)kind->detail);
     case PROF__ROOT_TLS:
-        return prof__arena_printf(a, "tls of %s", thread_name(r->plan->image, kind->who));
+        return prof__arena_printf(a, "tls of %s", thread_name(r->plan->image, a, kind->who));
     case PROF__ROOT_KERNEL:
         return kind->who == PROF__HELD_EPOLL
                    ? prof__arena_printf(a, "epoll fd %d", (int)kind->detail)
@@ -213,7 +215,7 @@ const char *prof__root_name(struct prof__roots *r, struct prof__arena *a,
         return stack_name(r, a, kind);
     case PROF__ROOT_REGISTER:
         return prof__arena_printf(a, "register of thread %s",
-                                  thread_name(r->plan->image, kind->who));
+                                  thread_name(r->plan->image, a, kind->who));
     default:
         return mapping_name(r, a, kind);
     }

@@ -118,6 +118,30 @@ static int ask_for_memory(struct prof__scan *s, bool paths)
                                (double)bytes / (1 << 20), (double)room / (1 << 20));
 }
 
+static struct prof__image *lent; /* NULL: scans are of the process itself */
+
+void prof__scan_lend(struct prof__image *image)
+{
+    lent = image;
+}
+
+/* What is lent is taken for as long as the scan goes on. */
+static int open_image(struct prof__scan *s, uintptr_t entry)
+{
+    if (!lent)
+        return prof__image_self(&s->image, entry);
+    s->image = *lent;
+    return 0;
+}
+
+static void close_image(struct prof__scan *s)
+{
+    if (lent)
+        *lent = s->image;
+    else
+        prof__image_close(&s->image);
+}
+
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry)
 {
     const struct prof_scan_options *o = &setup->o;
@@ -136,7 +160,7 @@ int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup,
     s->setup = setup; /* the turn is ours */
     s->sweep = (struct prof__sweep) { .image = &s->image, .pace = &s->pace, .swap = o->swap != 0 };
     s->sweep.buf = prof__arena_alloc(&s->arena, PROF__SWEEP_BYTES);
-    if (!s->sweep.buf || (r = prof__image_self(&s->image, entry)) < 0)
+    if (!s->sweep.buf || (r = open_image(s, entry)) < 0)
         return out_of_memory(-ENOMEM);
     uint32_t now = s->image.ops->now_s(&s->image);
     uint32_t birth = now > setup->age_s ? now - setup->age_s : 0;
@@ -163,7 +187,7 @@ void prof__scan_end(struct prof__scan *s)
     prof__arena_free(&s->pass_arena);
     prof__arena_free(&s->arena);
     if (s->image.ops)
-        prof__image_close(&s->image);
+        close_image(s);
     if (s->setup)
         /* Release: the next one finds our memory given back. */
         atomic_store_explicit(&busy, false, memory_order_release);

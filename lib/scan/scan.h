@@ -87,6 +87,10 @@ int prof__named_take(struct prof__arena *a, struct prof__named *ret);
 int prof__scan_begin(struct prof__scan *s, const struct prof__scan_setup *setup, uintptr_t entry);
 void prof__scan_end(struct prof__scan *s);
 
+/* From now on every scan is of that image, which somebody else opened and goes on having, and never
+ * again of the process itself. For tools. */
+void prof__scan_lend(struct prof__image *image);
+
 /* Take the image, and find out what is where: the heap, unless `walk` is not set, modules, stacks.
  * *ret_named is what the program has told. -ENOBUFS: it would take too much memory. 0 or another
  * negative errno, the sentence set. */

@@ -28,9 +28,10 @@ enum {
     WINDOW = 16,
     FIRST_SLOTS = 4096,
     GROWTH = 4,
-    SEGMENTS = 12,
+    SEGMENTS = PROF__LIVE_SEGMENTS,
     CLAIMED = 1, /* no key has this value */
     READ_TRIES = 100,
+    ADOPTED = 256, /* slots at once; all segments are multiples of it */
 };
 
 #define SWEEP_MAX ((size_t)1 << 30)
@@ -44,16 +45,20 @@ struct record {
     _Atomic uint64_t word[RECORD_WORDS];
 };
 
-struct segment {
+struct prof__live_segment {
     size_t slots;
     struct record *record;
     _Atomic uintptr_t key[]; /* 0: empty */
 };
 
+static_assert(FIRST_SLOTS == 4096 && GROWTH == 4 && sizeof(struct prof__live_segment) == 16 &&
+                  offsetof(struct prof__live_segment, key) == 16,
+              "see table/root.c: layout 2");
+
 _Atomic uint8_t prof__page_filter[1 << 20] __attribute__((aligned(4096)));
 _Atomic uint8_t prof__place_filter[1 << 20] __attribute__((aligned(4096)));
 
-static _Atomic(struct segment *) segment[SEGMENTS];
+_Atomic(struct prof__live_segment *) prof__live_segments[PROF__LIVE_SEGMENTS];
 static _Atomic uint64_t added, removed;
 static _Atomic bool any_fed;
 
@@ -108,30 +113,31 @@ static void record_read(const struct record *r, struct prof__live *ret_live)
 }
 
 /* First slot of the window of `key`. */
-static size_t window(const struct segment *s, uintptr_t key)
+static size_t window(const struct prof__live_segment *s, uintptr_t key)
 {
     return prof__hash(key) & (s->slots - 1) & ~(size_t)(WINDOW - 1); /* a power of two of slots */
 }
 
 static size_t segment_bytes(size_t slots)
 {
-    return sizeof(struct segment) + 48 + slots * (sizeof(uintptr_t) + sizeof(struct record));
+    return sizeof(struct prof__live_segment) + 48 +
+           slots * (sizeof(uintptr_t) + sizeof(struct record));
 }
 
-static struct segment *segment_grow(unsigned index)
+static struct prof__live_segment *segment_grow(unsigned index)
 {
     size_t slots = FIRST_SLOTS;
 
     for (unsigned i = 0; i < index; i++)
         slots *= GROWTH;
-    struct segment *fresh = prof__pages_map(segment_bytes(slots));
-    struct segment *seen = NULL;
+    struct prof__live_segment *fresh = prof__pages_map(segment_bytes(slots));
+    struct prof__live_segment *seen = NULL;
     if (!fresh)
         return NULL;
     fresh->slots = slots;
     fresh->record = (struct record *)&fresh->key[slots];
     /* Release: the sizes above come with the pointer. */
-    if (!atomic_compare_exchange_strong_explicit(&segment[index], &seen, fresh,
+    if (!atomic_compare_exchange_strong_explicit(&prof__live_segments[index], &seen, fresh,
                                                  memory_order_release, memory_order_acquire)) {
         prof__pages_unmap(fresh, segment_bytes(slots));
         return seen;
@@ -139,7 +145,7 @@ static struct segment *segment_grow(unsigned index)
     return fresh;
 }
 
-static bool segment_add(struct segment *s, uintptr_t key, const struct prof__live *live)
+static bool segment_add(struct prof__live_segment *s, uintptr_t key, const struct prof__live *live)
 {
     size_t at = window(s, key);
 
@@ -167,15 +173,16 @@ static int add(uintptr_t key, const struct prof__live *live)
 {
     unsigned n = 0;
 
-    while (n < SEGMENTS && atomic_load_explicit(&segment[n], memory_order_acquire))
+    while (n < SEGMENTS && atomic_load_explicit(&prof__live_segments[n], memory_order_acquire))
         n++;
     filter_add(key); /* before the key: no free may pass by */
     atomic_fetch_add_explicit(&added, 1, memory_order_relaxed);
     for (unsigned i = n; i-- > 0;)
-        if (segment_add(atomic_load_explicit(&segment[i], memory_order_acquire), key, live))
+        if (segment_add(atomic_load_explicit(&prof__live_segments[i], memory_order_acquire), key,
+                        live))
             return 0;
     for (; n < SEGMENTS; n++) {
-        struct segment *s = segment_grow(n);
+        struct prof__live_segment *s = segment_grow(n);
 
         if (!s)
             break;
@@ -203,7 +210,8 @@ bool prof__live_remove(uintptr_t key, struct prof__live *ret_live)
     if (key <= CLAIMED)
         return false;
     for (unsigned n = 0; n < SEGMENTS; n++) {
-        struct segment *s = atomic_load_explicit(&segment[n], memory_order_acquire);
+        struct prof__live_segment *s =
+            atomic_load_explicit(&prof__live_segments[n], memory_order_acquire);
 
         if (!s)
             break;
@@ -284,7 +292,7 @@ size_t prof__live_sweep(uintptr_t start, size_t size, void (*ended)(const struct
 /* --- reading ---------------------------------------------------------------------------------- */
 
 /* A copy of a slot, if it holds a block. */
-static bool read_slot(const struct segment *s, size_t i, uintptr_t *ret_key,
+static bool read_slot(const struct prof__live_segment *s, size_t i, uintptr_t *ret_key,
                       struct prof__live *ret_live)
 {
     for (int tries = 0; tries < READ_TRIES; tries++) {
@@ -309,7 +317,8 @@ static bool read_slot(const struct segment *s, size_t i, uintptr_t *ret_key,
 int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, void *arg), void *arg)
 {
     for (unsigned n = 0; n < SEGMENTS; n++) {
-        struct segment *s = atomic_load_explicit(&segment[n], memory_order_acquire);
+        struct prof__live_segment *s =
+            atomic_load_explicit(&prof__live_segments[n], memory_order_acquire);
         struct prof__live live;
         uintptr_t key;
 
@@ -323,6 +332,63 @@ int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, vo
         }
     }
     return 0;
+}
+
+void prof__live_memory(void (*each)(const void *start, size_t size, void *arg), void *arg)
+{
+    each(prof__live_segments, sizeof(prof__live_segments), arg);
+    for (unsigned n = 0; n < SEGMENTS; n++) {
+        struct prof__live_segment *s =
+            atomic_load_explicit(&prof__live_segments[n], memory_order_acquire);
+
+        if (s)
+            each(s, segment_bytes(s->slots), arg);
+    }
+}
+
+/* --- a table from elsewhere ------------------------------------------------------------------- */
+
+/* Slots [from, from + n) of a segment of `slots`, which begins at `at` there. */
+static int adopt_slots(const struct prof__live_elsewhere *e, uint64_t at, size_t slots, size_t from,
+                       size_t n)
+{
+    uint64_t keys = at + offsetof(struct prof__live_segment, key);
+    uint64_t records = keys + slots * sizeof(uintptr_t);
+    uintptr_t key[ADOPTED];
+    struct prof__live live[ADOPTED], stale;
+    int r = 0;
+
+    if (e->read(e->arg, keys + from * sizeof(*key), key, n * sizeof(*key)) != n * sizeof(*key) ||
+        e->read(e->arg, records + from * sizeof(*live), live, n * sizeof(*live)) !=
+            n * sizeof(*live)) {
+        e->absent(e->arg, n * (sizeof(*key) + sizeof(*live)));
+        return 0;
+    }
+    for (size_t i = 0; i < n && r == 0; i++)
+        if (key[i] > CLAIMED && e->is_sane(e->arg, key[i], &live[i]))
+            r = prof__live_add(key[i], &live[i], &stale);
+    return r;
+}
+
+int prof__live_adopt(uint64_t at, const struct prof__live_elsewhere *e)
+{
+    size_t slots = FIRST_SLOTS;
+    int r = 0;
+
+    for (unsigned n = 0; n < SEGMENTS && r == 0; n++, slots *= GROWTH) {
+        uint64_t start, there;
+
+        if (e->read(e->arg, at + n * sizeof(start), &start, sizeof(start)) != sizeof(start) ||
+            start == 0)
+            break;
+        if (e->read(e->arg, start, &there, sizeof(there)) != sizeof(there) || there != slots) {
+            e->absent(e->arg, segment_bytes(slots));
+            continue;
+        }
+        for (size_t from = 0; from < slots && r == 0; from += ADOPTED)
+            r = adopt_slots(e, start, slots, from, ADOPTED);
+    }
+    return r;
 }
 
 size_t prof__live_count(void)

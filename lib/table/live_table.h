@@ -15,6 +15,11 @@ struct prof__live {
     int64_t bytes;
 };
 
+/* The table is in segments of slots, the layout of which is live_table.c's. */
+enum { PROF__LIVE_SEGMENTS = 12 };
+struct prof__live_segment;
+extern _Atomic(struct prof__live_segment *) prof__live_segments[PROF__LIVE_SEGMENTS];
+
 /* A key is an address, or one with this bit set for a block fed through prof_heap_alloc(), which
  * may lie at the start of a malloced one. */
 #define PROF__LIVE_FED ((uintptr_t)1 << 62)
@@ -68,5 +73,19 @@ int prof__live_each(int (*each)(uintptr_t key, const struct prof__live *live, vo
                     void *arg);
 
 size_t prof__live_count(void);
+
+/* Call `each` for all memory of the table. Context: signal. */
+void prof__live_memory(void (*each)(const void *start, size_t size, void *arg), void *arg);
+
+/* The table of a process that has ended, for who has its memory. */
+struct prof__live_elsewhere {
+    size_t (*read)(void *arg, uint64_t from, void *to, size_t n); /* how many of the bytes */
+    bool (*is_sane)(void *arg, uintptr_t key, const struct prof__live *live);
+    void (*absent)(void *arg, uint64_t bytes); /* of the table, that are not there */
+    void *arg;
+};
+
+/* Add the blocks of the table whose segments are named at `at`. 0 or -ENOMEM. */
+int prof__live_adopt(uint64_t at, const struct prof__live_elsewhere *e);
 
 #endif

@@ -45,8 +45,9 @@ enum ctl_takes {
     CTL_TAKES_ALL = 1 << 9,
     CTL_TAKES_SITE = 1 << 10, /* holders */
     CTL_TAKES_AGE = 1 << 11,
-    CTL_TAKES_ROWS = 1 << 13,  /* --rows alone */
-    CTL_TAKES_TRACE = 1 << 14, /* --io, --sched, --last */
+    CTL_TAKES_ROWS = 1 << 13,   /* --rows alone */
+    CTL_TAKES_TRACE = 1 << 14,  /* --io, --sched, --last */
+    CTL_TAKES_BLOCKS = 1 << 15, /* --by-type: of a core */
 };
 
 struct ctl_options {
@@ -62,7 +63,7 @@ struct ctl_options {
     const char *exe, *sysroot; /* of a core file: its program, its files; NULL: where they were */
     unsigned rows;             /* of tables; 0: what fits */
     uint16_t port;             /* of --port; 0: any */
-    bool by_cum, all_code, stop, all, io, sched, last;
+    bool by_cum, all_code, stop, all, io, sched, last, by_type;
 };
 
 struct ctl_command {

@@ -387,22 +387,26 @@ static bool is_seen(const char *command)
            strcmp(command, "holders") == 0;
 }
 
-/* Those of the profiles that are kept in tables. */
-static bool is_kept(const char *command)
-{
-    static const char *const kept[] = { "heap", "allocs", "mutex", "block" };
-
-    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
-        if (strcmp(command, kept[i]) == 0)
-            return true;
-    return false;
-}
-
 static enum prof__names names_of(const struct ctl_options *o)
 {
     if (!o->names || strcmp(o->names, "short") == 0)
         return PROF__NAMES_SHORT;
     return strcmp(o->names, "full") == 0 ? PROF__NAMES_FULL : PROF__NAMES_RAW;
+}
+
+/* Leaks and holders as a report that people understand, others as a table. */
+static int print_kept(struct job *j, const char *command, struct prof__report *report,
+                      struct prof__arena *a, FILE *out)
+{
+    const struct ctl_options *o = j->o;
+    int r = -ENOTSUP;
+
+    if (o->form == CTL_TEXT || (o->form == CTL_FORM_DEFAULT && !o->output))
+        r = prof__prepared_text(command, report, a, to_file, out);
+    return r == -ENOTSUP  ? show_report(report, j->title, o, out)
+           : r == -ENOMEM ? ctl_no_memory()
+           : r < 0        ? CTL_FAILED
+                          : CTL_OK;
 }
 
 static int show_kept(struct job *j, const char *command, struct prof__prepared *p)
@@ -412,10 +416,11 @@ static int show_kept(struct job *j, const char *command, struct prof__prepared *
     struct prof__arena a = { 0 };
     struct prof__report report;
     struct output out;
-    int r = prof__prepared_adopt(&j->image, p);
+    struct prof__prepared_ask ask = { command, o->site, names_of(o) };
+    int r = p->is_known ? 0 : prof__prepared_adopt(&j->image, p); /* which says why not */
 
     if (r == 0)
-        r = prof__prepared_report(&j->image, p, command, names_of(o), &a, &report);
+        r = prof__prepared_report(&j->image, p, &ask, &a, &report);
     if (r < 0) {
         prof__arena_free(&a);
         return failed(r);
@@ -430,7 +435,7 @@ static int show_kept(struct job *j, const char *command, struct prof__prepared *
         if (as_pprof)
             r = show_pprof(&report, &a, out.file);
         else
-            r = show_report(&report, j->title, o, out.file);
+            r = print_kept(j, command, &report, &a, out.file);
         if (o->form == CTL_TEXT || (o->form == CTL_FORM_DEFAULT && !o->output))
             print_missing(j, out.file);
         r = output_close(&out, r);
@@ -439,8 +444,25 @@ static int show_kept(struct job *j, const char *command, struct prof__prepared *
     return r;
 }
 
+static void show_libprof(struct job *j, struct prof__prepared *p)
+{
+    const char *name;
+
+    printf("\n  libprof %s", p->version);
+    for (size_t i = 0; i < p->build_id_bytes; i++)
+        printf("%s%02x", i ? "" : ", build id ", p->build_id[i]);
+    if (!p->is_known) {
+        puts(", of a version that this profctl cannot read: heap, leaks and holders by type\n");
+        return;
+    }
+    printf(": %zu sampled blocks in use\n  profiles:", p->blocks);
+    for (size_t i = 0; (name = prof__prepared_name(i)); i++)
+        printf(" %s", name);
+    puts("\n  heap, leaks and holders --by-type tell of every block\n");
+}
+
 /* What a core file is of, and what can be asked of it. */
-static int show_core(struct job *j, const struct prof__prepared *p)
+static int show_core(struct job *j, struct prof__prepared *p)
 {
     struct prof__arena a = { 0 };
     struct prof__outside_threads t;
@@ -457,9 +479,7 @@ static int show_core(struct job *j, const struct prof__prepared *p)
     if (!p->at)
         printf("\n  no libprof in it: heap, leaks and holders by type\n\n");
     else
-        printf("\n  libprof %s: heap, allocs, mutex and block as it had them%s; leaks and holders "
-               "by type\n\n",
-               p->version, p->is_known ? "" : " (of a version that this profctl cannot read)");
+        show_libprof(j, p);
     if (j->image.n_threads > 1)
         j->image.n_threads = 1;
     if (prof__outside_threads(&j->image, &a, &t) == 0)
@@ -469,6 +489,17 @@ static int show_core(struct job *j, const struct prof__prepared *p)
     return CTL_OK;
 }
 
+/* Those that are kept in tables, by commands of their own. */
+static bool is_kept(const char *command)
+{
+    static const char *const kept[] = { "heap", "allocs", "mutex", "block" };
+
+    for (size_t i = 0; i < ARRAY_LEN(kept); i++)
+        if (strcmp(command, kept[i]) == 0)
+            return true;
+    return false;
+}
+
 static int refuse(const struct job *j, const char *command, const struct prof__prepared *p)
 {
     const struct target *t = j->target;
@@ -476,10 +507,8 @@ static int refuse(const struct job *j, const char *command, const struct prof__p
     if (j->is_core)
         return ctl_say(
             CTL_NO_LIBPROF,
-            p->at ? "%s is a core file: it tells heap, allocs, mutex, block, leaks, holders "
-                    "and threads."
-                  : "%s is a core file of a program without libprof: it tells heap, leaks, "
-                    "holders and threads.",
+            "%s is a core file of a program without libprof: it tells heap, leaks, holders "
+            "and threads.",
             t->text);
     if (p->at)
         return ctl_say(CTL_NO_LIBPROF,
@@ -495,6 +524,15 @@ static int refuse(const struct job *j, const char *command, const struct prof__p
                    (int)t->proc.pid, t->proc.name, command);
 }
 
+/* Leaks and holders can be told of a program whose libprof is of another version, and all of one
+ * where it has sampled nothing. Of a process that runs they want more than one look. */
+static bool wants_census(const struct job *j, const struct prof__prepared *p, const char *command)
+{
+    bool is_heap = strcmp(command, "heap") == 0;
+
+    return !is_heap && !j->is_core ? true : p->is_known ? p->blocks == 0 : !is_heap;
+}
+
 static int run(struct job *j, const char *command)
 {
     struct prof__arena own = { 0 };
@@ -505,22 +543,24 @@ static int run(struct job *j, const char *command)
         prof__prepared_find(&j->image, &p);
         r = prof__prepared_own(&j->image, &p, &own);
     }
+    if (r == 0 && p.is_known)
+        r = prof__prepared_adopt(&j->image, &p);
     if (r < 0)
         r = failed(r);
     else if (strcmp(command, "core") == 0)
         r = show_core(j, &p);
-    else if (p.at && is_kept(command) && (j->o->seconds > 0 || j->o->diff > 0))
+    else if (p.at && is_kept(command) && !j->o->by_type && (j->o->seconds > 0 || j->o->diff > 0))
         r = ctl_say(
             CTL_USAGE,
             "%s has libprof in it, but does not listen: from outside there is only what is so "
             "now. Keep two by -o FILE and compare them by profctl diff.",
             j->target->text);
-    else if (p.at && is_kept(command))
-        r = show_kept(j, command, &p);
     else if (strcmp(command, "threads") == 0)
         r = run_threads(j);
-    else if (is_seen(command))
+    else if (is_seen(command) && (!p.at || j->o->by_type || wants_census(j, &p, command)))
         r = run_census(j, command);
+    else if (p.at)
+        r = show_kept(j, command, &p);
     else
         r = refuse(j, command, &p);
     prof__arena_free(&own);

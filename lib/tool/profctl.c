@@ -70,6 +70,7 @@ enum {
     STOP,
     EXE,
     SYSROOT,
+    BY_TYPE,
     DIFF,
     PORT,
     ALL,
@@ -138,6 +139,10 @@ static const struct {
       CTL_TAKES_STOP,
       NULL,
       "may stop a process without libprof, to see its registers" },
+    { { "by-type", no_argument, NULL, BY_TYPE },
+      CTL_TAKES_BLOCKS,
+      NULL,
+      "of a core with libprof: every block, by its type" },
     { { "diff", required_argument, NULL, DIFF },
       CTL_TAKES_DIFF,
       "SECONDS",
@@ -357,6 +362,9 @@ static int take_option(struct parsed *p, int option, const char *value)
         return CTL_OK;
     case STOP:
         p->o.stop = true;
+        return CTL_OK;
+    case BY_TYPE:
+        p->o.by_type = true;
         return CTL_OK;
     case ALL:
         p->o.all = true;

@@ -273,10 +273,9 @@ static int run_core(const struct ctl_command *self, const struct ctl_options *o,
     struct target t;
     int r = target_find(argv[0], &t);
 
-    (void)argc;
     if (r == CTL_OK && t.kind != TARGET_CORE)
         return ctl_say(CTL_USAGE, "%s is no core file.", argv[0]);
-    return r == CTL_OK ? outside_run(self->name, &t, o) : r;
+    return r == CTL_OK ? outside_run(argc > 1 ? argv[1] : self->name, &t, o) : r;
 }
 
 /* Without forms: plain text. */
@@ -416,8 +415,8 @@ enum {
 };
 
 const struct ctl_command ctl_profile_commands[] = {
-    { "heap", "PID|FILE|CORE", WINDOWS | OUTSIDE | CTL_TAKES_AGE, 1, 1, run_profile,
-      "memory in use, by who allocated it", NULL },
+    { "heap", "PID|FILE|CORE", WINDOWS | OUTSIDE | CTL_TAKES_BLOCKS | CTL_TAKES_AGE, 1, 1,
+      run_profile, "memory in use, by who allocated it", NULL },
     { "allocs", "PID|FILE|CORE", WINDOWS, 1, 1, run_profile, "all that was allocated, freed or not",
       NULL },
     { "cpu", "PID|FILE", WINDOWS, 1, 1, run_profile, "processor time, of 10 seconds", NULL },
@@ -428,11 +427,13 @@ const struct ctl_command ctl_profile_commands[] = {
     { "mmap", "PID|FILE", WINDOWS, 1, 1, run_profile, "mappings alive, by who made them", NULL },
     { "threads", "PID|CORE", FORMS | OUTSIDE, 1, 1, run_profile,
       "stacks of all threads now, deadlocks named", NULL },
-    { "leaks", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_AGE, 1, 1, run_profile,
+    { "leaks", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_BLOCKS | CTL_TAKES_AGE, 1, 1, run_profile,
       "memory in use that nothing points to", NULL },
-    { "core", "CORE", CTL_TAKES_CORE, 1, 1, run_core, "what a core file is of, and where it ended",
-      NULL },
-    { "holders", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_SITE, 1, 1, run_profile,
+    { "core", "CORE [PROFILE]", FORMS | CTL_TAKES_CORE, 1, 2, run_core,
+      "what a core file is of, and where it ended",
+      "With PROFILE one that libprof kept in the program, such as threadcreate or the\n"
+      "program's own; the names are in what \"profctl core CORE\" shows." },
+    { "holders", "PID|CORE", FORMS | OUTSIDE | CTL_TAKES_BLOCKS | CTL_TAKES_SITE, 1, 1, run_profile,
       "who still points at memory in use", NULL },
     { "memory", "PID|CORE", CTL_TAKES_OUTPUT | CTL_TAKES_JSON | CTL_TAKES_STOP, 1, 1, run_text,
       "where all of its memory is", NULL },

@@ -3,11 +3,14 @@
  *
  * It makes objects of known numbers, says on stdout what it has made and what malloc says of it,
  * and then waits on stdin: a line "leak" plants a leak, "deadlock" makes one, "stats" says it
- * again, the end of input ends it. Threads wait meanwhile as those of services do.
+ * again, the end of input ends it. If libprof is there all the same, "tell" tells it some things:
+ * a profile, labels, a block to ignore and a root. Threads wait meanwhile as those of services do.
  */
+#include <dlfcn.h>
 #include <malloc.h>
 #include <pthread.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <unistd.h>
 
 #include <cstdint>
@@ -54,6 +57,7 @@ struct Session {
 } // namespace shop
 
 std::vector<std::unique_ptr<shop::Account>> g_accounts;
+std::vector<std::string> g_notes;
 static std::map<int, std::unique_ptr<shop::Box<double>>> g_boxes;
 static int g_epoll;
 uintptr_t g_tagged[3]; /* might be a string, but for the tag: no address at all */
@@ -94,6 +98,39 @@ static void __attribute__((noinline)) plant(int n)
         s->child = malloc(1000);
         memset(s->child, 1, 1000);
     }
+}
+
+template <typename F> static F *libprofs(const char *name)
+{
+    return reinterpret_cast<F *>(dlsym(RTLD_DEFAULT, name));
+}
+
+/* As by the functions of prof.h, which a program that knows of libprof would call. */
+static void __attribute__((noinline)) tell()
+{
+    auto profile_new = libprofs<int(const char *, void **)>("prof_profile_new");
+    auto profile_add = libprofs<int(void *, const void *, int)>("prof_profile_add");
+    auto push = libprofs<int(const char *, const char *)>("prof_labels_push");
+    auto pop = libprofs<int()>("prof_labels_pop");
+    auto ignore = libprofs<int(const void *)>("prof_heap_ignore");
+    auto root = libprofs<int(const void *, size_t)>("prof_heap_root");
+    void *profile = nullptr;
+
+    if (!profile_new || !profile_add || !push || !pop || !ignore || !root)
+        return;
+    profile_new("shop.connections", &profile);
+    for (uintptr_t i = 1; i <= 7; i++)
+        profile_add(profile, reinterpret_cast<void *>(i), 0);
+    push("tenant", "acme");
+    for (int i = 0; i < 50; i++)
+        g_notes.push_back(std::string(3000, 'n'));
+    pop();
+    ignore(malloc(70000));
+    /* What only a hidden place points to: a page that is nobody's root but by being told. */
+    uintptr_t *hidden = static_cast<uintptr_t *>(
+        mmap(nullptr, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0));
+    hidden[0] = reinterpret_cast<uintptr_t>(malloc(80000));
+    root(hidden, 4096);
 }
 
 static pthread_mutex_t g_first = PTHREAD_MUTEX_INITIALIZER, g_second = PTHREAD_MUTEX_INITIALIZER;
@@ -188,6 +225,8 @@ int main()
             leaked += 200;
             scrub();
         }
+        if (strncmp(line, "tell", 4) == 0)
+            tell();
         if (strncmp(line, "deadlock", 8) == 0)
             deadlock();
         stats(leaked);

@@ -4,6 +4,7 @@
  */
 #include <pthread.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/random.h"
 #include "check.h"
@@ -231,6 +232,79 @@ static void test_a_copy_is_of_one_record(void)
     CHECK_INT(torn[0], 0, "copies that are half of one record and half of another");
 }
 
+/* --- a table from elsewhere --------------------------------------------------------------------
+ */
+
+enum { THERE_SLOTS = 4096, THERE = 100 };
+
+/* As in a core file: the list of segments, and two of them, of which one is not all there. */
+struct there {
+    uint64_t list[PROF__LIVE_SEGMENTS];
+    uint64_t slots, records_at, key[THERE_SLOTS];
+    struct prof__live live[THERE_SLOTS];
+    uint64_t more_slots, more_records_at,
+        more_key[THERE_SLOTS]; /* 16,384 they should be, and their records */
+    size_t refused;
+    uint64_t absent;
+};
+
+static size_t read_there(void *arg, uint64_t from, void *to, size_t n)
+{
+    const struct there *t = arg;
+    uint64_t start = (uintptr_t)t, end = (uintptr_t)&t->refused;
+
+    if (from < start || from + n > end)
+        return 0;
+    memcpy(to, (const void *)(uintptr_t)from, n);
+    return n;
+}
+
+static bool is_even(void *arg, uintptr_t key, const struct prof__live *live)
+{
+    struct there *t = arg;
+    bool even = live->row % 2 == 0;
+
+    (void)key;
+    t->refused += !even;
+    return even;
+}
+
+static void count_absent(void *arg, uint64_t bytes)
+{
+    ((struct there *)arg)->absent += bytes;
+}
+
+static void test_blocks_of_another_are_taken_as_far_as_they_are_there(void)
+{
+    struct there *t = calloc(1, sizeof(*t));
+    struct prof__live_elsewhere e = { read_there, is_even, count_absent, t };
+    size_t before = prof__live_count();
+    struct prof__live live;
+
+    t->list[0] = (uintptr_t)&t->slots;
+    t->list[1] = (uintptr_t)&t->more_slots;
+    t->list[2] = 4242; /* nothing is there at all */
+    t->slots = THERE_SLOTS;
+    t->more_slots = (size_t)4 * THERE_SLOTS;
+    for (uint64_t i = 0; i < THERE; i++) {
+        t->key[i * 40] = 0x600000000000 + i * 64;
+        t->live[i * 40] = (struct prof__live) { .row = (uint32_t)(100 + i), .bytes = (int64_t)i };
+    }
+    t->key[1] = 1; /* a slot that was being filled */
+    CHECK_INT(prof__live_adopt((uintptr_t)t->list, &e), 0, "taken");
+    CHECK_INT(t->refused, THERE / 2, "those that make no sense");
+    CHECK_INT(prof__live_count() - before, THERE / 2, "the others are there");
+    for (uint64_t i = 0; i < THERE; i++) {
+        bool found = prof__live_remove(0x600000000000 + i * 64, &live);
+
+        CHECK(found == (i % 2 == 0) &&
+                  (!found || (live.row == 100 + i && live.bytes == (int64_t)i)),
+              "block %d", (int)i);
+    }
+    CHECK(t->absent >= (uint64_t)4 * THERE_SLOTS * 30, "told as missing: %d bytes", (int)t->absent);
+    free(t);
+}
+
 int main(void)
 {
     test_a_copy_is_of_one_record(); /* first: the table is small yet, and soon walked through */
@@ -240,5 +314,6 @@ int main(void)
     test_sweep_ends_what_lies_inside();
     test_a_crowded_page_is_forgotten();
     test_a_neighbour_is_told_apart();
+    test_blocks_of_another_are_taken_as_far_as_they_are_there();
     return check_report();
 }

@@ -8,6 +8,7 @@
 
 #include "check.h"
 #include "table/eras.h"
+#include "table/live_table.h"
 #include "table/rows.h"
 #include "table/stack_table.h"
 #include "table/tables.h"
@@ -269,8 +270,8 @@ static void test_marks_while_places_change(void)
 
 struct told {
     size_t n, bytes;
-    bool has_root, has_stack, has_row;
-    uintptr_t stack, row;
+    bool has_root, has_stack, has_row, has_block, has_name;
+    uintptr_t stack, row, block, name;
 };
 
 static void note_range(const void *start, size_t size, void *arg)
@@ -283,17 +284,28 @@ static void note_range(const void *start, size_t size, void *arg)
     t->has_root |= size >= 16 && memcmp(start, "\x8flibprof\r\n\x1a\n", 12) == 0;
     t->has_stack |= t->stack >= from && t->stack < from + size;
     t->has_row |= t->row >= from && t->row < from + size;
+    t->has_block |= t->block >= from && t->block < from + size;
+    t->has_name |= t->name >= from && t->name < from + size;
 }
 
-/* What a minidump is told to hold leads to every stack and row. */
+/* What a minidump is told to hold leads to every stack, row, block and name. */
 static void test_dump_ranges_have_stacks_and_rows(void)
 {
+    struct prof_profile *own = NULL;
+    struct prof__live stale;
+
+    CHECK_INT(prof__live_add(0x700000001000, &(struct prof__live) { .row = 1 }, &stale), 0,
+              "a block");
+    CHECK_INT(prof_profile_new("told", &own), 0, "a profile");
     struct told t = { .stack = (uintptr_t)prof__stack_table_get(id_of[0][STACKS - 1]),
-                      .row = (uintptr_t)prof__rows_at(row_of[0][STACKS - 1]) };
+                      .row = (uintptr_t)prof__rows_at(row_of[0][STACKS - 1]),
+                      .block = (uintptr_t)prof__live_segments[0],
+                      .name = (uintptr_t)prof_profile_name(own) };
 
     CHECK_INT(prof_dump_ranges(note_range, &t), 0, "ranges");
-    CHECK(t.has_root && t.has_stack && t.has_row, "root %d, stack %d, row %d", t.has_root,
-          t.has_stack, t.has_row);
+    CHECK(t.has_root && t.has_stack && t.has_row && t.has_block && t.has_name,
+          "root %d, stack %d, row %d, block %d, name %d", t.has_root, t.has_stack, t.has_row,
+          t.has_block, t.has_name);
     CHECK_BETWEEN(t.bytes, 10000, 24 << 20, "bytes");
     CHECK_BETWEEN(t.n, 10, 128, "ranges");
     CHECK_INT(prof_dump_ranges(NULL, NULL), -EINVAL, "nobody to tell");
