@@ -20,9 +20,9 @@ PROFCTL, SERVICE, DOCS = map(os.path.abspath, sys.argv[1:4])
 
 
 class Service:
-    def __init__(self, *commands):
+    def __init__(self, *commands, preload=None):
         self.process = subprocess.Popen([SERVICE], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-                                        env=environment())
+                                        env=environment(**{"LD_PRELOAD": preload} if preload else {}))
         self.pid = self.process.pid
         self.told = self.read()
         for command in commands:
@@ -169,14 +169,16 @@ def test_what_cannot_be_done_gets_a_sentence():
     with Service() as s:
         r = profctl("mutex", s.pid)
         check(r.returncode == 6 and "from outside heap, leaks, holders and threads" in r.stderr, r.stderr)
-    jemalloc = "/usr/lib/x86_64-linux-gnu/libjemalloc.so.2"
-    if os.path.exists(jemalloc):
-        with subprocess.Popen(["sleep", "60"], env=environment(LD_PRELOAD=jemalloc)) as sleeper:
-            while jemalloc not in open("/proc/%d/maps" % sleeper.pid).read():
-                pass
-            r = profctl("heap", sleeper.pid)
-            check(r.returncode == 6 and "jemalloc" in r.stderr, "%d %s" % (r.returncode, r.stderr))
-            sleeper.kill()
+    for name, library in (("jemalloc", "libjemalloc.so.2"), ("mimalloc", "libmimalloc.so.2"),
+                          ("tcmalloc", "libtcmalloc_minimal.so.4")):
+        if not os.path.exists("/usr/lib/x86_64-linux-gnu/" + library):
+            continue
+        # A service that has all its memory of it, not only the library in its map.
+        with Service(preload="/usr/lib/x86_64-linux-gnu/" + library) as s:
+            for command in ("heap", "leaks", "holders"):
+                r = profctl(command, s.pid)
+                check(r.returncode == 6 and name in r.stderr and "profrun" in r.stderr and not r.stdout,
+                      "%s %s: %d %s" % (command, name, r.returncode, r.stderr))
     if os.geteuid() == 0 and shutil.which("setpriv"):
         with Service() as s:
             shutil.copy(PROFCTL, "/tmp/libprof-profctl-%d" % s.pid)
