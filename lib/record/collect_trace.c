@@ -160,17 +160,31 @@ static int no_name(const char *call)
     return prof_set_last_error(-EINVAL, "%s() takes a name", call);
 }
 
+static PROF_APART int tell_region_begin(const char *name)
+{
+    uint32_t n = prof__trace_name(name);
+    uint64_t now = prof__trace_time();
+    const struct prof__trace_writer *w =
+        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, now, n, 0, 0);
+
+    prof__span_region_begin(w, n, now);
+    return 0;
+}
+
 int prof_region_begin(const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing()) {
-        uint32_t n = prof__trace_name(name);
-        uint64_t now = prof__trace_time();
+    return prof__tracing() ? tell_region_begin(name) : 0;
+}
 
-        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, now, n, 0, 0);
-        prof__span_region_begin(n, now);
-    }
+static PROF_APART int tell_region_end(const char *name)
+{
+    uint64_t now = prof__trace_time();
+    uint32_t n = prof__trace_name(name);
+    const struct prof__trace_writer *w = prof__trace_write(PROF__TRACE_REGION_END, 0, now, n, 0, 0);
+
+    prof__span_region_end(w, n, now);
     return 0;
 }
 
@@ -178,13 +192,16 @@ int prof_region_end(const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing()) {
-        uint64_t now = prof__trace_time();
-        uint32_t n = prof__trace_name(name);
+    return prof__tracing() ? tell_region_end(name) : 0;
+}
 
-        prof__trace_write(PROF__TRACE_REGION_END, 0, now, n, 0, 0);
-        prof__span_region_end(n, now);
-    }
+static PROF_APART int tell_task_begin(uint64_t id, const char *name)
+{
+    uint32_t n = prof__trace_name(name);
+    uint64_t now = prof__trace_time();
+
+    prof__trace_write(PROF__TRACE_TASK_BEGIN, 0, now, id, n, 0);
+    prof__span_task_begin(id, n, now);
     return 0;
 }
 
@@ -192,13 +209,16 @@ int prof_task_begin(uint64_t id, const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing()) {
-        uint32_t n = prof__trace_name(name);
-        uint64_t now = prof__trace_time();
+    return prof__tracing() ? tell_task_begin(id, name) : 0;
+}
 
-        prof__trace_write(PROF__TRACE_TASK_BEGIN, 0, now, id, n, 0);
-        prof__span_task_begin(id, n, now);
-    }
+static PROF_APART int tell_task_end(uint64_t id, const char *name)
+{
+    uint64_t now = prof__trace_time();
+    uint32_t n = prof__trace_name(name);
+
+    prof__trace_write(PROF__TRACE_TASK_END, 0, now, id, n, 0);
+    prof__span_task_end(id, n, now);
     return 0;
 }
 
@@ -206,14 +226,7 @@ int prof_task_end(uint64_t id, const char *name)
 {
     if (!name || !*name)
         return no_name(__func__);
-    if (prof__tracing()) {
-        uint64_t now = prof__trace_time();
-        uint32_t n = prof__trace_name(name);
-
-        prof__trace_write(PROF__TRACE_TASK_END, 0, now, id, n, 0);
-        prof__span_task_end(id, n, now);
-    }
-    return 0;
+    return prof__tracing() ? tell_task_end(id, name) : 0;
 }
 
 int prof_trace_log(const char *text)

@@ -22,8 +22,6 @@
 #include "base/hash.h"
 #include "table/trace_clock.h"
 #include "table/trace_names.h"
-#include "table/trace_ring.h"
-#include "table/wait_table.h"
 
 struct place {
     _Atomic uint64_t time; /* when it began; 0: it has not */
@@ -35,6 +33,7 @@ struct stack {
     _Atomic uint64_t depth; /* may be more than there are places */
     struct place place[PROF__SPANS_DEPTH];
 };
+static_assert(sizeof(struct stack) == 256, "found by a shift");
 
 enum { TASKS = 1024, WINDOW = 16 };
 struct task {
@@ -44,7 +43,8 @@ struct task {
 
 static _Atomic(struct stack *) stacks; /* one for each ring; never given back */
 static struct task tasks[TASKS];
-static _Atomic uint32_t era;
+static _Atomic uint64_t era; /* in units of ERA, above a thread's number */
+#define ERA ((uint64_t)1 << 32)
 static struct prof__trace_moment begin; /* of the era; written before anybody traces */
 
 /* Length, NAME_BITS of name, the last of which is for tasks. */
@@ -69,12 +69,11 @@ int prof__spans_begin(void)
     atomic_store_explicit(&longest, 0, memory_order_relaxed);
     prof__trace_moment(&begin);
     /* Release: the clean table; a stack of an earlier era counts for nothing. */
-    atomic_fetch_add_explicit(&era, 1, memory_order_release);
+    atomic_fetch_add_explicit(&era, ERA, memory_order_release);
     return 0;
 }
 
-/* It took so long. */
-static void ended(uint64_t ticks, uint32_t name)
+static PROF_APART void note_longest(uint64_t ticks, uint32_t name)
 {
     uint64_t units = PROF_MIN(ticks >> UNIT_SHIFT, UINT64_MAX >> NAME_BITS);
     uint64_t mine = units << NAME_BITS | name;
@@ -86,51 +85,60 @@ static void ended(uint64_t ticks, uint32_t name)
             break;
 }
 
-/* --- regions ---------------------------------------------------------------------------------- */
-
-static uint64_t owner_now(uint32_t tid)
+/* It took so long. */
+static inline void ended(uint64_t ticks, uint32_t name)
 {
-    return (uint64_t)atomic_load_explicit(&era, memory_order_relaxed) << 32 | tid;
+    uint64_t seen = atomic_load_explicit(&longest, memory_order_relaxed);
+
+    if (PROF_UNLIKELY(ticks >> UNIT_SHIFT > seen >> NAME_BITS))
+        note_longest(ticks, name);
 }
 
-/* NULL: the thread has no ring either. */
-static inline struct stack *my_stack(void)
-{
-    struct stack *all = atomic_load_explicit(&stacks, memory_order_acquire);
-    unsigned ring;
+/* --- regions ---------------------------------------------------------------------------------- */
 
-    if (PROF_UNLIKELY(!all || !prof__trace_ring_mine(&ring)))
-        return NULL;
-    struct stack *s = &all[ring];
-    uint64_t owner = owner_now(prof__tid());
-    if (PROF_UNLIKELY(atomic_load_explicit(&s->owner, memory_order_relaxed) != owner)) {
-        for (size_t i = 0; i < PROF__SPANS_DEPTH; i++)
-            atomic_store_explicit(&s->place[i].time, 0, memory_order_relaxed);
-        atomic_store_explicit(&s->depth, 0, memory_order_relaxed);
-        /* Release: who sees the owner sees nothing of the last one's. */
-        atomic_store_explicit(&s->owner, owner, memory_order_release);
-    }
+static inline uint64_t owner_now(uint32_t tid)
+{
+    return atomic_load_explicit(&era, memory_order_relaxed) | tid;
+}
+
+/* The thread that is told of has no other's regions. */
+static PROF_COLD void move_in(struct stack *s, uint64_t owner)
+{
+    for (size_t i = 0; i < PROF__SPANS_DEPTH; i++)
+        atomic_store_explicit(&s->place[i].time, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->depth, 0, memory_order_relaxed);
+    /* Release: who sees the owner sees nothing of the last one's. */
+    atomic_store_explicit(&s->owner, owner, memory_order_release);
+}
+
+static inline struct stack *stack_of(const struct prof__trace_writer *w)
+{
+    /* Relaxed: they are there before anybody traces, and prof__tracing() acquires that. */
+    struct stack *s = &atomic_load_explicit(&stacks, memory_order_relaxed)[w->ring];
+    uint64_t owner = owner_now(atomic_load_explicit(&w->tid, memory_order_relaxed));
+
+    if (PROF_UNLIKELY(atomic_load_explicit(&s->owner, memory_order_relaxed) != owner))
+        move_in(s, owner);
     return s;
 }
 
-void prof__span_region_begin(uint32_t name, uint64_t time)
+void prof__span_region_begin(const struct prof__trace_writer *w, uint32_t name, uint64_t time)
 {
-    struct stack *s = my_stack();
-
-    if (!s)
+    if (PROF_UNLIKELY(!w))
         return;
+    struct stack *s = stack_of(w);
     uint64_t at = prof__own_add(&s->depth, 1);
-    if (at >= PROF__SPANS_DEPTH)
+    if (PROF_UNLIKELY(at >= PROF__SPANS_DEPTH))
         return;
     atomic_store_explicit(&s->place[at].name, name, memory_order_relaxed);
     /* Release: whoever finds the time finds the name. */
     atomic_store_explicit(&s->place[at].time, time, memory_order_release);
 }
 
-void prof__span_region_end(uint32_t name, uint64_t time)
+/* One that is not the innermost: it ends those within it, too. */
+static PROF_APART void end_outer(struct stack *s, uint64_t depth, uint32_t name, uint64_t time)
 {
-    struct stack *s = my_stack();
-    uint64_t depth = s ? atomic_load_explicit(&s->depth, memory_order_relaxed) : 0, at = depth;
+    uint64_t at = depth;
 
     if (depth > PROF__SPANS_DEPTH) { /* an inner one, which has no place */
         atomic_store_explicit(&s->depth, depth - 1, memory_order_relaxed);
@@ -144,6 +152,22 @@ void prof__span_region_end(uint32_t name, uint64_t time)
     while (depth >= at)
         atomic_store_explicit(&s->place[--depth].time, 0, memory_order_relaxed);
     atomic_store_explicit(&s->depth, depth, memory_order_relaxed);
+}
+
+void prof__span_region_end(const struct prof__trace_writer *w, uint32_t name, uint64_t time)
+{
+    if (PROF_UNLIKELY(!w))
+        return;
+    struct stack *s = stack_of(w);
+    uint64_t at = atomic_load_explicit(&s->depth, memory_order_relaxed) - 1;
+    if (PROF_UNLIKELY(at >= PROF__SPANS_DEPTH ||
+                      atomic_load_explicit(&s->place[at].name, memory_order_relaxed) != name)) {
+        end_outer(s, at + 1, name, time);
+        return;
+    }
+    ended(time - atomic_load_explicit(&s->place[at].time, memory_order_relaxed), name);
+    atomic_store_explicit(&s->place[at].time, 0, memory_order_relaxed);
+    atomic_store_explicit(&s->depth, at, memory_order_relaxed);
 }
 
 /* --- tasks ------------------------------------------------------------------------------------ */
@@ -275,7 +299,7 @@ static void fork_child(void)
             atomic_store_explicit(&tasks[i].place.time, 0, memory_order_relaxed);
             atomic_store_explicit(&tasks[i].key, 0, memory_order_relaxed);
         }
-    atomic_fetch_add_explicit(&era, 1, memory_order_relaxed);
+    atomic_fetch_add_explicit(&era, ERA, memory_order_relaxed);
 }
 
 PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

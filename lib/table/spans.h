@@ -16,8 +16,9 @@
 #define PROF_TABLE_SPANS_H
 
 #include "base/compiler.h"
+#include "table/trace_ring.h"
 
-enum { PROF__SPANS_DEPTH = 14 };
+enum { PROF__SPANS_DEPTH = 15 };
 
 /* A region, or a task. */
 struct prof__span {
@@ -36,9 +37,9 @@ bool prof__spans_longest(struct prof__span *ret);
 /* Once there are rings, before anybody traces. -ENOMEM. */
 int prof__spans_begin(void);
 
-/* Take no lock. Context: signal. */
-void prof__span_region_begin(uint32_t name, uint64_t time);
-void prof__span_region_end(uint32_t name, uint64_t time);
+/* `w`: what the thread's record of the same has returned. Take no lock. Context: signal. */
+void prof__span_region_begin(const struct prof__trace_writer *w, uint32_t name, uint64_t time);
+void prof__span_region_end(const struct prof__trace_writer *w, uint32_t name, uint64_t time);
 void prof__span_task_begin(uint64_t id, uint32_t name, uint64_t time);
 void prof__span_task_end(uint64_t id, uint32_t name, uint64_t time);
 

@@ -16,7 +16,8 @@ struct name {
     uint32_t next; /* in its hash chain */
     uint32_t hash;
     uint32_t size;
-    char text[]; /* with its NUL */
+    uint32_t self; /* its number */
+    char text[];   /* with its NUL */
 };
 
 static _Atomic uint32_t head[HEADS];
@@ -40,10 +41,7 @@ const char *prof__trace_name_text(uint32_t name)
     return name ? ((const struct name *)prof__slab_at(&names.slab, name))->text : "[other]";
 }
 
-/* What was found last for a name at such an address. It may be another one by now. */
-static _Atomic uint32_t recent[64];
-
-static PROF_APART uint32_t look_up(const char *text)
+static uint32_t find_or_add(const char *text)
 {
     size_t size = strnlen(text, PROF__TRACE_NAME_MAX + 1);
     uint32_t first;
@@ -63,19 +61,32 @@ static PROF_APART uint32_t look_up(const char *text)
     struct name *n = prof__slab_at(&names.slab, ref);
     n->hash = want.hash;
     n->size = want.size;
+    n->self = ref;
     memcpy(n->text, text, size); /* and the NUL is there: the slab is zeroed */
     return prof__chain_add(&names, want.hash, first, ref, is_wanted, &want);
 }
 
+/* What was found last for a name at such an address. It may be another one by now. */
+static _Atomic(const struct name *) *recent(const char *text)
+{
+    static _Atomic(const struct name *) found[64];
+
+    return &found[(uintptr_t)text / 4 % ARRAY_LEN(found)];
+}
+
+static PROF_APART uint32_t look_up(const char *text)
+{
+    uint32_t name = find_or_add(text);
+
+    /* Release: its text; pairs with the acquire below. */
+    if (name != PROF__TRACE_NAME_OTHER)
+        atomic_store_explicit(recent(text), prof__slab_at(&names.slab, name), memory_order_release);
+    return name;
+}
+
 uint32_t prof__trace_name(const char *text)
 {
-    _Atomic uint32_t *at = &recent[(uintptr_t)text / 4 % ARRAY_LEN(recent)];
-    /* Acquire: its text; pairs with the release below. */
-    uint32_t name = atomic_load_explicit(at, memory_order_acquire);
+    const struct name *n = atomic_load_explicit(recent(text), memory_order_acquire);
 
-    if (PROF_LIKELY(name && strcmp(prof__trace_name_text(name), text) == 0))
-        return name;
-    name = look_up(text);
-    atomic_store_explicit(at, name, memory_order_release);
-    return name;
+    return PROF_LIKELY(n && strcmp(n->text, text) == 0) ? n->self : look_up(text);
 }

@@ -37,15 +37,16 @@ struct record {
 };
 static_assert(sizeof(struct record) == PROF__TRACE_RECORD_BYTES, "two in a cache line");
 
-enum { KIND_BITS = 6, DETAIL_BITS = 8, NUMBER_SHIFT = KIND_BITS + DETAIL_BITS };
+enum { NUMBER_SHIFT = PROF__TRACE_KIND_BITS + PROF__TRACE_DETAIL_BITS };
 static_assert(PROF__TRACE_RING_RECORDS < 1 << (32 - NUMBER_SHIFT), "a stale number is seen");
-static_assert(PROF__TRACE_KINDS <= 1 << KIND_BITS, "kinds fit");
+static_assert(PROF__TRACE_KINDS <= 1 << PROF__TRACE_KIND_BITS, "kinds fit");
 
 struct ring {
-    _Atomic uint64_t written; /* records, ever */
-    struct record *record;    /* set with `mask` by the first owner, and never changed */
+    struct prof__trace_writer owner; /* tid 0: none yet. First, so it is where the ring is */
+    _Atomic uint64_t written;        /* records, ever */
+    /* Set, as `owner.ring` is, by the first owner, and never changed. */
+    struct record *record;
     uint32_t mask;
-    _Atomic uint32_t tid; /* owner; 0: none yet */
     _Atomic uint64_t now_since, now_what;
     uintptr_t now_frame; /* read by its own thread only */
 } __attribute__((aligned(64)));
@@ -139,23 +140,20 @@ static inline __attribute__((always_inline)) void put(struct ring *r, uint64_t n
     atomic_store_explicit(&to->what, what | (uint32_t)number << NUMBER_SHIFT, memory_order_release);
 }
 
-static uint32_t what_of(enum prof__trace_kind kind, unsigned detail)
-{
-    return (uint32_t)kind | (detail & ((1u << DETAIL_BITS) - 1)) << KIND_BITS;
-}
-
 /* The ring's tid is CLAIMED, by this thread. */
 static void move_in(unsigned number, uint32_t before, uint32_t tid)
 {
     struct ring *r = &ring[number];
 
-    if (!r->record)
+    if (!r->record) {
         r->record = record_of(number, &r->mask);
+        r->owner.ring = number;
+    }
     atomic_store_explicit(&r->now_since, 0, memory_order_relaxed);
     uint64_t at = prof__own_add(&r->written, 1);
-    put(r, at, what_of(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before, 0);
+    put(r, at, prof__trace_what(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before, 0);
     /* Release: who sees the owner sees the record of it. */
-    atomic_store_explicit(&r->tid, tid, memory_order_release);
+    atomic_store_explicit(&r->owner.tid, tid, memory_order_release);
 }
 
 /* One that nobody has had, of those classes. */
@@ -171,7 +169,7 @@ static bool claim_fresh(unsigned from, unsigned to, uint32_t tid, unsigned *ret_
                                                       memory_order_relaxed, memory_order_relaxed)) {
                 *ret_number = first + next;
                 /* One that a child of fork() has inherited is somebody's. */
-                if (atomic_compare_exchange_strong(&ring[*ret_number].tid, &none, CLAIMED)) {
+                if (atomic_compare_exchange_strong(&ring[*ret_number].owner.tid, &none, CLAIMED)) {
                     move_in(*ret_number, 0, tid);
                     return true;
                 }
@@ -194,11 +192,11 @@ static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
 
     for (unsigned i = 0; i < n; i++) {
         unsigned at = (from + i) % n;
-        uint32_t owner = atomic_load_explicit(&ring[at].tid, memory_order_relaxed);
+        uint32_t owner = atomic_load_explicit(&ring[at].owner.tid, memory_order_relaxed);
 
         /* The caller's own number is that of a thread before it, or it would have the ring. */
         if (owner == 0 || owner == CLAIMED || (owner != tid && !is_gone(owner)) ||
-            !atomic_compare_exchange_strong(&ring[at].tid, &owner, CLAIMED))
+            !atomic_compare_exchange_strong(&ring[at].owner.tid, &owner, CLAIMED))
             continue;
         atomic_store_explicit(&hint, at + 1, memory_order_relaxed);
         move_in(at, owner, tid);
@@ -245,18 +243,37 @@ static PROF_COLD void count_lost(uint64_t n)
     atomic_fetch_add_explicit(&lost, n, memory_order_relaxed);
 }
 
-void prof__trace_write(enum prof__trace_kind kind, unsigned detail, uint64_t time, uint64_t object,
-                       uint64_t value, uint32_t stack)
+static inline __attribute__((always_inline)) const struct prof__trace_writer *
+add_to(struct ring *r, uint32_t what, uint64_t time, uint64_t object, uint64_t value,
+       uint32_t stack)
 {
-    struct ring *r = my_ring();
-
-    if (PROF_UNLIKELY(!r)) {
-        count_lost(1);
-        return;
-    }
     /* A handler that comes between takes the next one. */
     uint64_t number = prof__own_add(&r->written, 1);
-    put(r, number, what_of(kind, detail), time, object, value, stack);
+
+    put(r, number, what, time, object, value, stack);
+    return &r->owner;
+}
+
+static PROF_COLD const struct prof__trace_writer *
+add_first(uint32_t what, uint64_t time, uint64_t object, uint64_t value, uint32_t stack)
+{
+    struct ring *r = claim();
+
+    if (r)
+        return add_to(r, what, time, object, value, stack);
+    count_lost(1);
+    return NULL;
+}
+
+/* What is seldom is called last, so nothing is to be kept for it. */
+const struct prof__trace_writer *prof__trace_add(uint32_t what, uint64_t time, uint64_t object,
+                                                 uint64_t value, uint32_t stack)
+{
+    uint32_t number = mine;
+
+    if (PROF_UNLIKELY(number - 1 >= RINGS))
+        return add_first(what, time, object, value, stack);
+    return add_to(&ring[number - 1], what, time, object, value, stack);
 }
 
 void prof__trace_write_text(const char *text, size_t size)
@@ -272,13 +289,14 @@ void prof__trace_write_text(const char *text, size_t size)
     }
     uint64_t number = prof__own_add(&r->written, 1 + more);
     memcpy(word, text, PROF_MIN(size, (size_t)16));
-    put(r, number, what_of(PROF__TRACE_LOG, more), prof__trace_time(), word[0], word[1], 0);
+    put(r, number, prof__trace_what(PROF__TRACE_LOG, more), prof__trace_time(), word[0], word[1],
+        0);
     for (unsigned i = 0; i < more; i++) {
         size_t from = 16 + (size_t)i * 24;
 
         memset(word, 0, sizeof(word));
         memcpy(word, text + from, PROF_MIN(size - from, (size_t)24));
-        put(r, number + 1 + i, what_of(PROF__TRACE_MORE, 0), word[0], word[1], word[2], 0);
+        put(r, number + 1 + i, prof__trace_what(PROF__TRACE_MORE, 0), word[0], word[1], word[2], 0);
     }
 }
 
@@ -317,15 +335,6 @@ void prof__trace_now_end(const struct prof__trace_now *around)
         set_now(r, around->since, around->what, around->frame);
 }
 
-bool prof__trace_ring_mine(unsigned *ret_ring)
-{
-    const struct ring *r = my_ring();
-
-    if (r)
-        *ret_ring = (unsigned)(r - ring);
-    return r != NULL;
-}
-
 uint64_t prof__trace_lost(void)
 {
     return atomic_load_explicit(&lost, memory_order_relaxed);
@@ -353,8 +362,8 @@ static void copy_one(const struct record *from, uint64_t number, struct prof__tr
         .object = atomic_load_explicit(&from->object, memory_order_relaxed),
         .value = atomic_load_explicit(&from->value, memory_order_relaxed),
         .stack = atomic_load_explicit(&from->stack, memory_order_relaxed),
-        .kind = what & ((1u << KIND_BITS) - 1),
-        .detail = what >> KIND_BITS & ((1u << DETAIL_BITS) - 1),
+        .kind = what & ((1u << PROF__TRACE_KIND_BITS) - 1),
+        .detail = what >> PROF__TRACE_KIND_BITS & ((1u << PROF__TRACE_DETAIL_BITS) - 1),
     };
     /* Acquire: if any of it was a later record's, so is this. */
     atomic_thread_fence(memory_order_acquire);
@@ -382,7 +391,7 @@ bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
     if (!record || prof__trace_ring_written(number) == 0)
         return false;
     do {
-        before = atomic_load_explicit(&r->tid, memory_order_acquire);
+        before = atomic_load_explicit(&r->owner.tid, memory_order_acquire);
         ret->written = prof__trace_ring_written(number);
         ret->first = ret->written > mask + 1 ? ret->written - mask - 1 : 0;
         ret->n = ret->written - ret->first;
@@ -390,7 +399,7 @@ bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
             copy_one(&record[(ret->first + i) & mask], ret->first + i, &ret->record[i]);
         copy_now(r, ret);
         atomic_thread_fence(memory_order_acquire);
-        ret->tid = atomic_load_explicit(&r->tid, memory_order_relaxed);
+        ret->tid = atomic_load_explicit(&r->owner.tid, memory_order_relaxed);
     } while ((ret->tid != before || before == CLAIMED) && --tries);
     if (ret->tid == CLAIMED || ret->tid != before)
         ret->tid = 0; /* the records of before the change say whose they are */
@@ -404,8 +413,8 @@ static void fork_child(void)
     if (!atomic_load_explicit(&pool, memory_order_relaxed))
         return;
     for (unsigned i = 0; i < RINGS; i++)
-        if (atomic_load_explicit(&ring[i].tid, memory_order_relaxed))
-            atomic_store_explicit(&ring[i].tid, 0, memory_order_relaxed);
+        if (atomic_load_explicit(&ring[i].owner.tid, memory_order_relaxed))
+            atomic_store_explicit(&ring[i].owner.tid, 0, memory_order_relaxed);
     for (unsigned c = 0; c < CLASSES; c++)
         atomic_store_explicit(&fresh[c], 0, memory_order_relaxed);
     atomic_store_explicit(&hint, 0, memory_order_relaxed);

@@ -67,16 +67,35 @@ int prof__trace_rings_begin(void);
 /* Give back what the records take, for no trace is on; the next are written as ever. */
 void prof__trace_rings_end(void);
 
-/* Write one record of this thread. Takes no lock; errno is kept. Context: signal. */
-void prof__trace_write(enum prof__trace_kind kind, unsigned detail, uint64_t time, uint64_t object,
-                       uint64_t value, uint32_t stack);
+/* Whose a ring is: nobody else writes to it while that thread lives. */
+struct prof__trace_writer {
+    uint32_t ring; /* its number */
+    _Atomic uint32_t tid;
+};
+
+/* Kind and detail in one word, as a record has them. */
+enum { PROF__TRACE_KIND_BITS = 6, PROF__TRACE_DETAIL_BITS = 8 };
+static inline uint32_t prof__trace_what(enum prof__trace_kind kind, unsigned detail)
+{
+    return (uint32_t)kind | (detail & ((1u << PROF__TRACE_DETAIL_BITS) - 1))
+                                << PROF__TRACE_KIND_BITS;
+}
+
+const struct prof__trace_writer *prof__trace_add(uint32_t what, uint64_t time, uint64_t object,
+                                                 uint64_t value, uint32_t stack);
+
+/* Write one record of this thread. Returns whose ring it is in, which is this thread's; NULL: there
+ * was none to be had. Takes no lock; errno is kept. Context: signal. */
+static inline const struct prof__trace_writer *prof__trace_write(enum prof__trace_kind kind,
+                                                                 unsigned detail, uint64_t time,
+                                                                 uint64_t object, uint64_t value,
+                                                                 uint32_t stack)
+{
+    return prof__trace_add(prof__trace_what(kind, detail), time, object, value, stack);
+}
 
 /* And a text, cut to PROF__TRACE_TEXT_MAX bytes. Context: signal. */
 void prof__trace_write_text(const char *text, size_t size);
-
-/* The number of the calling thread's ring, which nobody else writes to while it lives; false: there
- * is none to be had. Context: signal. */
-bool prof__trace_ring_mine(unsigned *ret_ring);
 
 /* What the thread is in just now, which is told when it is over; within it only handlers run.
  * `what` is the call's, as PROF__TRACE_IO's detail above its descriptor. A thread that has left one
