@@ -190,7 +190,8 @@ static void no_prctl(void)
     heap_still_works();
 }
 
-/* What profilers like to use; of these, libprof uses the last two. */
+/* What profilers like to use; of these, libprof uses the last two, and perf_event_open() for a
+ * trace that is to tell when threads ran. */
 static void none_of_what_profilers_use(void)
 {
     static const int refused[] = {
