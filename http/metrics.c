@@ -382,7 +382,7 @@ static void add_bucket(struct prof__buffer *out, const char *name, const char *p
 static bool writes_profile(const char *handler)
 {
     static const char *const others[] = { "captures", "cmdline", "index", "metrics", "other",
-                                          "rates",    "symbol",  "ui",    "vars" };
+                                          "rates",    "symbol",  "trace", "ui",      "vars" };
 
     for (size_t i = 0; i < sizeof(others) / sizeof(others[0]); i++)
         if (strcmp(others[i], handler) == 0)

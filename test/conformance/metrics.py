@@ -132,6 +132,11 @@ def test_histogram(demo):
         return (buckets, series['%s_count{profile="%s"}' % (name, profile)],
                 series['%s_sum{profile="%s"}' % (name, profile)])
 
+    ask(demo.where, "/debug/pprof/trace?seconds=0.01")
+    count = re.compile(name + r'_count\{profile="(\w+)"\}')
+    equal(sorted(m.group(1) for m in map(count.fullmatch, scrape(demo.where)[1]) if m),
+          ["allocs", "block", "custom", "goroutine", "heap", "holders", "leaks", "memory", "mmap",
+           "mutex", "profile", "threadcreate", "threads"], "one for each profile, and no other")
     ask(demo.where, "/debug/pprof/threads")
     _, before, spent = read("heap")
     ask(demo.where, "/debug/pprof/heap")
