@@ -32,6 +32,7 @@
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
+#include <time.h>
 #include <unistd.h>
 
 #include "clock.h"
@@ -300,16 +301,44 @@ LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, 
     return r;
 }
 
-/* Until something has happened, or so long. poll() takes no more files than RLIMIT_NOFILE says,
- * which the program may have set to nothing since: then whatever could be read is looked at, every
- * now and then. */
-LEFT_WITHOUT_RETURN static void wait_for_events(struct pollfd *polls, nfds_t n, int ms)
+LEFT_WITHOUT_RETURN static int sleep_ms(int ms)
 {
-    if (cancellable_poll(polls, n, ms) >= 0 || errno != EINVAL)
-        return;
+    struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+
+    return (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, NULL);
+}
+
+LEFT_WITHOUT_RETURN static void cancellable_sleep(int ms)
+{
+    pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
+    pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
+    sleep_ms(ms);
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
+    pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+}
+
+/* Where poll() cannot say: whatever could be read is looked at. */
+static void suppose_events(struct pollfd *polls, nfds_t n)
+{
     for (nfds_t i = 0; i < n; i++)
         polls[i].revents = polls[i].fd < 0 ? 0 : polls[i].events & POLLIN;
-    cancellable_poll(NULL, 0, ms < 0 || ms > PAUSE_MS ? PAUSE_MS : ms);
+}
+
+static int pause_ms(int ms)
+{
+    return ms < 0 || ms > PAUSE_MS ? PAUSE_MS : ms;
+}
+
+/* Until something has happened, or so long. poll() takes no more files than RLIMIT_NOFILE says,
+ * which the program may have set to nothing since, and a filter of system calls may refuse it:
+ * then everything is looked at, every now and then. */
+LEFT_WITHOUT_RETURN static void wait_for_events(struct pollfd *polls, nfds_t n, int ms)
+{
+    if (cancellable_poll(polls, n, ms) >= 0 || errno == EINTR)
+        return;
+    suppose_events(polls, n);
+    if (cancellable_poll(NULL, 0, pause_ms(ms)) < 0 && errno != EINTR)
+        cancellable_sleep(pause_ms(ms));
 }
 
 /* The first ones are the loop's own; an unused one has the number -1. */
@@ -404,7 +433,11 @@ static void say_farewell(struct prof__loop *loop)
         if (!sending || now >= end)
             return;
         nfds_t n = fill_polls(loop);
-        poll(loop->polls, n, ms_until(earlier(end, next_ns(loop)), now));
+        int ms = ms_until(earlier(end, next_ns(loop)), now);
+        if (poll(loop->polls, n, ms) < 0 && errno != EINTR) {
+            suppose_events(loop->polls, n);
+            sleep_ms(pause_ms(ms));
+        }
         take_events(loop, n);
     }
 }

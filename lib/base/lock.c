@@ -10,6 +10,8 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+
 #ifdef PROF__DEBUG_LOCKS
 static _Thread_local uint32_t held __attribute__((tls_model("initial-exec"))); /* bit per rank */
 
@@ -50,7 +52,13 @@ bool prof__trylock(struct prof__lock *l)
     return true;
 }
 
-/* `until`: of CLOCK_MONOTONIC; NULL: for ever. */
+static bool is_before(const struct timespec *until)
+{
+    return !until || prof__monotonic_ns() < (int64_t)until->tv_sec * 1000000000 + until->tv_nsec;
+}
+
+/* `until`: of CLOCK_MONOTONIC; NULL: for ever. Who was woken tries again however late it is, or
+ * nobody else would be; who was not, as where a filter refuses the call, only until then. */
 static bool lock_slowly(struct prof__lock *l, const struct timespec *until)
 {
     int saved = errno;
@@ -60,7 +68,7 @@ static bool lock_slowly(struct prof__lock *l, const struct timespec *until)
     while (in_time && atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
         in_time = syscall(SYS_futex, &l->state, FUTEX_WAIT_BITSET_PRIVATE, 2, until, NULL,
                           FUTEX_BITSET_MATCH_ANY) == 0 ||
-                  errno != ETIMEDOUT;
+                  (errno != ETIMEDOUT && is_before(until));
     errno = saved;
     if (in_time)
         note_taken(l);

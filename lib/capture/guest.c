@@ -18,7 +18,7 @@
 #include "base/clock.h"
 #include "base/thread.h"
 
-enum { SECOND_NS = 1000000000, STOP_MS = 2000 };
+enum { SECOND_NS = 1000000000, PAUSE_NS = 50 * 1000 * 1000, STOP_MS = 2000 };
 enum { GONE, RUNNING, ENDING, LEAVING };
 
 /* --- sleeping and waking ---------------------------------------------------------------------- */
@@ -27,7 +27,10 @@ void prof__word_wait(_Atomic uint32_t *word, uint32_t was, int64_t until_ns)
 {
     struct timespec until = { until_ns / SECOND_NS, until_ns % SECOND_NS };
 
-    syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, was, &until, NULL, FUTEX_BITSET_MATCH_ANY);
+    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, was, &until, NULL,
+                FUTEX_BITSET_MATCH_ANY) < 0 &&
+        prof__wait_is_refused())
+        prof__sleep_ns(PAUSE_NS);
 }
 
 void prof__word_wake(_Atomic uint32_t *word)

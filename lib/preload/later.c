@@ -15,7 +15,8 @@
 #include "base/clock.h"
 #include "preload/preload.h"
 
-#define DONE_NS INT64_C(1000000000)
+#define DONE_NS  INT64_C(1000000000)
+#define PAUSE_NS INT64_C(50000000) /* where no other wait is to be had */
 
 enum { NONE, SLEEPS, IS_TO_RUN, RUNS, IS_TO_LEAVE, AWAY };
 
@@ -43,8 +44,9 @@ static void wait(struct prof__later *l, uint32_t state, int64_t end_ns)
     int64_t left = end_ns - prof__monotonic_ns();
     struct timespec ts = { left / 1000000000, left % 1000000000 };
 
-    if (left > 0)
-        syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, state, &ts, NULL, 0);
+    if (left > 0 && syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, state, &ts, NULL, 0) < 0 &&
+        prof__wait_is_refused())
+        prof__sleep_ns(PROF_MIN(left, PAUSE_NS));
 }
 
 static void *sleep_and_run(void *arg)

@@ -85,7 +85,9 @@ static void wait_while(uint32_t is, int64_t end_ns)
     while (atomic_load(&state) == is && (left = end_ns - prof__monotonic_ns()) > 0) {
         struct timespec ts = { left / 1000000000, left % 1000000000 };
 
-        syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, is, &ts, NULL, 0);
+        if (syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, is, &ts, NULL, 0) < 0 &&
+            prof__wait_is_refused())
+            prof__sleep_ns(PROF_MIN(left, PAUSE_MS * INT64_C(1000000)));
     }
 }
 
@@ -148,22 +150,25 @@ static int open_socket(void)
 
 /* As in the server's loop: the one place where it can be cancelled, by hand since
  * ThreadSanitizer's poll() must not be left so. A pause is not ended by clients; and poll()
- * takes no file where RLIMIT_NOFILE is 0. */
-__attribute__((no_sanitize_address)) static void wait_for_client(bool pauses)
+ * takes no file where RLIMIT_NOFILE is 0, and may be refused, which makes it a pause. False: there
+ * is no way to sleep. */
+__attribute__((no_sanitize_address)) static bool wait_for_client(bool pauses)
 {
     struct pollfd p = { .fd = LISTENING, .events = POLLIN };
+    struct timespec pause = { PAUSE_MS / 1000, PAUSE_MS % 1000 * 1000000L };
 
     pthread_setcanceltype(PTHREAD_CANCEL_ASYNCHRONOUS, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_ENABLE, NULL);
 #ifdef SYS_poll /* a filter may know this one only */
-    syscall(SYS_poll, &p, pauses ? 0 : 1, pauses ? PAUSE_MS : -1);
+    long r = syscall(SYS_poll, &p, pauses ? 0 : 1, pauses ? PAUSE_MS : -1);
 #else
-    struct timespec pause = { PAUSE_MS / 1000, PAUSE_MS % 1000 * 1000000L };
-
-    syscall(SYS_ppoll, &p, pauses ? 0 : 1, pauses ? &pause : NULL, NULL, 0);
+    long r = syscall(SYS_ppoll, &p, pauses ? 0 : 1, pauses ? &pause : NULL, NULL, 0);
 #endif
+    if (r < 0 && errno != EINTR)
+        r = syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &pause, NULL);
     pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, NULL);
     pthread_setcanceltype(PTHREAD_CANCEL_DEFERRED, NULL);
+    return r >= 0 || errno == EINTR;
 }
 
 static void answer(const char *status, const char *sentence)
@@ -206,15 +211,25 @@ static bool cannot_accept(int fd)
     return fd < 0 && errno != EAGAIN && errno != EINTR && errno != ECONNABORTED;
 }
 
-/* Until it is. */
+/* Else somebody waits for this thread. */
+static void give_up(const char *why)
+{
+    prof__log("no control socket: %s", why);
+    if (turn(PARKED, NONE))
+        pthread_detach(pthread_self());
+}
+
+/* Until the server has them. */
 static void receive_clients(void)
 {
-    for (;;) {
-        wait_for_client(false);
+    bool sleeps = true;
+
+    while (sleeps) {
+        sleeps = wait_for_client(false);
         prof_helper_follow(); /* what the program has given up meanwhile */
         int fd = accept4(LISTENING, NULL, NULL, SOCK_CLOEXEC | SOCK_NONBLOCK);
         if (cannot_accept(fd))
-            wait_for_client(true);
+            sleeps = wait_for_client(true);
         if (fd < 0)
             continue;
         if (put_at(fd, ACCEPTED) < 0)
@@ -234,6 +249,7 @@ static void receive_clients(void)
         }
         close(ACCEPTED);
     }
+    give_up("no system call that waits is let through");
 }
 
 static void *run(void *unused)
@@ -243,9 +259,7 @@ static void *run(void *unused)
     if (r == 0)
         r = open_socket();
     if (r < 0) {
-        prof__log("no control socket: %s", strerror(-r));
-        if (turn(PARKED, NONE)) /* else somebody waits for this thread */
-            pthread_detach(pthread_self());
+        give_up(strerror(-r));
         return unused;
     }
     receive_clients();

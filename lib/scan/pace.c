@@ -34,11 +34,9 @@ static int is_cancelled(struct prof__pace *p)
 
 static void sleep_ns(int64_t ns)
 {
-    struct timespec t = { ns / 1000000000, ns % 1000000000 };
     int saved = errno;
 
-    /* The system call, as the function is a point of cancellation. */
-    syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &t, NULL);
+    prof__sleep_ns(ns);
     errno = saved;
 }
 
