@@ -30,7 +30,7 @@ PROF__IO_HOOKED(HOOK)
 #define WATCH(result, name, parameters, arguments, call, fd)                                       \
     result prof__watch_##name parameters                                                           \
     {                                                                                              \
-        struct prof__io io __attribute__((cleanup(prof__io_end)));                                 \
+        struct prof__io io __attribute__((cleanup(prof__io_end))) = { 0 };                         \
                                                                                                    \
         prof__io_begin(&io, PROF__IO_##call, fd, CALLER);                                          \
         result r = prof__io_real.name arguments;                                                   \

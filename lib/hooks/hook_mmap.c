@@ -63,6 +63,14 @@ PROF_SHARED void *mremap(void *old, size_t old_length, size_t length, int flags,
     return p;
 }
 
+/* To give back more than there is, as with brk(NULL), is a success of libc's that changes nothing:
+ * whether less is there now is to be asked. */
+static void note_break(char *before, char *end, uint64_t moment, const struct prof__site *site)
+{
+    if (end >= before || (char *)prof__real.sbrk(0) < before)
+        prof__break_moved(before, end, moment, site);
+}
+
 PROF_SHARED void *sbrk(intptr_t increment)
 {
     struct prof__site site = prof__site(CALLER);
@@ -70,7 +78,7 @@ PROF_SHARED void *sbrk(intptr_t increment)
     char *p = prof__real.sbrk(increment);
 
     if (increment && p != (char *)-1 && !prof__hooks_aside)
-        prof__break_moved(p, p + increment, moment, &site);
+        note_break(p, p + increment, moment, &site);
     return p;
 }
 
@@ -82,6 +90,6 @@ PROF_SHARED int brk(void *end)
     int r = prof__real.brk(end);
 
     if (r == 0 && before != (char *)-1 && !prof__hooks_aside)
-        prof__break_moved(before, end, moment, &site);
+        note_break(before, end, moment, &site);
     return r;
 }

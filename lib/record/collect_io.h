@@ -26,9 +26,13 @@ PROF_SHARED void prof__io_begin(struct prof__io *io, enum prof__io_call call, in
                                 const void *caller);
 PROF_SHARED void prof__io_end(struct prof__io *io);
 
-/* What it returned; errno says why it failed. */
+/* What it returned; errno says why it failed, but for clock_nanosleep(), which returns that. */
 static inline void prof__io_returned(struct prof__io *io, int64_t result, int error)
 {
+    if (io->call == PROF__IO_clock_nanosleep && result > 0) {
+        error = (int)result;
+        result = -1;
+    }
     io->result = result < 0 ? -error : (int32_t)PROF_MIN(result, (int64_t)INT32_MAX);
 }
 

@@ -273,6 +273,20 @@ static bool insert(const struct piece *p)
     return true;
 }
 
+/* The pieces of the next chunk, too, if that leaves both half empty. */
+static bool unite(size_t k)
+{
+    struct chunk *c = chunk_of(k);
+
+    if (k + 1 >= n_order || c->n + chunk_of(k + 1)->n > CHUNK / 2)
+        return false;
+    const struct chunk *upper = chunk_of(k + 1);
+    memcpy(&c->piece[c->n], upper->piece, upper->n * sizeof(*c->piece));
+    c->n += upper->n;
+    chunk_drop(k + 1);
+    return true;
+}
+
 /* The place of what follows. */
 static struct place erase(struct place at)
 {
@@ -285,14 +299,14 @@ static struct place erase(struct place at)
         chunk_drop(at.k);
         return (struct place) { at.k, 0 };
     }
-    if (at.k + 1 < n_order && c->n + chunk_of(at.k + 1)->n <= CHUNK / 2) {
-        const struct chunk *upper = chunk_of(at.k + 1);
+    unite(at.k);
+    if (at.k > 0) {
+        size_t below = chunk_of(at.k - 1)->n;
 
-        memcpy(&c->piece[c->n], upper->piece, upper->n * sizeof(*c->piece));
-        c->n += upper->n;
-        chunk_drop(at.k + 1);
+        if (unite(at.k - 1))
+            at = (struct place) { at.k - 1, at.i + below };
     }
-    return at.i < c->n ? at : (struct place) { at.k + 1, 0 };
+    return at.i < chunk_of(at.k)->n ? at : (struct place) { at.k + 1, 0 };
 }
 
 /* --- pieces ----------------------------------------------------------------------------------- */

@@ -224,6 +224,7 @@ static void check_told(void)
     snprintf(what, sizeof(what), "{\"descriptor\":%d,\"result\":\"3\"}", file);
     CHECK(told(what) >= 8, "results and descriptors: %d", told(what));
     CHECK(told("\"result\":\"error 9: ") == 5, "and errors: %d", told("\"result\":\"error 9: "));
+    CHECK_INT(told("\"result\":\"error 22: "), 4, "also one that is returned");
 }
 
 /* --- signals ---------------------------------------------------------------------------------- */

@@ -147,6 +147,22 @@ static void test_resizing(void)
     CHECK_UNDER(remap, 0, 0, "gone");
 }
 
+/* What libc takes for a success, and the kernel leaves as it was, ends nothing. */
+static void test_a_break_that_stays(void)
+{
+    char *mapped = map(NULL, PAGE, 0), *before = sbrk(0);
+
+    CHECK_UNDER(map, 1, 1, "a page");
+    brk(NULL);
+    CHECK(sbrk(0) == before, "brk(NULL) moves nothing");
+    brk((void *)PAGE);
+    sbrk(-((intptr_t)before - (intptr_t)PAGE));
+    CHECK(sbrk(0) == before, "nor does any address below the program");
+    CHECK_UNDER(map, 1, 1, "so all is as it was");
+    CHECK_INT(under((const void *)(uintptr_t)grow).inuse_bytes, 1000, "below it, too");
+    munmap(mapped, PAGE);
+}
+
 static void test_files_and_the_break(void)
 {
     void *p = map_file(5 * PAGE);
@@ -163,6 +179,7 @@ static void test_files_and_the_break(void)
     for (int i = 0; i < 10; i++)
         grow(100);
     CHECK_INT(under((const void *)(uintptr_t)grow).inuse_bytes, 1000, "to the byte, in one page");
+    test_a_break_that_stays();
     grow(-300);
     CHECK_INT(under((const void *)(uintptr_t)grow).inuse_bytes, 700, "less what was given back");
     grow(-700);

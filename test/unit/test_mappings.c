@@ -126,6 +126,26 @@ static void test_65530_of_them(void)
           "removed");
 }
 
+/* Unmapped in order, which leaves a few in every part: there is room for others then. */
+static void test_room_of_those_gone(void)
+{
+    enum { MANY = 65000, EACH = 32 };
+
+    for (uintptr_t i = 0; i < MANY; i++)
+        CHECK(prof__mappings_add(BASE + i * 2 * PAGE, PAGE, 1, gone_elsewhere), "%zu", (size_t)i);
+    for (uintptr_t i = 0; i < MANY; i++)
+        CHECK(i % EACH == EACH - 1 || prof__mappings_remove(BASE + i * 2 * PAGE, PAGE,
+                                                            prof__mappings_now(), gone_elsewhere),
+              "%zu less", (size_t)i);
+    for (uintptr_t i = 0; i < MANY - MANY / EACH; i++)
+        CHECK(prof__mappings_add(BASE + (uintptr_t)MANY * 2 * PAGE + i * 2 * PAGE, PAGE, 1,
+                                 gone_elsewhere),
+              "%zu more", (size_t)i);
+    CHECK(prof__mappings_remove(BASE, (uintptr_t)MANY * 4 * PAGE, prof__mappings_now(),
+                                gone_elsewhere),
+          "all");
+}
+
 /* --- forks ------------------------------------------------------------------------------------ */
 
 static _Atomic bool enough;
@@ -194,6 +214,7 @@ int main(void)
     test_as_a_table_of_pages();
     test_newer_ones_stay();
     test_65530_of_them();
+    test_room_of_those_gone();
     test_children();
     return check_report();
 }
