@@ -15,76 +15,11 @@
 #include <errno.h>
 #include <string.h>
 
-#include "base/hash.h"
 #include "base/path.h"
 #include "base/sampler.h"
-#include "base/utf8.h"
+#include "scan/memory_parts.h"
 
 enum { PAGE = PROF__IMAGE_PAGE, BATCH = 1024 };
-
-/* --- parts ------------------------------------------------------------------------------------ */
-
-static bool parts_grow(struct prof__memory *m)
-{
-    size_t room = m->room ? m->room * 2 : 128;
-    struct prof__memory_part *part = prof__arena_array(m->arena, room, sizeof(*part));
-    uint32_t *slot = prof__arena_array(m->arena, room * 2, sizeof(*slot));
-
-    if (!part || !slot)
-        return false;
-    if (m->n)
-        memcpy(part, m->part, m->n * sizeof(*part));
-    m->part = part;
-    m->room = room;
-    m->slot = slot;
-    m->n_slots = room * 2;
-    return true;
-}
-
-static uint32_t *part_slot(const struct prof__memory *m, enum prof__memory_kind kind,
-                           const char *name, uint32_t row)
-{
-    size_t at = prof__hash_more(prof__hash(kind | (uint64_t)row << 32),
-                                prof__hash_bytes(name, strlen(name)));
-
-    for (at &= m->n_slots - 1;; at = (at + 1) & (m->n_slots - 1)) {
-        const struct prof__memory_part *p = m->slot[at] ? &m->part[m->slot[at] - 1] : NULL;
-
-        if (!p || (p->kind == kind && p->row == row && strcmp(p->name, name) == 0))
-            return &m->slot[at];
-    }
-}
-
-/* NULL: out of memory. */
-static struct prof__memory_part *part_of_row(struct prof__memory *m, enum prof__memory_kind kind,
-                                             const char *name, uint32_t row)
-{
-    if (m->n == m->room) {
-        if (!parts_grow(m))
-            return NULL;
-        for (size_t i = 0; i < m->n; i++)
-            *part_slot(m, m->part[i].kind, m->part[i].name, m->part[i].row) = (uint32_t)i + 1;
-    }
-    uint32_t *slot = part_slot(m, kind, name, row);
-
-    if (!*slot && m->n >= PROF__MEMORY_PARTS)
-        slot = part_slot(m, kind, name = "[others]", row = 0);
-    if (!*slot) {
-        name = prof__arena_strdup(m->arena, name); /* the mapping's is gone with the scan */
-        name = name ? prof__utf8_clean(m->arena, name) : NULL;
-        if (!name)
-            return NULL;
-        m->part[m->n] = (struct prof__memory_part) { .kind = kind, .name = name, .row = row };
-        *slot = (uint32_t)++m->n;
-    }
-    return &m->part[*slot - 1];
-}
-
-static struct prof__memory_part *part_of(struct prof__memory *m, enum prof__memory_kind kind,
-                                         const char *name)
-{
-    return part_of_row(m, kind, name, 0);
-}
 
 /* --- claims ----------------------------------------------------------------------------------- */
 
@@ -204,7 +139,7 @@ static int make_claims(struct counter *c, const struct prof__image *now,
 static void give_row(struct counter *c, enum prof__memory_kind kind, const char *name, uint32_t row,
                      uint64_t resident, uint64_t swapped, uint64_t mapped)
 {
-    struct prof__memory_part *p = part_of_row(c->m, kind, name, row);
+    struct prof__memory_part *p = prof__memory_part_of(c->m, kind, name, row);
 
     if (!p) {
         c->error = -ENOMEM;
@@ -453,7 +388,7 @@ static void count_mapping(struct counter *c, size_t i)
     c->resident = c->in->resident;
     c->swapped = c->in->swapped;
     if (c->in->hugetlb) {
-        struct prof__memory_part *p = part_of(c->m, PROF__MEMORY_HUGETLB, name);
+        struct prof__memory_part *p = prof__memory_part_of(c->m, PROF__MEMORY_HUGETLB, name, 0);
 
         c->error = p ? 0 : -ENOMEM;
         if (p) {
@@ -534,14 +469,15 @@ static void move(struct prof__memory_part *from, struct prof__memory_part *to, u
     to->huge += huge;
 }
 
-/* The number of parts may grow by each call of part_of(), and they move then. */
+/* The number of parts may grow by each call of prof__memory_part_of(), and they move then. */
 static int split(struct prof__memory *m, enum prof__memory_kind from, const char *from_name,
                  enum prof__memory_kind to, const char *to_name, uint64_t resident,
                  uint64_t swapped)
 {
-    if (!part_of(m, from, from_name) || !part_of(m, to, to_name))
+    if (!prof__memory_part_of(m, from, from_name, 0) || !prof__memory_part_of(m, to, to_name, 0))
         return -ENOMEM;
-    move(part_of(m, from, from_name), part_of(m, to, to_name), resident, swapped);
+    move(prof__memory_part_of(m, from, from_name, 0), prof__memory_part_of(m, to, to_name, 0),
+         resident, swapped);
     return 0;
 }
 
