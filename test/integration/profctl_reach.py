@@ -227,8 +227,10 @@ def test_the_switch():
     end(p)
     p = start(["sleep", "300"], LIBPROF_CONTROL="0", LD_PRELOAD=preload())
     until(lambda: "libprof" in open("/proc/%d/maps" % p.pid).read(), "it has libprof in it")
-    r = profctl("heap", p.pid)
+    r = profctl("rates", p.pid)
     check(r.returncode == 6 and "LIBPROF_CONTROL" in r.stderr, r.stderr)
+    r = profctl("heap", p.pid)
+    check(r.returncode == 0 and "heap of sleep" in r.stdout, "its tables are read from outside: " + r.stdout + r.stderr)
     check(threads(p.pid) == ["sleep"], "and no thread: %s" % threads(p.pid))
     end(p)
 
