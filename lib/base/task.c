@@ -280,6 +280,18 @@ int prof__task_position(pid_t tid, struct prof__position *ret)
     return 0;
 }
 
+/* Of the field `to`, from *s in `from`, where it then is. 0: there is none. */
+static uint64_t number_of_field(const char **s, int from, int to)
+{
+    uint64_t n = 0;
+
+    for (; *s && from < to; from++)
+        *s = strchr(*s + 1, ' ');
+    for (const char *c = *s; c && c[1] >= '0' && c[1] <= '9'; c++)
+        n = n * 10 + (uint64_t)(c[1] - '0');
+    return n;
+}
+
 int prof__task_state_parse(const char *line, struct prof__task_state *ret)
 {
     const char *open = strchr(line, '('), *close = strrchr(line, ')');
@@ -290,12 +302,9 @@ int prof__task_state_parse(const char *line, struct prof__task_state *ret)
     memcpy(ret->name, open + 1, n);
     ret->name[n] = '\0';
     ret->state = close[2];
-    ret->start_ticks = 0;
     const char *s = close + 2;
-    for (int field = 3; s && field < 22; field++)
-        s = strchr(s + 1, ' ');
-    for (; s && s[1] >= '0' && s[1] <= '9'; s++)
-        ret->start_ticks = ret->start_ticks * 10 + (uint64_t)(s[1] - '0');
+    ret->threads = (unsigned)number_of_field(&s, 3, 20);
+    ret->start_ticks = number_of_field(&s, 20, 22);
     return 0;
 }
 

@@ -42,6 +42,7 @@ void prof__task_position_parse(const char *line, struct prof__position *ret);
 struct prof__task_state {
     char name[32];        /* as set with pthread_setname_np() */
     char state;           /* R, S, D, T, ... as ps shows it */
+    unsigned threads;     /* of its process, those included that have ended and are not gone yet */
     uint64_t start_ticks; /* when it was made: _SC_CLK_TCK a second, of CLOCK_BOOTTIME */
 };
 int prof__task_state(pid_t tid, struct prof__task_state *ret);

@@ -47,12 +47,32 @@ static bool is_alive(pid_t tid)
     return state.state != 'Z' && state.state != 'X';
 }
 
+struct look {
+    pid_t program; /* one that is alive; 0: none was listed */
+    unsigned ours; /* listed, and the main thread, which stays until all have ended */
+};
+
 static int find_program(pid_t tid, void *arg)
 {
-    if (prof__slot_helper(prof__slot_of(tid)) || !is_alive(tid))
+    struct look *l = arg;
+
+    if (tid == getpid() || prof__slot_helper(prof__slot_of(tid))) {
+        l->ours++;
         return 0;
-    *(pid_t *)arg = tid;
+    }
+    if (!is_alive(tid))
+        return 0;
+    l->program = tid;
     return 1;
+}
+
+/* The folder is no picture of one moment: while threads end, others are passed over, as is one
+ * that the last to be seen has started. So the kernel's own number has to agree. */
+static bool are_all(const struct look *l)
+{
+    struct prof__task_state state;
+
+    return prof__task_state(prof__gettid(), &state) == 0 && state.threads == l->ours;
 }
 
 static void wait_for_end(pid_t tid, uint32_t mine)
@@ -67,17 +87,22 @@ static void wait_for_end(pid_t tid, uint32_t mine)
 
 static void *wait_for_all(void *number)
 {
-    const struct timespec pause = { 0, LOOK_MOST_NS };
+    const struct timespec pause = { 0, LOOK_MOST_NS }, soon = { 0, LOOK_FIRST_NS };
     uint32_t mine = (uint32_t)(uintptr_t)number;
-    pid_t tid;
-    int r = 1;
+    int r = 1, sure = 0;
 
-    while (atomic_load(&watch) == mine && r != 0 && r != -ENOENT) {
-        r = prof__tasks_each(find_program, &tid);
+    /* Twice in a row: a thread of ours that ends between the look and the number hides one. */
+    while (atomic_load(&watch) == mine && sure < 2 && r != -ENOENT) {
+        struct look l = { 0 };
+
+        r = prof__tasks_each(find_program, &l);
+        sure = r == 0 && are_all(&l) ? sure + 1 : 0;
         if (r > 0)
-            wait_for_end(tid, mine);
+            wait_for_end(l.program, mine);
         else if (r < 0) /* for now: no descriptor is free, say */
             nanosleep(&pause, NULL);
+        else if (sure < 2)
+            nanosleep(&soon, NULL);
     }
     /* Without /proc there is no telling. */
     if (r < 0 || !atomic_compare_exchange_strong(&watch, &mine, ENDING))

@@ -4,12 +4,17 @@
  * all, has left a profile there.
  *
  *   exits ROUNDS [DIRECTORY]     (nine times the ROUNDS in a long run)
+ *
+ * And a process whose main thread has left, and whose others each end when they have started the
+ * next, lives until the last of them says so: guarded against is an end that is inferred from a
+ * list of threads, which is no picture of one moment.
  */
 #include <pthread.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -17,7 +22,7 @@
 #include "check.h"
 #include "long_run.h"
 
-enum { THREADS = 4, CHILD_LIMIT_S = 30 };
+enum { THREADS = 4, CHILD_LIMIT_S = 30, LINKS = 20000, LAST = 25, RELAY_LIMIT_S = 120 };
 
 static atomic_int running;
 
@@ -109,6 +114,31 @@ static void child(void (*end)(void))
     end();
 }
 
+static void *link_of_relay(void *left)
+{
+    pthread_t next;
+
+    if ((long)left == 0)
+        _exit(LAST);
+    if (pthread_create(&next, NULL, link_of_relay, (void *)((long)left - 1)) == 0)
+        pthread_detach(next);
+    return NULL;
+}
+
+/* A program of its own, and so with threads of libprof's. */
+static void relay(const char *self)
+{
+    int status = -1;
+    pid_t pid = fork();
+
+    if (pid == 0) {
+        execl(self, self, "relay", (char *)NULL);
+        _exit(127);
+    }
+    waitpid(pid, &status, 0);
+    CHECK_INT(status, LAST << 8, "main gone, a relay of threads");
+}
+
 /* The profile of a process that has ended, if it left one. */
 static bool take_dump(const char *directory, pid_t pid)
 {
@@ -123,6 +153,13 @@ int main(int argc, char **argv)
     long rounds = (argc > 1 ? atol(argv[1]) : 20) * long_run(1, 9);
     const char *directory = argc > 2 ? argv[2] : NULL;
 
+    if (argc > 1 && strcmp(argv[1], "relay") == 0) {
+        alarm(RELAY_LIMIT_S);
+        link_of_relay((void *)(long)LINKS);
+        pthread_exit(NULL);
+    }
+    if (!directory)
+        relay(argv[0]);
     for (long i = 0; i < rounds; i++)
         for (size_t j = 0; j < sizeof(ends) / sizeof(*ends); j++) {
             int status = -1;
