@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <linux/capability.h>
 #include <prof/prof.h>
+#include <pthread.h>
 #include <sched.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -243,16 +244,21 @@ static bool all_leave(void)
     return true;
 }
 
+/* The program's calls are no points of cancellation because of us: what waits here for a thread is
+ * one, and a thread that ended in it would keep the lock. */
 bool prof__helpers_withdraw(void)
 {
     struct prof__thread *t = &prof__self;
     bool entered = prof__enter(t), gone = true;
-    int saved = errno;
+    int saved = errno, cancel;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     uint64_t mask = prof__lock_masked(&lock);
 
     if (away++ == 0)
         gone = all_leave();
     prof__unlock_masked(&lock, mask);
+    pthread_setcancelstate(cancel, &cancel);
     errno = saved;
     if (entered)
         prof__leave(t);
@@ -263,7 +269,9 @@ void prof__helpers_return(void)
 {
     struct prof__thread *t = &prof__self;
     bool entered = prof__enter(t);
-    int saved = errno;
+    int saved = errno, cancel;
+
+    pthread_setcancelstate(PTHREAD_CANCEL_DISABLE, &cancel);
     uint64_t mask = prof__lock_masked(&lock);
 
     if (away > 0 && --away == 0)
@@ -274,6 +282,7 @@ void prof__helpers_return(void)
             party[i].left = false;
         }
     prof__unlock_masked(&lock, mask);
+    pthread_setcancelstate(cancel, &cancel);
     errno = saved;
     if (entered)
         prof__leave(t);

@@ -177,15 +177,26 @@ void prof__last_thread_init(void)
     mark_main();
 }
 
-/* The forked child's one thread is its main thread. */
+/* Setting a thread's value may allocate: of a key that libc has no room for in each thread, the
+ * first time. */
+static bool is_at_hand(void)
+{
+    enum { AT_HAND = 32 }; /* glibc's PTHREAD_KEY_2NDLEVEL_SIZE */
+
+    return key < AT_HAND || pthread_getspecific(key);
+}
+
+/* The forked child's one thread is its main thread. An allocator's own handler may come after this
+ * one, and its locks be held: where there is no room the child's main thread is not watched. */
 static void fork_child(void)
 {
-    bool entered = prof__enter(&prof__self); /* setting a value may allocate */
+    bool entered = prof__enter(&prof__self);
 
     atomic_store(&main_left, false);
     atomic_store(&watch, 0);
     atomic_store(&away, false);
-    mark_main();
+    if (is_at_hand())
+        mark_main();
     if (entered)
         prof__leave(&prof__self);
 }

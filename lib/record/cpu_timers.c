@@ -31,6 +31,8 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/syscall.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/slot.h"
@@ -179,7 +181,7 @@ int prof__cpu_timers_try(void)
     int timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
 
     for (int i = 0; timer == -EAGAIN && i < TRIES; i++) {
-        nanosleep(&moment, NULL);
+        syscall(SYS_nanosleep, &moment, NULL); /* no point of cancellation: a lock is held */
         timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
     }
     if (timer < 0)

@@ -139,16 +139,36 @@ bool prof__own_signal_kept(int signal)
     return is_installed(signal) && !is_being_set(signal);
 }
 
+/*
+ * Those that were sent before, and wait for a thread that blocks them, would meet what the program
+ * sets now, which may be the end of the process: before Linux 6.13 the signal of a timer outlives
+ * the timer. To ignore a signal takes it back from all threads.
+ */
+static void take_back(int signal, const struct prof__own_signal *own)
+{
+    struct sigaction ignore = { .sa_handler = SIG_IGN }, mine = action_of(own);
+    int saved = errno;
+
+    if (is_installed(signal)) {
+        set_action(signal, &ignore, NULL);
+        set_action(signal, &mine, NULL); /* which the program replaces at once */
+    }
+    errno = saved;
+}
+
 bool prof__signal_before(int signal)
 {
     bool counted = is_counted(signal);
 
-    if (counted)
-        atomic_fetch_add(&setting[signal], 1);
+    if (!counted) /* a child without fork handlers, which may have our locks as they were */
+        return false;
+    atomic_fetch_add(&setting[signal], 1);
     const struct prof__own_signal *own = owner_of(signal);
-    if (own && own->before)
+    if (own && own->before) {
         own->before();
-    return counted;
+        take_back(signal, own);
+    }
+    return true;
 }
 
 void prof__signal_after(int signal)

@@ -146,6 +146,7 @@ static int left, came_back;
 
 static int leave(int timeout_ms)
 {
+    pthread_testcancel(); /* as in pthread_join() */
     left++;
     return timeout_ms > 0 ? 0 : -EINVAL;
 }
@@ -174,6 +175,32 @@ static void test_one_party_too_many(void)
     CHECK_INT(came_back, n, "who came back");
 }
 
+static void *withdraw_when_cancelled(void *arg)
+{
+    bool *came_through = arg;
+
+    pthread_cancel(pthread_self());
+    prof__helpers_withdraw();
+    prof__helpers_return();
+    *came_through = true;
+    pthread_testcancel();
+    return NULL;
+}
+
+/* setuid() and others are no points of cancellation, and a thread that ended in one would keep the
+ * lock: every later such call of the program would wait for ever. */
+static void test_nobody_is_cancelled_in_it(void)
+{
+    bool came_through = false;
+    void *result = NULL;
+    pthread_t t;
+
+    pthread_create(&t, NULL, withdraw_when_cancelled, &came_through);
+    pthread_join(t, &result);
+    CHECK(came_through, "the call has come to its end");
+    CHECK(result == PTHREAD_CANCELED, "and the thread ends where it may");
+}
+
 int main(void)
 {
     test_who_starts_in_vain_is_still_one();
@@ -183,5 +210,6 @@ int main(void)
     (void)test_a_slow_watch_is_there_once;
 #endif
     test_one_party_too_many();
+    test_nobody_is_cancelled_in_it();
     return check_report();
 }
