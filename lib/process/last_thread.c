@@ -75,11 +75,13 @@ static bool are_all(const struct look *l)
     return prof__task_state(prof__gettid(), &state) == 0 && state.threads == l->ours;
 }
 
+/* Of a thread of the program's. One of ours that has just begun looks like one, until it is known.
+ */
 static void wait_for_end(pid_t tid, uint32_t mine)
 {
     struct timespec wait = { 0, LOOK_FIRST_NS };
 
-    while (is_alive(tid) && atomic_load(&watch) == mine) {
+    while (is_alive(tid) && !prof__slot_helper(prof__slot_of(tid)) && atomic_load(&watch) == mine) {
         nanosleep(&wait, NULL);
         wait.tv_nsec = PROF_MIN(wait.tv_nsec * 2, (long)LOOK_MOST_NS);
     }
