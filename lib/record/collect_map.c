@@ -11,9 +11,10 @@
 #include "record/collect_map.h"
 
 #include <errno.h>
-#include <unistd.h>
 
 #include "arch/arithmetic.h"
+#include "base/fork.h"
+#include "base/memory.h"
 #include "base/thread.h"
 #include "table/mappings.h"
 #include "table/rows.h"
@@ -38,10 +39,31 @@ static void count_gone(uint32_t ref, uint64_t bytes, bool object)
         prof__row_add(row, UNMAP_OBJECTS, 1);
 }
 
+static int end_in_use(uint32_t ref, const struct prof__row *row, void *arg)
+{
+    uint64_t objects = row->value[MAP_OBJECTS] - row->value[UNMAP_OBJECTS];
+    uint64_t bytes = row->value[MAP_BYTES] - row->value[UNMAP_BYTES];
+
+    (void)arg;
+    prof__row_add(prof__rows_at(ref), UNMAP_BYTES, bytes);
+    prof__row_add(prof__rows_at(ref), UNMAP_OBJECTS, objects);
+    atomic_fetch_add_explicit(&lost, objects, memory_order_relaxed);
+    return 0;
+}
+
+/* What no piece tells the end of would be in use for ever, and again as mapped unseen. */
+static void fork_child(void)
+{
+    if (prof__mappings_fork_child())
+        prof__rows_each(PROF__TABLE_MMAP, end_in_use, NULL);
+}
+
+PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)
+
 /* The kernel's part of the call goes by whole pages. */
 static size_t whole_pages(size_t size)
 {
-    size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    size_t page = prof__page_size();
 
     return (size + page - 1) & ~(page - 1);
 }

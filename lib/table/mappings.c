@@ -15,10 +15,10 @@
  *
  * The lock. A fork does not take it: an allocator has handlers of its own, which wait for threads
  * that may be in here. So in a child it may be held by a thread that is not there, and the pieces
- * be half changed; they are given up then, by the handler below, or, in a child of _Fork(), by the
- * first who waits in vain and finds that it is in a copy of the memory: a page that the kernel
- * wipes on a fork says so, which a child that shares the memory, as of vfork(), is not misled by.
- * Holders mask signals, so a handler never finds its own thread in here.
+ * be half changed; they are given up then, by the fork handler of collect_map.c, or, in a child of
+ * _Fork(), by the first who waits in vain and finds that it is in a copy of the memory: a page that
+ * the kernel wipes on a fork says so, which a child that shares the memory, as of vfork(), is not
+ * misled by. Holders mask signals, so a handler never finds its own thread in here.
  */
 #include "table/mappings.h"
 
@@ -27,7 +27,6 @@
 #include <sys/mman.h>
 
 #include "base/clock.h"
-#include "base/fork.h"
 #include "base/lock.h"
 #include "base/signals.h"
 
@@ -82,14 +81,14 @@ static uint32_t mark_it(void)
     return m ? atomic_exchange(m, 1) : 1;
 }
 
-static void in_child(void)
+bool prof__mappings_fork_child(void)
 {
     mark_it();
-    if (atomic_load(&lock.state) != 0)
-        give_up();
+    if (atomic_load(&lock.state) == 0)
+        return false;
+    give_up();
+    return true;
 }
-
-PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, in_child)
 
 /* In a child that no handler has run in: the first to notice gives it up. */
 static bool is_copy(void)

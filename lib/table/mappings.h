@@ -36,6 +36,10 @@ struct prof__mapping {
  * 0, -ENOMEM, or -EBUSY: the lock could not be had. Context: normal. */
 int prof__mappings_copy(struct prof__arena *a, struct prof__mapping **ret, size_t *ret_n);
 
+/* For a forked child's handler. True: somebody who is not there has the lock, so all of it has been
+ * given up. */
+bool prof__mappings_fork_child(void);
+
 /* How often the lock could not be had, and pieces that a forked child had to give up. */
 uint64_t prof__mappings_missed(void);
 
