@@ -24,14 +24,6 @@ static double *batch_ns; /* median of the times in each batch of BATCH blocks */
 static double times[BATCH];
 static long n;
 
-static double now_ns(void)
-{
-    struct timespec t;
-
-    clock_gettime(CLOCK_MONOTONIC, &t);
-    return (double)t.tv_sec * 1e9 + (double)t.tv_nsec;
-}
-
 static int by_size(const void *a, const void *b)
 {
     double x = *(const double *)a, y = *(const double *)b;
@@ -41,10 +33,10 @@ static int by_size(const void *a, const void *b)
 
 __attribute__((noinline)) static void allocate(void)
 {
-    double begin = now_ns();
+    double begin = now();
     void *volatile p = malloc(SIZE);
 
-    times[n % BATCH] = now_ns() - begin;
+    times[n % BATCH] = (now() - begin) * 1e9;
     free(p);
     if (++n % BATCH == 0) {
         qsort(times, BATCH, sizeof(*times), by_size);

@@ -26,6 +26,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "text_profile.h"
 
 /* As programs have them that were built with _FORTIFY_SOURCE. */
 ssize_t __read_chk(int fd, void *buf, size_t n, size_t room);
@@ -172,18 +173,7 @@ static void check_calls(const char *when)
 
 /* --- a trace as text -------------------------------------------------------------------------- */
 
-static char *text;
-static size_t size;
-
-static int append(void *arg, const void *data, size_t n)
-{
-    (void)arg;
-    text = realloc(text, size + n + 1);
-    memcpy(text + size, data, n);
-    size += n;
-    text[size] = '\0';
-    return 0;
-}
+static struct text_profile got;
 
 static struct prof_trace *trace_io(int64_t min_ns)
 {
@@ -200,8 +190,8 @@ static struct prof_trace *trace_io(int64_t min_ns)
 
 static void end(struct prof_trace *t)
 {
-    size = 0;
-    CHECK_INT(prof_trace_write(t, append, NULL), 0, prof_last_error());
+    text_profile_free(&got);
+    CHECK_INT(prof_trace_write(t, text_profile_sink, &got), 0, prof_last_error());
     prof_trace_stop(t);
 }
 
@@ -209,7 +199,7 @@ static int told(const char *what)
 {
     int n = 0;
 
-    for (const char *s = text; (s = strstr(s, what)); s++)
+    for (const char *s = got.text ? got.text : ""; (s = strstr(s, what)); s++)
         n++;
     return n;
 }
@@ -434,8 +424,8 @@ static void test_one_that_is_under_way_is_told(void)
     for (int i = 0; i < 1000; i++) { /* it has got there, sooner or later */
         struct prof_trace *look = t;
 
-        size = 0;
-        prof_trace_write(look, append, NULL);
+        text_profile_free(&got);
+        prof_trace_write(look, text_profile_sink, &got);
         if (told("\"name\":\"poll\",\"args\":{\"descriptor\":-1,\"goes on\":true}"))
             break;
         usleep(1000);
@@ -501,6 +491,6 @@ int main(void)
     test_one_that_is_under_way_is_told();
     test_short_ones_are_left_out();
     test_who_does_not_ask_is_not_told();
-    free(text);
+    text_profile_free(&got);
     return check_report();
 }

@@ -4,7 +4,6 @@
  *
  * Memory is compared with what the same threads took before anything was sampled.
  */
-#include <dirent.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <stdatomic.h>

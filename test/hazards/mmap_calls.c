@@ -6,7 +6,6 @@
  */
 #include <errno.h>
 #include <pthread.h>
-#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -18,38 +17,22 @@
 
 #include "check.h"
 #include "long_run.h"
+#include "totals.h"
 
 #define PAGE ((size_t)4096)
 
-static char text[1 << 20];
-static size_t used;
-
-static int keep(void *arg, const void *data, size_t size)
-{
-    size_t n = size < sizeof(text) - 1 - used ? size : sizeof(text) - 1 - used;
-
-    memcpy(text + used, data, n);
-    used += n;
-    text[used] = '\0';
-    return 0;
-}
-
-struct counts {
-    long long inuse_objects, inuse_bytes, alloc_objects, alloc_bytes;
-};
-
 /* The rows whose leaf is in `function`; all that the hooks have seen where that is NULL. */
-static struct counts under(const void *function)
+static struct totals under(const void *function)
 {
     struct prof_write_options options = PROF_WRITE_OPTIONS_INIT;
-    struct counts sum = { 0 };
+    struct totals sum = { 0 };
 
     options.debug = 1;
     options.no_symbols = 1;
-    used = 0;
-    CHECK_INT(prof_profile_write(prof_lookup("mmap"), &options, keep, NULL), 0, "written");
-    for (char *line = strchr(text, '\n'); line; line = strchr(line + 1, '\n')) {
-        struct counts c;
+    totals_size = 0;
+    CHECK_INT(prof_profile_write(prof_lookup("mmap"), &options, totals_sink, NULL), 0, "written");
+    for (char *line = strchr(totals_text, '\n'); line; line = strchr(line + 1, '\n')) {
+        struct totals c;
         unsigned long long leaf;
 
         if (line[1] == '\n' || sscanf(line, "\n%lld: %lld [%lld: %lld] @ 0x%llx", &c.inuse_objects,
@@ -108,7 +91,7 @@ SITE void *grow(intptr_t n)
 
 #define CHECK_UNDER(function, objects, pages, what)                   \
     do {                                                              \
-        struct counts c = under((const void *)(uintptr_t)(function)); \
+        struct totals c = under((const void *)(uintptr_t)(function)); \
         CHECK_INT(c.inuse_objects, objects, what);                    \
         CHECK_INT(c.inuse_bytes, (long long)((pages)*PAGE), what);    \
     } while (0)
@@ -239,11 +222,11 @@ static long long mapped_bytes(void)
 static void test_it_adds_up(void)
 {
     char *p = map(NULL, 1000 * PAGE, 0);
-    struct counts c = { 0 };
+    struct totals c = { 0 };
 
     under(NULL);
-    CHECK(sscanf(text, "heap profile: %lld: %lld", &c.inuse_objects, &c.inuse_bytes) == 2, "%.60s",
-          text);
+    CHECK(sscanf(totals_text, "heap profile: %lld: %lld", &c.inuse_objects, &c.inuse_bytes) == 2,
+          "%.60s", totals_text);
     long long mapped = mapped_bytes();
     CHECK_BETWEEN(c.inuse_bytes, 0.9 * (double)mapped, 1.1 * (double)mapped,
                   "the profile adds up to what the kernel lists");

@@ -3,14 +3,13 @@
  * then cannot be let in, and costs nothing; who was let in before is answered; and when files are
  * to be had again, so is the one that waits.
  *
- *   no_files THREAD        the one that serves, by name: of a server, or of the control socket
- * alone no_files THREAD poll   the same where a filter of system calls refuses poll()
+ *   no_files THREAD        the one that serves, by name: a server's, or the control socket's
+ *   no_files THREAD poll   the same where a filter of system calls refuses poll()
  *
  * poll(2) refuses more files than that limit says, and accept(2) any; a loop around them would use
  * a whole processor for ever. Whether the thread sleeps the kernel tells, by counting, and its CPU
  * clock.
  */
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
@@ -28,6 +27,7 @@
 #include <unistd.h>
 
 #include "check.h"
+#include "proc.h"
 
 enum { WATCHDOG_MS = 20000, SLEEPS = 5 };
 
@@ -42,28 +42,13 @@ static void pause_ms(int ms)
 /* A file of /proc that tells how often the thread has slept. */
 static int open_status(const char *thread)
 {
-    int found = -1;
+    char path[64];
+    pid_t tid = 0;
 
-    for (int ms = 0; found < 0 && ms < WATCHDOG_MS; ms += 10) {
-        DIR *d = opendir("/proc/self/task");
-
-        for (struct dirent *e; d && found < 0 && (e = readdir(d));) {
-            char path[300], name[32] = "";
-            snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-            int fd = open(path, O_RDONLY | O_CLOEXEC);
-            ssize_t n = read(fd, name, sizeof(name) - 1);
-
-            close(fd);
-            if (n <= 0 || strncmp(name, thread, (size_t)n - 1) != 0)
-                continue;
-            snprintf(path, sizeof(path), "/proc/self/task/%s/status", e->d_name);
-            found = open(path, O_RDONLY | O_CLOEXEC);
-        }
-        if (d)
-            closedir(d);
-        pause_ms(found < 0 ? 10 : 0);
-    }
-    return found;
+    for (int ms = 0; proc_threads_named(thread, &tid) == 0 && ms < WATCHDOG_MS; ms += 10)
+        pause_ms(10);
+    snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)tid);
+    return open(path, O_RDONLY | O_CLOEXEC);
 }
 
 static long number(int status, const char *line)

@@ -14,6 +14,7 @@
 
 #include "check.h"
 #include "temp_dir.h"
+#include "text_profile.h"
 
 static struct prof_capture item[64];
 
@@ -302,14 +303,6 @@ static void test_a_program_is_run(void)
 
 /* --- the directory that is chosen for it ------------------------------------------------------ */
 
-static int into_nothing(void *arg, const void *data, size_t size)
-{
-    (void)arg;
-    (void)data;
-    (void)size;
-    return 0;
-}
-
 /* In a process whose TMPDIR is ours: in the place of the directory another one comes, in which all
  * may write. What lies there is nobody's capture. */
 static int with_a_directory_of_others(void)
@@ -332,7 +325,8 @@ static int with_a_directory_of_others(void)
     CHECK(write_whole(file, "secret", 6), "a file of somebody's");
     CHECK_INT(captures(), -EPERM, "is not listed");
     CHECK(strstr(prof_last_error(), path), "a sentence: %s", prof_last_error());
-    CHECK_INT(prof_capture_read(strrchr(file, '/') + 1, into_nothing, NULL), -EPERM, "nor read");
+    CHECK_INT(prof_capture_read(strrchr(file, '/') + 1, text_profile_drop, NULL), -EPERM,
+              "nor read");
     unlink(file);
     rmdir(path);
     rename(moved, path);

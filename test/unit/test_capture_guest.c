@@ -7,7 +7,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <pthread.h>
 
 #include "base/clock.h"
 #include "check.h"

@@ -7,13 +7,14 @@
  */
 #include <prof/prof.h>
 
-#include <dirent.h>
 #include <poll.h>
 #include <pthread.h>
 #include <unistd.h>
 
 #include "base/withdraw.h"
 #include "check.h"
+#include "proc.h"
+#include "text_profile.h"
 
 enum { WATCHDOG_MS = 20000 };
 
@@ -46,31 +47,11 @@ void __wrap_prof__stack_code_loaded(void)
         ask();
 }
 
-static int into_nothing(void *arg, const void *data, size_t size)
-{
-    (void)arg;
-    (void)data;
-    (void)size;
-    return 0;
-}
-
 static int count_controllers(void)
 {
-    DIR *d = opendir("/proc/self/task");
-    int n = 0;
+    pid_t tid;
 
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-        FILE *f = fopen(path, "re");
-
-        if (f && fgets(name, sizeof(name), f))
-            n += strcmp(name, "prof-cpu\n") == 0;
-        if (f)
-            fclose(f);
-    }
-    closedir(d);
-    return n;
+    return proc_threads_named("prof-cpu", &tid);
 }
 
 /* alarm() is the watchdog: who waits for ever never gets to a check. */
@@ -79,7 +60,7 @@ static void test_who_ends_a_profile_waits_for_nobody(bool begins)
     atomic_store(&at_begin, begins);
     atomic_store(&is_answered, false);
     for (int turn = 1; turn <= 2; turn++) {
-        CHECK_INT(prof_cpu_start(into_nothing, NULL), 0, prof_last_error());
+        CHECK_INT(prof_cpu_start(text_profile_drop, NULL), 0, prof_last_error());
         for (int ms = 0; atomic_load(&asking) < turn && ms < WATCHDOG_MS; ms++)
             poll(NULL, 0, 1);
         CHECK_INT(asking, turn, "threads that ask the loader");

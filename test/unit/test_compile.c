@@ -347,8 +347,8 @@ static void test_the_kernel_is_hardly_asked(void)
 /* --- damage ----------------------------------------------------------------------------------- */
 
 /* A private copy of an object, gaps included, that can be damaged: its tables only hold distances,
- * so they are right in the copy too. */
-PROF_NO_SANITIZE static char *copy_object(const struct prof__object *o)
+ * so they are right in the copy too. NULL: there is no memory for it. */
+PROF_NO_SANITIZE static char *copy_object(const struct prof__object *o, struct prof__object *ret)
 {
     char *copy = mmap(NULL, o->size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
@@ -363,6 +363,9 @@ PROF_NO_SANITIZE static char *copy_object(const struct prof__object *o)
         for (size_t i = at; i < PROF_MIN(at + 4096, o->size); i++)
             ((volatile char *)copy)[i] = ((const volatile char *)o->start)[i];
     }
+    *ret = *o;
+    ret->start = (uintptr_t)copy;
+    ret->eh_frame_hdr = ret->start + (o->eh_frame_hdr - o->start);
     return copy;
 }
 
@@ -376,10 +379,10 @@ static void test_damaged_tables_are_survived(void)
 
     if (!find_libc(&o))
         return;
-    char *copy = copy_object(&o);
-    c = o;
-    c.start = (uintptr_t)copy;
-    c.eh_frame_hdr = c.start + (o.eh_frame_hdr - o.start);
+    char *copy = copy_object(&o, &c);
+    CHECK(copy != NULL, "there is a copy");
+    if (!copy)
+        return;
     compile(c.start + ((uintptr_t)a_function_of_libc - o.start), &c, &r);
     CHECK_INT(prof__rule_kind(r.step), PROF__RULE_SP, "the copy is as good");
 
@@ -432,10 +435,10 @@ static void test_an_operation_cut_by_its_entrys_end_is_damage(void)
 
     if (!find_libc(&o))
         return;
-    char *copy = copy_object(&o);
-    c = o;
-    c.start = (uintptr_t)copy;
-    c.eh_frame_hdr = c.start + (o.eh_frame_hdr - o.start);
+    char *copy = copy_object(&o, &c);
+    CHECK(copy != NULL, "there is a copy");
+    if (!copy)
+        return;
     c.permanent = true; /* so that all of it is near, with a list of objects too */
     for (int i = 0; i < 5000; i++) {
         uintptr_t pc = c.start + prof__random(&seed) % c.size;

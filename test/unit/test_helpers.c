@@ -4,7 +4,6 @@
  */
 #include <prof/prof.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <pthread.h>
 #include <stdlib.h>
@@ -15,6 +14,7 @@
 #include "base/clock.h"
 #include "base/withdraw.h"
 #include "check.h"
+#include "proc.h"
 
 enum { SLOW_MS = 1500 }; /* longer than withdrawing waits for a thread to be forgotten */
 
@@ -74,21 +74,9 @@ static void *stay(void *arg)
 
 static int count_watches(void)
 {
-    DIR *d = opendir("/proc/self/task");
-    int n = 0;
+    pid_t tid;
 
-    for (struct dirent *e; d && (e = readdir(d));) {
-        char path[300], name[32] = "";
-        snprintf(path, sizeof(path), "/proc/self/task/%s/comm", e->d_name);
-        FILE *f = fopen(path, "re");
-
-        if (f && fgets(name, sizeof(name), f))
-            n += strcmp(name, "prof-last\n") == 0;
-        if (f)
-            fclose(f);
-    }
-    closedir(d);
-    return n;
+    return proc_threads_named("prof-last", &tid);
 }
 
 static void wait_for_a_watch(void)

@@ -232,8 +232,7 @@ static void test_a_copy_is_of_one_record(void)
     CHECK_INT(torn[0], 0, "copies that are half of one record and half of another");
 }
 
-/* --- a table from elsewhere --------------------------------------------------------------------
- */
+/* --- a table from elsewhere ------------------------------------------------------------------- */
 
 enum { THERE_SLOTS = 4096, THERE = 100 };
 

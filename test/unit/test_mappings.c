@@ -3,7 +3,6 @@
  * mapped over and taken back; and in a child that has the lock of a thread that is not there.
  */
 #include <pthread.h>
-#include <stdlib.h>
 #include <sys/wait.h>
 #include <unistd.h>
 

@@ -16,6 +16,7 @@
 #include "base/task.h"
 #include "check.h"
 #include "profile/thread_stacks.h"
+#include "text_profile.h"
 
 enum { FOR_EVER = 1 << 30, FEW = 24, MOST = 1 << 20 };
 
@@ -47,14 +48,6 @@ void *__wrap_prof__arena_array(struct prof__arena *a, size_t n, size_t size)
     return is_refused() ? NULL : __real_prof__arena_array(a, n, size);
 }
 
-static int into_nothing(void *arg, const void *data, size_t size)
-{
-    (void)arg;
-    (void)data;
-    (void)size;
-    return 0;
-}
-
 /* --- every profile ---------------------------------------------------------------------------- */
 
 static int write_profile(const char *name, int debug)
@@ -64,7 +57,7 @@ static int write_profile(const char *name, int debug)
     o.debug = debug;
     o.no_symbols = 1;
     prof_set_last_error(0, "%s", "");
-    return prof_profile_write(prof_lookup(name), &o, into_nothing, NULL);
+    return prof_profile_write(prof_lookup(name), &o, text_profile_drop, NULL);
 }
 
 static void refuse_in_turn(const char *name, int debug)

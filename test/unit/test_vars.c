@@ -5,7 +5,6 @@
 #include <prof/prof.h>
 #include <prof/vars.h>
 
-#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <poll.h>
