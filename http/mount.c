@@ -13,7 +13,6 @@
 #include <prof/http.h>
 #include <prof/prof.h>
 #include <prof/vars.h>
-#include <pthread.h>
 #include <stdlib.h>
 #include <string.h>
 

@@ -4,7 +4,6 @@
 #ifndef PROF_HTTP_MOUNT_PARTS_H
 #define PROF_HTTP_MOUNT_PARTS_H
 
-#include <pthread.h>
 #include <stdatomic.h>
 #include <stdbool.h>
 

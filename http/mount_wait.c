@@ -15,6 +15,7 @@
 #include <errno.h>
 #include <poll.h>
 #include <prof/prof.h>
+#include <pthread.h>
 
 #include "clock.h"
 #include "guard.h"
@@ -31,7 +32,6 @@ atomic_bool prof__mount_stopping;
 /* Guarded by guard.h's lock. */
 static struct {
     struct prof__mounted *requests;
-    bool ending; /* prof_http_handler_stop() is at work */
     enum thread_state thread_state;
     pthread_t thread;
 } waits;
@@ -225,7 +225,7 @@ static int leave(int timeout_ms)
     prof__guard_enter(&shield);
     while (is_changing() && in_time)
         in_time = prof__guard_wait(end_ns);
-    if (waits.thread_state == RUNNING && !waits.ending) {
+    if (waits.thread_state == RUNNING && !is_stopping()) {
         waits.thread_state = LEAVING;
         prof__guard_changed();
         while (waits.thread_state == LEAVING && in_time)
@@ -339,7 +339,6 @@ void prof__mount_begin_waits(void)
 
 void prof__mount_end_waits(void)
 {
-    waits.ending = true;
     atomic_store_explicit(&prof__mount_stopping, true, memory_order_relaxed);
     prof__guard_changed();
     while (is_changing())
@@ -352,7 +351,6 @@ void prof__mount_end_waits(void)
         prof__guard_lock();
     }
     waits.thread_state = NO_THREAD;
-    waits.ending = false;
 }
 
 /* The threads, the daemon's and ours, stayed with the parent, and so did their requests: the list
@@ -361,7 +359,6 @@ static void forked(void)
 {
     for (struct prof__mounted *q = waits.requests; q; q = q->next)
         q->phase = READY;
-    waits.ending = false;
     waits.thread_state = NO_THREAD;
 }
 

@@ -12,8 +12,8 @@
  *   send      hand the answer to libmicrohttpd
  *   close     sent, or the client is lost
  *
- * Who waits, and how, is the business of the caller: connection.c and mount.c. Context: one thread
- * at a time for one request.
+ * Who waits, and how, is the business of the caller: connection.c and mount_wait.c. Context: one
+ * thread at a time for one request.
  */
 #ifndef PROF_HTTP_REQUEST_H
 #define PROF_HTTP_REQUEST_H

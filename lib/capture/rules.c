@@ -50,7 +50,7 @@ static const struct unit none[] = { { NULL, 0 } };
 
 static const struct {
     const char *name;
-    bool bytes, percent, number; /* what its amounts may be */
+    bool bytes, percent, number, time; /* what its amounts may be */
 } quantities[PROF__QUANTITIES] = {
     [PROF__QUANTITY_MEM] = { "mem", true, true },
     [PROF__QUANTITY_RSS] = { "rss", true, true },
@@ -60,7 +60,7 @@ static const struct {
     [PROF__QUANTITY_THREADS] = { "threads", false, false, true },
     [PROF__QUANTITY_CPU] = { "cpu", false, true },
     [PROF__QUANTITY_PEAK] = { "peak", true, true },
-    [PROF__QUANTITY_STALL] = { "stall", false, false },
+    [PROF__QUANTITY_STALL] = { "stall", .time = true },
     [PROF__QUANTITY_LOW] = { "events.low", false, false, true },
     [PROF__QUANTITY_HIGH] = { "events.high", false, false, true },
     [PROF__QUANTITY_MAX] = { "events.max", false, false, true },
@@ -196,7 +196,7 @@ static int amount(struct parser *p, enum prof__quantity q, bool grows, struct pr
 {
     const char *from = p->at;
     bool percent = quantities[q].percent || grows, bytes = quantities[q].bytes;
-    bool time = q == PROF__QUANTITY_STALL, plain = bytes || time || quantities[q].number;
+    bool time = quantities[q].time, plain = bytes || time || quantities[q].number;
     double n, factor = 1;
 
     if (number(p, &n)) {

@@ -1,7 +1,7 @@
 /*
  * door_table.h - hooks that can be switched between libc's functions and ours that watch.
  *
- * Three tables of one shape. A hook is a jump through `door`, whose entries lead to libc's
+ * Tables of one shape. A hook is a jump through `door`, whose entries lead to libc's
  * functions while nobody watches, so that being hooked costs one jump, and to the watching ones
  * else. Those call libc's through `real`. As in real.h, entries can be called at any time; before
  * anything has been looked up they do that first.

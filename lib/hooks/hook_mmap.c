@@ -7,7 +7,6 @@
  * errno is what the real function left. Context: hook; a handler of the program's may call these.
  */
 #undef _FILE_OFFSET_BITS /* or mmap() and mmap64() would be one */
-#include <errno.h>
 #include <stdarg.h>
 #include <sys/mman.h>
 #include <unistd.h>

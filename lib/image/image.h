@@ -94,12 +94,6 @@ struct prof__image_block {
     int64_t objects, bytes; /* its weight, as in the row */
 };
 
-/* A piece of what the program has mapped itself. */
-struct prof__image_mapped {
-    uint64_t start, end;
-    uint32_t row; /* who did: rows.h */
-};
-
 enum prof__page_state {
     PROF__PAGE_ABSENT,  /* never written, or given back: nothing to read */
     PROF__PAGE_PRESENT, /* in memory */
@@ -144,9 +138,6 @@ struct prof__image_ops {
     int (*look_again)(struct prof__image *image, struct prof__image *ret);
     int (*blocks)(struct prof__image *image,
                   int (*each)(const struct prof__image_block *block, void *arg), void *arg);
-    /* By rising address, in memory from `a`: none where nobody has watched. 0 or -ENOMEM. */
-    int (*mapped)(struct prof__image *image, struct prof__arena *a, struct prof__image_mapped **ret,
-                  size_t *ret_n);
     uint32_t (*now_s)(struct prof__image *image);
     /* The function at an address of code, in `a`; NULL: not known. */
     const char *(*function)(struct prof__image *image, struct prof__arena *a, uint64_t pc);

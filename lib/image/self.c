@@ -32,7 +32,6 @@
 #include "record/collect_heap.h"
 #include "symbol/symbolize.h"
 #include "table/live_table.h"
-#include "table/mappings.h"
 #include "unwind/stack.h"
 
 #define MAPS "/proc/self/maps"
@@ -317,24 +316,6 @@ int prof__image_live_blocks(struct prof__image *image,
     return prof__live_each(give_block, &(struct each_block) { each, arg });
 }
 
-static int mapped(struct prof__image *image, struct prof__arena *a, struct prof__image_mapped **ret,
-                  size_t *ret_n)
-{
-    struct prof__mapping *piece;
-    size_t n = 0;
-    int r = prof__mappings_copy(a, &piece, &n); /* busy: some are missing */
-
-    (void)image;
-    *ret_n = 0;
-    *ret = prof__arena_array(a, n + 1, sizeof(**ret));
-    if (r == -ENOMEM || !*ret)
-        return -ENOMEM;
-    for (size_t i = 0; i < n; i++)
-        (*ret)[(*ret_n)++] =
-            (struct prof__image_mapped) { piece[i].start, piece[i].end, piece[i].row };
-    return 0;
-}
-
 static uint32_t now_s(struct prof__image *image)
 {
     (void)image;
@@ -373,7 +354,6 @@ static const struct prof__image_ops ops = {
     .presence = presence,
     .look_again = look_again,
     .blocks = prof__image_live_blocks,
-    .mapped = mapped,
     .now_s = now_s,
     .function = function,
     .headroom = headroom,

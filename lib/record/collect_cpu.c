@@ -38,7 +38,6 @@
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
-#include "base/thread_start.h"
 #include "record/cpu_samples.h"
 #include "record/cpu_timers.h"
 #include "record/own_signal.h"

@@ -31,8 +31,6 @@
 
 #include <errno.h>
 #include <string.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/slot.h"
@@ -177,11 +175,10 @@ static void charge_for(struct entry *e)
  * of a dump that has just ended may still be in the way of a first one. */
 int prof__cpu_timers_try(void)
 {
-    const struct timespec moment = { 0, 1000 * 1000 };
     int timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
 
     for (int i = 0; timer == -EAGAIN && i < TRIES; i++) {
-        syscall(SYS_nanosleep, &moment, NULL); /* no point of cancellation: a lock is held */
+        prof__sleep_ns(1000 * 1000); /* no point of cancellation: a lock is held */
         timer = prof__thread_timer_make(prof__gettid(), SIGPROF, NULL);
     }
     if (timer < 0)

@@ -158,9 +158,8 @@ static void take_back(int signal, const struct prof__own_signal *own)
 
 bool prof__signal_before(int signal)
 {
-    bool counted = is_counted(signal);
-
-    if (!counted) /* a child without fork handlers, which may have our locks as they were */
+    if (!is_counted(
+            signal)) /* a child without fork handlers, which may have our locks as they were */
         return false;
     atomic_fetch_add(&setting[signal], 1);
     const struct prof__own_signal *own = owner_of(signal);

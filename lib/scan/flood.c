@@ -205,8 +205,9 @@ void prof__flood_mark(struct flood *f, uint64_t word)
         prof__flood_mark_unit(f, g, chunk);
 }
 
-void prof__flood_look(struct flood *f, uint64_t address, const uint64_t *word, size_t n)
+void prof__flood_look(void *arg, uint64_t address, const uint64_t *word, size_t n)
 {
+    struct flood *f = arg;
     const struct prof__ranges *ranges = &f->h->ranges;
 
     PROF__EACH_POINTER(prof__ranges_maybe, ranges, word, n, {
@@ -237,11 +238,6 @@ static void look_in_block(struct flood *f, uint64_t address, const uint64_t *wor
 {
     if (size != CACHE_CHUNK || !is_cache(word, n))
         prof__flood_look(f, address, word, n);
-}
-
-static void look_in_piece(void *arg, uint64_t address, const uint64_t *word, size_t n)
-{
-    prof__flood_look(arg, address, word, n);
 }
 
 struct block {
@@ -398,8 +394,8 @@ static void read_big(struct flood *f, struct prof__heap_region *g, uint32_t w)
         f->entries[w] = 0;
         step_into(f, g->start, g->end, path);
     }
-    int e =
-        prof__sweep(f->s, g->start + PROF__CHUNK_HEADER, g->end & ~(uint64_t)7, look_in_piece, f);
+    int e = prof__sweep(f->s, g->start + PROF__CHUNK_HEADER, g->end & ~(uint64_t)7,
+                        prof__flood_look, f);
     if (f->error == 0)
         f->error = e;
 }

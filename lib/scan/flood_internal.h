@@ -40,8 +40,9 @@ struct flood {
     int error;
 };
 
-/* Words that were read at `address`: mark the chunks that they lead to; and one such word. */
-void prof__flood_look(struct flood *f, uint64_t address, const uint64_t *word, size_t n);
+/* Words that were read: mark the chunks that they lead to, `arg` being the flood; and one such
+ * word. */
+prof__sweep_fn prof__flood_look;
 void prof__flood_mark(struct flood *f, uint64_t word);
 
 /* Mark what the roots of one kind lead to; what could not be walked, and is taken to be in use; and

@@ -3,11 +3,6 @@
  */
 #include "scan/flood_internal.h"
 
-static void look_at_root(void *arg, uint64_t address, const uint64_t *word, size_t n)
-{
-    prof__flood_look(arg, address, word, n);
-}
-
 /* Where libc's own data is: in a static program among that of the program. */
 static bool has_libc(const struct prof__plan *plan, uint32_t module)
 {
@@ -47,7 +42,7 @@ void prof__flood_from_roots(struct flood *f, const struct prof__plan *plan, enum
             continue;
         f->area = area;
         f->from_libc = root == PROF__ROOT_GLOBAL && has_libc(plan, area->who);
-        int e = prof__sweep(f->s, area->start, area->end, look_at_root, f);
+        int e = prof__sweep(f->s, area->start, area->end, prof__flood_look, f);
         if (f->error == 0)
             f->error = e;
     }
@@ -75,7 +70,7 @@ void prof__flood_from_new(struct flood *f, const struct prof__plan *plan)
 
     for (size_t i = 0; i < n && e == 0; i++) {
         f->area = &area[i];
-        e = prof__sweep(f->s, area[i].start, area[i].end, look_at_root, f);
+        e = prof__sweep(f->s, area[i].start, area[i].end, prof__flood_look, f);
     }
     f->area = NULL;
     if (f->error == 0)

@@ -18,6 +18,7 @@
 #include "base/path.h"
 #include "base/sampler.h"
 #include "scan/memory_parts.h"
+#include "table/mappings.h"
 
 enum { PAGE = PROF__IMAGE_PAGE, BATCH = 1024 };
 
@@ -105,10 +106,11 @@ static int make_claims(struct counter *c, const struct prof__image *now,
     struct claims *own = &c->claims[CLAIMS_OWN], *heap = &c->claims[CLAIMS_HEAP];
     struct claims *stacks = &c->claims[CLAIMS_STACKS], *data = &c->claims[CLAIMS_DATA];
     struct claims *mapped = &c->claims[CLAIMS_MAPPED];
-    struct prof__image_mapped *piece;
+    struct prof__mapping *piece;
     size_t n;
 
-    if (c->s->image.ops->mapped(&c->s->image, a, &piece, &n) < 0 || !claims_start(mapped, a, n))
+    /* Where that is busy some are missing. */
+    if (prof__mappings_copy(a, &piece, &n) == -ENOMEM || !claims_start(mapped, a, n))
         return -ENOMEM;
     for (size_t i = 0; i < n; i++)
         claim(mapped, piece[i].start, piece[i].end, PROF__MEMORY_ANONYMOUS, piece[i].row);

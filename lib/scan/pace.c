@@ -7,9 +7,7 @@
 #include "scan/pace.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
 #include <time.h>
-#include <unistd.h>
 
 #include "base/clock.h"
 

@@ -348,9 +348,8 @@ void prof__live_memory(void (*each)(const void *start, size_t size, void *arg), 
 
 /* --- a table from elsewhere ------------------------------------------------------------------- */
 
-/* Slots [from, from + n) of a segment of `slots`, which begins at `at` there. */
-static int adopt_slots(const struct prof__live_elsewhere *e, uint64_t at, size_t slots, size_t from,
-                       size_t n)
+/* ADOPTED slots, from `from` on, of a segment of `slots`, which begins at `at` there. */
+static int adopt_slots(const struct prof__live_elsewhere *e, uint64_t at, size_t slots, size_t from)
 {
     uint64_t keys = at + offsetof(struct prof__live_segment, key);
     uint64_t records = keys + slots * sizeof(uintptr_t);
@@ -358,13 +357,12 @@ static int adopt_slots(const struct prof__live_elsewhere *e, uint64_t at, size_t
     struct prof__live live[ADOPTED], stale;
     int r = 0;
 
-    if (e->read(e->arg, keys + from * sizeof(*key), key, n * sizeof(*key)) != n * sizeof(*key) ||
-        e->read(e->arg, records + from * sizeof(*live), live, n * sizeof(*live)) !=
-            n * sizeof(*live)) {
-        e->absent(e->arg, n * (sizeof(*key) + sizeof(*live)));
+    if (e->read(e->arg, keys + from * sizeof(*key), key, sizeof(key)) != sizeof(key) ||
+        e->read(e->arg, records + from * sizeof(*live), live, sizeof(live)) != sizeof(live)) {
+        e->absent(e->arg, sizeof(key) + sizeof(live));
         return 0;
     }
-    for (size_t i = 0; i < n && r == 0; i++)
+    for (size_t i = 0; i < ADOPTED && r == 0; i++)
         if (key[i] > CLAIMED && e->is_sane(e->arg, key[i], &live[i]))
             r = prof__live_add(key[i], &live[i], &stale);
     return r;
@@ -386,7 +384,7 @@ int prof__live_adopt(uint64_t at, const struct prof__live_elsewhere *e)
             continue;
         }
         for (size_t from = 0; from < slots && r == 0; from += ADOPTED)
-            r = adopt_slots(e, start, slots, from, ADOPTED);
+            r = adopt_slots(e, start, slots, from);
     }
     return r;
 }

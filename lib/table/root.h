@@ -1,5 +1,6 @@
 /*
- * root.h - where the tables are, for who has only the memory: of a process that has ended.
+ * root.h - where the tables are, for who has only the memory: of a process that has ended, or does
+ * not answer.
  *
  * One descriptor in .data, known by its first 16 bytes, which stand nowhere else: found by
  * searching writable data, so that stripped and static programs have it too. It names what the

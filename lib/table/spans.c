@@ -13,8 +13,6 @@
 #include "table/spans.h"
 
 #include <errno.h>
-#include <sys/syscall.h>
-#include <unistd.h>
 
 #include "arch/own.h"
 #include "base/arena.h"
@@ -218,15 +216,6 @@ void prof__span_task_end(uint64_t id, uint32_t name, uint64_t time)
 
 /* --- asking ----------------------------------------------------------------------------------- */
 
-static bool is_alive(uint32_t tid)
-{
-    int saved = errno;
-    bool alive = syscall(SYS_tgkill, getpid(), (pid_t)tid, 0) == 0 || errno != ESRCH;
-
-    errno = saved;
-    return alive;
-}
-
 /* Is what is at that place longer than *ret? */
 static bool is_longer(const struct place *p, uint64_t now, uint64_t *ret_ticks, uint32_t *ret_name)
 {
@@ -251,7 +240,7 @@ static bool look_at_stack(const struct stack *s, uint64_t now, uint64_t *ticks, 
 
     if (owner != owner_now((uint32_t)owner) || !is_longer(&s->place[0], now, &found, &called) ||
         atomic_load_explicit(&s->owner, memory_order_relaxed) != owner ||
-        !is_alive((uint32_t)owner))
+        prof__trace_is_gone((uint32_t)owner))
         return false;
     *ticks = found;
     *name = called;

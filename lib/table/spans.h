@@ -31,8 +31,7 @@ struct prof__span {
  * who asks: what has been told is forgotten. False: there is none. */
 bool prof__spans_longest(struct prof__span *ret);
 
-/* --- what is told, while prof__tracing(): `name` as in trace_names.h, times as in trace_clock.h --
- */
+/* --- what is told, while prof__tracing(); names as in trace_names.h, times trace_clock.h --- */
 
 /* Once there are rings, before anybody traces. -ENOMEM. */
 int prof__spans_begin(void);

@@ -180,9 +180,13 @@ static bool claim_fresh(unsigned from, unsigned to, uint32_t tid, unsigned *ret_
     return false;
 }
 
-static bool is_gone(uint32_t tid)
+bool prof__trace_is_gone(uint32_t tid)
 {
-    return syscall(SYS_tgkill, getpid(), (pid_t)tid, 0) < 0 && errno == ESRCH;
+    int saved = errno;
+    bool gone = syscall(SYS_tgkill, getpid(), (pid_t)tid, 0) < 0 && errno == ESRCH;
+
+    errno = saved;
+    return gone;
 }
 
 /* One of the first n whose owner is no more. */
@@ -195,7 +199,7 @@ static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
         uint32_t owner = atomic_load_explicit(&ring[at].owner.tid, memory_order_relaxed);
 
         /* The caller's own number is that of a thread before it, or it would have the ring. */
-        if (owner == 0 || owner == CLAIMED || (owner != tid && !is_gone(owner)) ||
+        if (owner == 0 || owner == CLAIMED || (owner != tid && !prof__trace_is_gone(owner)) ||
             !atomic_compare_exchange_strong(&ring[at].owner.tid, &owner, CLAIMED))
             continue;
         atomic_store_explicit(&hint, at + 1, memory_order_relaxed);

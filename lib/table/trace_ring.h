@@ -73,6 +73,9 @@ struct prof__trace_writer {
     _Atomic uint32_t tid;
 };
 
+/* Has the owner of a ring ended? errno is kept. Context: signal. */
+bool prof__trace_is_gone(uint32_t tid);
+
 /* Kind and detail in one word, as a record has them. */
 enum { PROF__TRACE_KIND_BITS = 6, PROF__TRACE_DETAIL_BITS = 8 };
 static inline uint32_t prof__trace_what(enum prof__trace_kind kind, unsigned detail)

@@ -58,7 +58,6 @@ void prof__perfetto_emit(struct prof__perfetto *e, Prof__Perfetto__TracePacket *
         prof__perfetto_fail(e, r);
 }
 
-/* protobuf-c takes strings as not const, and does not write to them. */
 char *prof__perfetto_text(struct prof__perfetto *e, const char *s)
 {
     const char *clean = prof__utf8_clean(e->arena, s);

@@ -19,6 +19,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/memory.h"
 #include "base/slot.h"
 #include "base/task.h"
 
@@ -33,7 +34,7 @@ struct record {
 };
 
 struct prof__switches {
-    size_t n, unseen, page;
+    size_t n, unseen;
     struct {
         uint32_t tid;
         const char *map;
@@ -68,8 +69,8 @@ static int add(pid_t tid, void *arg)
     if (prof__slot_hidden(slot) || prof__slot_helper(slot))
         return 0;
     int fd = s->n < THREADS_MAX ? open_event(tid) : -EMFILE;
-    void *map =
-        fd < 0 ? MAP_FAILED : mmap(NULL, s->page + DATA_BYTES, PROT_READ, MAP_SHARED, fd, 0);
+    void *map = fd < 0 ? MAP_FAILED
+                       : mmap(NULL, prof__page_size() + DATA_BYTES, PROT_READ, MAP_SHARED, fd, 0);
     int error = fd < 0 ? fd : map == MAP_FAILED ? -errno : 0;
 
     if (fd >= 0)
@@ -93,7 +94,6 @@ int prof__switches_open(struct prof__switches **ret)
 
     if (!s)
         return -ENOMEM;
-    s->page = (size_t)sysconf(_SC_PAGESIZE);
     int r = prof__tasks_each(add, s);
     errno = saved;
     if (r < 0) {
@@ -109,7 +109,7 @@ void prof__switches_close(struct prof__switches *s)
     if (!s)
         return;
     for (size_t i = 0; i < s->n; i++)
-        munmap((void *)(uintptr_t)s->of[i].map, s->page + DATA_BYTES);
+        munmap((void *)(uintptr_t)s->of[i].map, prof__page_size() + DATA_BYTES);
     prof__pages_unmap(s, sizeof(*s));
 }
 
@@ -151,7 +151,7 @@ int64_t prof__switches_read(const struct prof__switches *s, size_t i, struct pro
     if (!copy || !to)
         return -ENOMEM;
     uint64_t head = head_of(map), size = (uint64_t)0 - head;
-    memcpy(copy, map + s->page, DATA_BYTES);
+    memcpy(copy, map + prof__page_size(), DATA_BYTES);
     __atomic_thread_fence(__ATOMIC_ACQUIRE);
     uint64_t meanwhile = head - head_of(map);
     /* What came meanwhile lies where the oldest were. */

@@ -20,7 +20,7 @@ enum prof__item_kind {
     PROF__ITEM_LABELS, /* `object` is the label set; on a lane of its own */
     PROF__ITEM_IO,     /* in a system call: `object` as io_calls.h has it, `wait_kind` the call */
     PROF__ITEM_STATE,  /* `wait_kind` is an enum prof__state, `object` the processor; on a lane of
-                          its  own */
+                          its own */
     PROF__ITEM_LOST,   /* `value` records are gone; 0: it is not known how many */
     /* Moments: */
     PROF__ITEM_RELEASE, /* of lock `object`; others have waited `value` ns */

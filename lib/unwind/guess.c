@@ -9,8 +9,7 @@
  *   1. where the function's prologue says: it pushes so many registers, and takes so many bytes.
  *      That is exact for nearly all compiled code, so any call will do;
  *   2. else upward from sp, the first such place;
- *   3. else the first whose call is an indirect one, and whose saved frame pointer leads further
- * up.
+ *   3. else the first whose call is an indirect one, and whose saved one leads further up.
  *
  * A call of this function is one whose target is where the function begins, directly, or by a stub
  * or a table of imported functions. Words that are found on a stack lead anywhere, so code and
