@@ -51,6 +51,7 @@ struct prof__census {
     double sampled_bytes; /* one block in so many bytes stands for all of them; 0: all were asked */
     unsigned hidden_regs; /* of waiting threads */
     int passes;
+    bool cut; /* of leaks: there were more than are kept */
 };
 
 /* `image` stays the caller's. 0 or -ENOMEM; end it also then. */

@@ -11,13 +11,12 @@ enum { LEAKS_MAX = 1 << 22 };
 struct leaked {
     uint64_t start, end;
     uint32_t type;
-    bool held, possible; /* by another leaked one; only because of what could not be read */
+    bool held; /* by another leaked one */
 };
 
 struct leaks {
     struct leaked *chunk; /* by rising address */
     size_t n, room;
-    bool overflow;
 };
 
 static bool is_reached(const struct prof__heap_region *g, const struct prof__chunk *c)
@@ -26,7 +25,7 @@ static bool is_reached(const struct prof__heap_region *g, const struct prof__chu
 }
 
 /* Chunks in use that the flood has not come to. */
-static int gather_unreached(struct prof__census *c, struct leaks *l)
+static void gather_unreached(struct prof__census *c, struct leaks *l)
 {
     for (uint32_t i = 0; i < c->heap.n; i++) {
         const struct prof__heap_region *g = &c->heap.region[i];
@@ -43,8 +42,8 @@ static int gather_unreached(struct prof__census *c, struct leaks *l)
                     room <= LEAKS_MAX ? realloc(l->chunk, room * sizeof(*more)) : NULL;
 
                 if (!more) {
-                    l->overflow = true;
-                    return 0;
+                    c->cut = true;
+                    return;
                 }
                 l->chunk = more;
                 l->room = room;
@@ -52,7 +51,6 @@ static int gather_unreached(struct prof__census *c, struct leaks *l)
             l->chunk[l->n++] = (struct leaked) { .start = chunk.start, .end = chunk.end };
         }
     }
-    return 0;
 }
 
 static struct leaked *leaked_at(const struct leaks *l, uint64_t address)
@@ -147,6 +145,7 @@ int prof__census_leaks(struct prof__census *c, int passes)
     struct leaks all = { 0 };
     int r = 0;
 
+    c->cut = false;
     for (int pass = 0; pass < passes && r == 0; pass++) {
         struct prof__pass_count count = { 0 };
         struct leaks now = { 0 };
@@ -159,7 +158,7 @@ int prof__census_leaks(struct prof__census *c, int passes)
             r = prof__flood(&c->heap, &c->targets, &c->plan, &c->sweep, &c->pass_arena, &count,
                             NULL, false);
         if (r == 0)
-            r = gather_unreached(c, &now);
+            gather_unreached(c, &now);
         if (pass == 0) {
             all = now;
         } else {

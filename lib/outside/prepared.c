@@ -301,7 +301,6 @@ static void adopt_names(struct adoption *a, const struct prof__tables_root *thei
             if (prof_profile_new(name, NULL) < 0)
                 break;
         }
-        a->p->customs++;
     }
 }
 
@@ -372,7 +371,7 @@ int prof__prepared_adopt(struct prof__image *image, struct prof__prepared *p)
 static const char *notes_of(const struct prof__prepared *p, const char *notes,
                             struct prof__arena *a)
 {
-    if (!p->absent_bytes && !p->dropped_blocks)
+    if (!p->absent_bytes && !p->dropped && !p->dropped_blocks)
         return notes;
     return prof__arena_printf(a,
                               "%.1f KiB of the tables could not be read, and %zu rows and blocks "

@@ -21,12 +21,11 @@ struct prof__prepared {
     bool is_known;    /* this build can read it */
     char version[17]; /* of libprof */
     uint32_t layout;
-    uint64_t absent_bytes;         /* of its tables, that the core has not */
+    uint64_t absent_bytes;         /* of its tables, that could not be read */
     uint8_t build_id[32];          /* of what libprof is in; */
     size_t build_id_bytes;         /* 0: none */
     size_t rows, dropped;          /* rows read; and of these left out, since they made no sense */
     size_t blocks, dropped_blocks; /* sampled blocks in use, likewise */
-    size_t customs;                /* profiles of the program's own */
 };
 
 /* Is libprof in it? Of an image that was refreshed. */

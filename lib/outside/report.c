@@ -10,7 +10,7 @@
 #include "base/clock.h"
 #include "base/hash.h"
 
-enum { STEPS_MAX = 66, NOTES_MAX = 12 };
+enum { STEPS_MAX = 66, NOTES_MAX = 13 };
 
 #define FIRST_ADDRESS ((uint64_t)1 << 48) /* above every address of a program */
 
@@ -200,6 +200,8 @@ size_t prof__census_notes(const struct prof__census *c, struct prof__arena *a, c
                                             "the core is cut short: %.1f MiB are missing, and what "
                                             "was there is not counted",
                                             (double)image->absent_bytes / (1 << 20)));
+    if (c->cut)
+        add_note(&notes, "there are more leaked blocks than are kept: some are missing");
     if (c->heap.garbled_bytes)
         add_note(&notes, prof__arena_printf(a, "%.1f KiB of the heap changed too fast to be walked",
                                             (double)c->heap.garbled_bytes / 1024));

@@ -1,8 +1,10 @@
 /*
- * outside.c - commands on what cannot be asked: a process without libprof, and a core file.
+ * outside.c - commands on what cannot be asked: a process without libprof, or with one that does
+ * not listen, and a core file.
  *
  *   target -> image -> census -> report -> show.c
  *                   -> threads -> text, report
+ *                   -> prepared -> report
  *
  * Nothing is put into the process, and it goes on meanwhile.
  */
@@ -444,7 +446,7 @@ static int show_kept(struct job *j, const char *command, struct prof__prepared *
     return r;
 }
 
-static void show_libprof(struct job *j, struct prof__prepared *p)
+static void show_libprof(const struct prof__prepared *p)
 {
     const char *name;
 
@@ -462,7 +464,7 @@ static void show_libprof(struct job *j, struct prof__prepared *p)
 }
 
 /* What a core file is of, and what can be asked of it. */
-static int show_core(struct job *j, struct prof__prepared *p)
+static int show_core(struct job *j, const struct prof__prepared *p)
 {
     struct prof__arena a = { 0 };
     struct prof__outside_threads t;
@@ -479,7 +481,7 @@ static int show_core(struct job *j, struct prof__prepared *p)
     if (!p->at)
         printf("\n  no libprof in it: heap, leaks and holders by type\n\n");
     else
-        show_libprof(j, p);
+        show_libprof(p);
     if (j->image.n_threads > 1)
         j->image.n_threads = 1;
     if (prof__outside_threads(&j->image, &a, &t) == 0)

@@ -136,6 +136,12 @@ def test_own_texts():
         trace = perfetto.load(f.read())
     check(trace.problems == [] and trace.process["pid"] == service.pid, "a timeline: %s" % trace.problems)
     check(json.loads(shows("trace", service.pid, "--json"))["traceEvents"] != [], "and as JSON")
+    text = shows("trace", service.pid, "--json", "--io", "--sched")
+    names = {e.get("name") for e in json.loads(text)["traceEvents"]}
+    check("running" in names or "perf_event_open() is refused" in text, "--sched: %s" % sorted(map(str, names))[:40])
+    check(not names.isdisjoint({"nanosleep", "clock_nanosleep", "usleep", "poll", "pthread_cond_wait"}), "--io: %s" % names)
+    last = profctl("trace", service.pid, "--last")
+    check(last.returncode != 0 and "LIBPROF_TRACE" in last.stderr, "--last, and nothing is kept: " + last.stderr)
     table = rows(shows("threads", service.pid, "--pprof", "-o", "/dev/null") +
                  shows("threads", service.pid, "--flame"))
     check(table == {}, "a flame graph is no table")
