@@ -18,7 +18,8 @@
  * An entry whose balance and counts are all 0 is idle: its place may be given to another lock.
  * Each such change counts up a generation that is part of the state, so who read the state, then
  * the address, and then changes the state, has changed what he read. Two threads may make an entry
- * each for the same lock; each leaves the one it arrived at, and a release takes from all.
+ * each for the same lock; each leaves the one it arrived at, and a release takes from all, and
+ * ends one wait of them all.
  *
  * There is an entry for every lock that is waited for at one time, up to 8,192; bounded, in .bss,
  * and pages untouched as long as nothing is contended. A set that is full drops the account of a
@@ -133,10 +134,9 @@ static int64_t owed(struct state s, int64_t now_ns)
     return PROF_MAX(ns, 0);
 }
 
-/* Take out what is owed, and count all waits but `stay`, of those who go on waiting. */
-static struct prof__debt settle(struct state *s, uint32_t stay, int64_t now_ns)
+/* Take out what is owed, and count `over` waits, and those of all who share. */
+static struct prof__debt settle(struct state *s, uint32_t over, int64_t now_ns)
 {
-    uint32_t over = s->fresh > stay ? s->fresh - stay : 0;
     struct prof__debt debt = { owed(*s, now_ns), over + s->sharing };
 
     s->balance = (int64_t)((uint64_t)s->balance - (uint64_t)debt.wait_ns);
@@ -265,8 +265,8 @@ bool prof__ledger_leave(uint32_t ref, int64_t now_ns, uint32_t owner, struct pro
         to.waiting--;
         if (to.waiting == 0) /* a charge with a clock read after ours was faster */
             to.balance = PROF_MAX(to.balance, 0);
-        if (heir)
-            *ret_debt = settle(&to, to.waiting, now_ns);
+        if (heir) /* those who gave up meanwhile are left to the next release */
+            *ret_debt = settle(&to, 0, now_ns);
     } while (!change(e, lock, from, to));
 
     *ret_heir = (struct prof__heir) { (uint32_t)(heir >> 32), (uint32_t)heir };
@@ -296,13 +296,33 @@ void prof__ledger_retract(uint32_t ref, bool shared, int64_t since_ns)
 
 /* --- releases --------------------------------------------------------------------------------- */
 
+/* Waits that a release of the lock ends: of all entries that it has, as two threads that arrived at
+ * once may have made two. Who arrives meanwhile waits, and is not counted, in one step. */
+static uint32_t waits_over(const struct entry *set, uintptr_t lock)
+{
+    uint32_t fresh = 0, waiting = 0;
+
+    for (unsigned i = 0; i < WAYS; i++) {
+        struct prof__pair_value v;
+
+        if (peek(&set[i], lock, &v)) {
+            fresh += unpack(v).fresh;
+            waiting += unpack(v).waiting;
+        }
+    }
+    uint32_t stay = waiting ? waiting - 1 : 0;
+    return fresh > stay ? fresh - stay : 0;
+}
+
 bool prof__ledger_take(const void *lock, int64_t now_ns, struct prof__debt *ret_debt)
 {
     uintptr_t key = (uintptr_t)lock;
     struct entry *set = set_of(key);
     struct prof__debt sum = { 0 };
+    uint32_t over = waits_over(set, key);
 
     for (unsigned i = 0; i < WAYS; i++) {
+        uint32_t here = 0;
         struct prof__pair_value from;
         struct prof__debt d;
         struct state to;
@@ -310,13 +330,16 @@ bool prof__ledger_take(const void *lock, int64_t now_ns, struct prof__debt *ret_
         do {
             if (!peek(&set[i], key, &from)) {
                 d = (struct prof__debt) { 0 };
+                here = 0;
                 break;
             }
             to = unpack(from);
-            d = settle(&to, to.waiting ? to.waiting - 1 : 0, now_ns);
+            here = PROF_MIN(over, to.fresh);
+            d = settle(&to, here, now_ns);
             /* Until prof__ledger_set_heir() nobody else is to be charged. */
             atomic_store_explicit(&set[i].heir, 0, memory_order_relaxed);
         } while (!change(&set[i], key, from, to));
+        over -= here;
         sum.wait_ns += d.wait_ns;
         sum.waiters += d.waiters;
     }

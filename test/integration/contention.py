@@ -91,7 +91,8 @@ def scenes(how, driver, env):
             continue
         events, delay = held_by["stdshared" if name == "stdshared" else name]
         let_in = n if name in ALL_AT_ONCE else 1
-        check(events == let_in, where + "the holder let in %d, not %d" % (events, let_in))
+        check(events == let_in, where + "the holder let in %d, not %d: %s" %
+              (events, let_in, [x for x in mutex if any(name in f for f in x[0])]))
         check(n * held <= delay <= waited, where + "the holder is charged %d, not in [%d, %d]" %
               (delay, n * held, waited))
     inner = sum(values[1] for functions, values in mutex if "nested_inner" in functions)

@@ -10,6 +10,7 @@
 #include "base/clock.h"
 #include "base/random.h"
 #include "check.h"
+#include "long_run.h"
 
 static char locks[1 << 20];
 static struct prof__lock_filter filter;
@@ -378,6 +379,55 @@ static void test_threads_at_once_add_up(void)
           (long long)all_waited);
 }
 
+/* The first who wait for a lock come at once, and may make an account each: a release ends one wait
+ * all the same. Class: what is bounded in an entry and is to hold for all of the lock's entries. */
+enum { FIRSTS = 3, LOCKS_OF_FIRSTS = 2000 };
+static _Atomic size_t lock_of_firsts, arrived_firsts;
+static uint32_t ref_of_first[FIRSTS];
+
+static void *arrive_first(void *arg)
+{
+    for (size_t i = 1; i <= LOCKS_OF_FIRSTS; i++) {
+        while (lock_of_firsts < i)
+            sched_yield();
+        ref_of_first[(uintptr_t)arg] = prof__ledger_arrive(lock_at(i), false, 1000);
+        arrived_firsts++;
+    }
+    return NULL;
+}
+
+static void test_a_release_ends_one_wait_of_those_that_came_at_once(void)
+{
+    pthread_t t[FIRSTS];
+    size_t wrong = 0, twice = 0;
+
+    for (uintptr_t i = 0; i < FIRSTS; i++)
+        pthread_create(&t[i], NULL, arrive_first, (void *)i);
+    for (size_t l = 1; l <= LOCKS_OF_FIRSTS; l++) {
+        struct prof__heir heir;
+        struct prof__debt debt;
+        uint32_t waiters;
+
+        arrived_firsts = 0;
+        lock_of_firsts = l;
+        while (arrived_firsts < FIRSTS)
+            sched_yield();
+        twice += ref_of_first[0] != ref_of_first[1] || ref_of_first[0] != ref_of_first[2];
+        for (int i = 0; i < FIRSTS; i++) {
+            charged(lock_at(l), 2000, &waiters);
+            wrong += waiters != 1;
+            prof__ledger_set_heir(lock_at(l), (struct prof__heir) { 7, 1 });
+            prof__ledger_leave(ref_of_first[i], 2010, 1, &debt, &heir);
+            wrong += debt.waiters != 0;
+        }
+        wrong += prof__ledger_maybe(&filter, lock_at(l));
+    }
+    for (int i = 0; i < FIRSTS; i++)
+        pthread_join(t[i], NULL);
+    MEASURED("%zu of %d locks had more than one account", twice, LOCKS_OF_FIRSTS);
+    CHECK_INT(wrong, 0, "releases that end another number of waits than one");
+}
+
 int main(void)
 {
     prof__ledger_keep_filter(&filter);
@@ -394,6 +444,7 @@ int main(void)
     test_what_is_forgiven_is_gone();
     test_any_sequence_adds_up();
     test_threads_at_once_add_up();
+    test_a_release_ends_one_wait_of_those_that_came_at_once();
     test_a_full_ledger_counts_what_it_loses();
     test_forgotten_debts_make_room();
     return check_report();
