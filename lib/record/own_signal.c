@@ -19,6 +19,7 @@
 #include <unistd.h>
 
 #include "base/fork.h"
+#include "base/memory.h"
 #include "base/signals.h"
 #include "base/thread.h"
 
@@ -203,18 +204,28 @@ uintptr_t prof__signal_seen(int signal, uintptr_t handler)
                                     : handler;
 }
 
-/* Of the mask only what the kernel reads is looked at. */
+/* What the kernel reads of a mask. The program may call with any address, and is then to be told
+ * EFAULT by the kernel, not ended by us. */
+static bool read_mask(const sigset_t *mask, uint64_t *ret)
+{
+    uintptr_t at = (uintptr_t)mask;
+
+    if (!prof__page_readable(at) || !prof__page_readable(at + sizeof(*ret) - 1))
+        return false;
+    memcpy(ret, mask, sizeof(*ret));
+    return true;
+}
+
 uint64_t prof__signals_let_in(const sigset_t *mask)
 {
     uint64_t ours = atomic_load_explicit(&owned, memory_order_relaxed), blocks, blocked = 0;
 
     if (!ours || !mask)
         return 0;
-    memcpy(&blocks, mask, sizeof(blocks));
     int saved = errno;
-    if (ours &= ~blocks)
-        syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
-    ours &= blocked;
+    syscall(SYS_rt_sigprocmask, SIG_BLOCK, NULL, &blocked, sizeof(blocked));
+    if (ours &= blocked)
+        ours = read_mask(mask, &blocks) ? ours & ~blocks : 0;
     for (int n = 1; ours && n < _NSIG; n++) /* the program may have taken one for itself */
         if (ours & PROF__SIGNAL_BIT(n) && !is_installed(n))
             ours &= ~PROF__SIGNAL_BIT(n);

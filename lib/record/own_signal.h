@@ -57,7 +57,8 @@ PROF_SHARED bool prof__signal_is_ours(int number, const siginfo_t *info);
 PROF_SHARED uintptr_t prof__signal_seen(int signal, uintptr_t handler);
 
 /* Of our signals, those that the thread blocks now and that `mask` would let in, as the kernel
- * counts them: bit n - 1 for signal n. NULL lets none in. errno is kept. Context: signal. */
+ * counts them: bit n - 1 for signal n. NULL lets none in, nor does what cannot be read. errno is
+ * kept. Context: signal. */
 PROF_SHARED uint64_t prof__signals_let_in(const sigset_t *mask);
 
 #endif

@@ -10,6 +10,8 @@
  */
 #include "table/wait_table.h"
 
+#include <unistd.h>
+
 #include "base/fork.h"
 #include "base/hash.h"
 #include "base/task.h"
@@ -30,11 +32,21 @@ static struct place place[PLACES];
 static _Atomic bool used;
 static _Thread_local uint32_t self_tid __attribute__((tls_model("initial-exec")));
 
+static pid_t process; /* whose threads remember */
+
+/* A child of vfork() has our thread's memory, and another id. */
+static PROF_COLD uint32_t ask_tid(void)
+{
+    uint32_t tid = (uint32_t)prof__gettid();
+
+    if (getpid() == process)
+        self_tid = tid;
+    return tid;
+}
+
 uint32_t prof__tid(void)
 {
-    if (PROF_UNLIKELY(!self_tid))
-        self_tid = (uint32_t)prof__gettid();
-    return self_tid;
+    return PROF_LIKELY(self_tid) ? self_tid : ask_tid();
 }
 
 static struct place *window_of(uint32_t tid, unsigned i)
@@ -112,8 +124,14 @@ bool prof__wait_table_find(uint32_t tid, struct prof__wait_entry *ret)
     return found;
 }
 
+__attribute__((constructor(101))) static void start(void)
+{
+    process = getpid();
+}
+
 static void fork_child(void)
 {
+    start();
     self_tid = 0;
     if (!atomic_load_explicit(&used, memory_order_relaxed))
         return;

@@ -51,9 +51,14 @@ uintptr_t prof__stack_main_end(void)
     return &__libc_stack_end ? (uintptr_t)__libc_stack_end : 0;
 }
 
+static uintptr_t main_block; /* the main thread's control block; 0: not known */
+
+/* Of a child, the kernel says so of whichever thread has made it: of fork(), which is on that
+ * thread's stack, and of vfork(), which has its memory besides. */
 static bool is_main_thread(void)
 {
-    return syscall(SYS_gettid) == syscall(SYS_getpid);
+    return main_block ? prof__thread_control_block() == main_block
+                      : syscall(SYS_gettid) == syscall(SYS_getpid);
 }
 
 /* --- where a stack begins ----------------------------------------------------------------------
@@ -72,8 +77,10 @@ __attribute__((constructor(101))) static void learn(void)
     uintptr_t words[CONTROL_WORDS], end = prof__stack_main_end();
     uint32_t at = 0, n = 0;
 
-    if (end == 0 || !is_main_thread() ||
-        prof__memory_get(prof__thread_control_block(), words, sizeof(words)) != 0)
+    if (!is_main_thread())
+        return;
+    main_block = prof__thread_control_block();
+    if (end == 0 || prof__memory_get(main_block, words, sizeof(words)) != 0)
         return;
     for (uint32_t i = 1; i < ARRAY_LEN(words); i++)
         if (words[i] == end && words[i - 1] == 0) {

@@ -1,5 +1,6 @@
 #include "unwind/reader.h"
 
+#include <errno.h>
 #include <string.h>
 
 #include "arch/registers.h"
@@ -33,12 +34,22 @@ PROF_NO_SANITIZE static void copy(uint8_t *to, const volatile uint8_t *from, siz
         to[i] = from[i];
 }
 
+static bool is_inside(const struct prof__object *o, uintptr_t at, size_t n)
+{
+    return at - o->start < o->size && n <= o->size - (at - o->start);
+}
+
 static bool get(struct prof__reader *r, uintptr_t at, size_t n)
 {
     if (r->how == PROF__READ_NORMAL)
         return prof__memory_read(at, r->bytes, n) == (ssize_t)n;
-    if (r->how == PROF__READ_FOREIGN)
-        return prof__memory_get(at, r->bytes, n) == 0;
+    /* Where a damaged table leads outside, the object's staying says nothing. */
+    if (r->how == PROF__READ_FOREIGN || !is_inside(r->object, at, n)) {
+        int why = prof__memory_get(at, r->bytes, n);
+
+        if (why == 0 || why == -EFAULT || !r->object->permanent)
+            return why == 0;
+    } /* else a filter refuses it, and of a static program the tables may be outside */
     /* The object stays, so what can be read now can be read in a moment too. That asks for a system
      * call that every filter lets through, unlike reading by the kernel. */
     if (!prof__page_readable(at) || !prof__page_readable(at + n - 1))

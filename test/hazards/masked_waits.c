@@ -4,7 +4,7 @@
  * Threads block all signals while they work, always or for a moment before they wait, and let them
  * in while they wait: ppoll(), pselect(), epoll_pwait(), sigsuspend(). A signal of ours that has
  * come while a thread blocked it must not end a wait, however often profiles begin and end; the
- * program's own always does.
+ * program's own always does. And a mask that cannot be read is EFAULT, as without.
  */
 #include <errno.h>
 #include <poll.h>
@@ -13,9 +13,11 @@
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdbool.h>
+#include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/epoll.h>
+#include <sys/mman.h>
 #include <sys/select.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -176,6 +178,30 @@ static void profile_for(int seconds)
     CHECK(samples > 100, "only %ld samples", samples);
 }
 
+/* libc hands a mask on, and the kernel says what is wrong with it; also when signals of ours are
+ * there to be blocked. */
+static void bad_masks(bool blocked)
+{
+    const size_t page = (size_t)sysconf(_SC_PAGESIZE);
+    char *pages = mmap(NULL, 2 * page, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    sigset_t all;
+
+    sigfillset(&all);
+    sigdelset(&all, SIGALRM);
+    pthread_sigmask(blocked ? SIG_BLOCK : SIG_UNBLOCK, &all, NULL);
+    CHECK(pages != MAP_FAILED && mprotect(pages + page, page, PROT_NONE) == 0, "two pages");
+    const void *const bad[] = { (void *)8, pages + page, pages + page - 4,
+                                (void *)(UINTPTR_MAX - 3), (void *)((uintptr_t)1 << 63) };
+    for (size_t i = 0; i < WAITS; i++)
+        for (size_t k = 0; k < sizeof(bad) / sizeof(bad[0]); k++) {
+            errno = 0;
+            bool waited = waits[i].wait(bad[k]);
+            CHECK(errno == ENOSYS || (!waited && errno == EFAULT), "%s with a mask at %p: %s",
+                  waits[i].name, bad[k], strerror(errno));
+        }
+    munmap(pages, 2 * page);
+}
+
 int main(void)
 {
     struct sigaction own = { .sa_handler = on_own_signal };
@@ -199,5 +225,7 @@ int main(void)
               waiter[i].waited);
         CHECK(waiter[i].waited > 10, "%ld waits", waiter[i].waited);
     }
+    bad_masks(false);
+    bad_masks(true);
     return check_report();
 }

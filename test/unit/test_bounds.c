@@ -1,12 +1,15 @@
 /*
  * test_bounds.c - a thread's stack ends where it ends, whatever is mapped right below it: what is
- * there is not read as if it could not go away, nor written to.
+ * there is not read as if it could not go away, nor written to. And it is the thread's own,
+ * whatever process it is in.
  */
 #include "unwind/bounds.h"
 
 #include <pthread.h>
 #include <sys/mman.h>
+#include <sys/wait.h>
 #include <ucontext.h>
+#include <unistd.h>
 
 #include "call_on.h"
 #include "check.h"
@@ -115,6 +118,39 @@ static void test_a_neighbour_that_goes_away(void)
     prof__stack_block_at = block_at;
 }
 
+/* A child of vfork() is the first thread of its process, on this thread's stack, and writes this
+ * thread's state. */
+static void *with_a_child(void *unused)
+{
+    pid_t child = vfork();
+
+    if (child == 0) {
+        take();
+        _exit(prof__stack_main_end() == prof__self.stack_high);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child, "a child");
+    CHECK_INT(status, 0, "the child's stack is not the main thread's");
+    take();
+    CHECK((uintptr_t)&status > prof__self.stack_low && (uintptr_t)&status < prof__self.stack_high,
+          "the thread knows its own stack");
+    return unused;
+}
+
+static void *that_forks(void *unused)
+{
+    pid_t child = fork();
+
+    if (child == 0) {
+        take();
+        _exit(prof__self.stack_high - (uintptr_t)__builtin_frame_address(0) > SIZE);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child, "a child");
+    CHECK_INT(status, 0, "a forked child is on the stack of the thread that has made it");
+    return unused;
+}
+
 int main(void)
 {
 #ifdef __SANITIZE_THREAD__
@@ -129,5 +165,7 @@ int main(void)
     prof__stack_init();
     test_a_neighbour_that_goes_away();
     run(near_the_end);
+    run(with_a_child);
+    run(that_forks);
     return check_report();
 }

@@ -64,6 +64,7 @@ void *calloc(size_t n, size_t size)
 #endif
 
 static unsigned questions;
+static char *vanishing; /* a page that is gone as soon as it has been asked for */
 
 /* The linker puts these in front of ours (--wrap). */
 bool __real_prof__page_readable(uintptr_t at);
@@ -74,7 +75,10 @@ int __wrap_prof__memory_get(uintptr_t from, void *to, size_t n);
 bool __wrap_prof__page_readable(uintptr_t at)
 {
     questions++;
-    return __real_prof__page_readable(at);
+    bool readable = __real_prof__page_readable(at);
+    if (vanishing && at - (uintptr_t)vanishing < 4096)
+        munmap(vanishing, 4096);
+    return readable;
 }
 
 int __wrap_prof__memory_get(uintptr_t from, void *to, size_t n)
@@ -480,6 +484,29 @@ static void test_objects_without_a_table(void)
     }
 }
 
+/* A plug-in that this thread will return into stays; what its damaged table leads to need not. */
+static void test_what_lies_outside_may_go_away(void)
+{
+    const size_t size = 4 * 4096;
+    char *pages = mmap(NULL, 2 * size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    struct prof__object plugin = { .start = (uintptr_t)pages, .size = size };
+    struct prof__reader r;
+    uint64_t word;
+
+    CHECK(pages != MAP_FAILED, "there is memory");
+    if (pages == MAP_FAILED)
+        return;
+    vanishing = pages + size + 4096;
+    *(uint64_t *)vanishing = 42;
+    prof__reader_start(&r, &plugin, PROF__READ_HELD);
+    CHECK(prof__read_number(&r, (uintptr_t)vanishing, 8, &word) && word == 42, "by the kernel");
+    munmap(vanishing, 4096);
+    prof__reader_start(&r, &plugin, PROF__READ_HELD);
+    CHECK(!prof__read_number(&r, (uintptr_t)vanishing, 8, &word), "it is gone");
+    vanishing = NULL;
+    munmap(pages, 2 * size);
+}
+
 int main(void)
 {
     prof__stack_init();
@@ -493,5 +520,6 @@ int main(void)
     test_damaged_tables_are_survived();
     test_an_operation_cut_by_its_entrys_end_is_damage();
     test_objects_without_a_table();
+    test_what_lies_outside_may_go_away();
     return check_report();
 }

@@ -10,12 +10,14 @@
 #include <sched.h>
 #include <semaphore.h>
 #include <stdlib.h>
+#include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/task.h"
 #include "check.h"
+#include "table/wait_table.h"
 
 enum { MOST = 64 };
 
@@ -297,9 +299,32 @@ static void test_live_programs_are_never_called_dead(unsigned before)
     CHECK(seen > 0, "they did wait for each other");
 }
 
+/* By it a thread is told from others; a child of vfork() has its memory and another id. */
+static void *with_a_child(void *unused)
+{
+    pid_t child = vfork();
+
+    if (child == 0)
+        _exit(prof__tid() != (uint32_t)getpid());
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child, "a child");
+    CHECK_INT(status, 0, "the child's id");
+    CHECK_INT(prof__tid(), prof__gettid(), "the thread's id, after a child of its own has asked");
+    return unused;
+}
+
+static void test_a_child_of_vfork_leaves_no_id(void)
+{
+    pthread_t t;
+
+    CHECK_INT(pthread_create(&t, NULL, with_a_child, NULL), 0, "a thread");
+    pthread_join(t, NULL);
+}
+
 int main(void)
 {
     test_cycles_are_found_in_any_graph();
+    test_a_child_of_vfork_leaves_no_id();
     test_no_deadlock_among_live_threads();
     test_live_programs_are_never_called_dead(0);
     test_deadlocks_of_two_and_three_mutexes();
