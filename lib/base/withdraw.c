@@ -33,7 +33,8 @@
 enum {
     PARTIES = 64,        /* of which some ten are our own */
     HELPERS = 64,        /* whose ids are known; more are only counted */
-    LEAVE_MS = 10000,    /* a request that is being answered takes no longer */
+    LEAVE_MS = 10000,    /* all together; a request that is being answered takes no longer */
+    LEAST_MS = 100,      /* for one after another that took it all */
     FORGET_MS = 1000,    /* for the kernel */
     STATUS_BYTES = 16384 /* of /proc/PID/status, which lists the groups */
 };
@@ -233,9 +234,13 @@ static bool all_leave(void)
         if (tid)
             who[n++] = tid;
     }
-    for (unsigned i = n_parties; i-- > 0;)
-        party[i].left = party[i].leave(LEAVE_MS) == 0;
-    int64_t end = prof__monotonic_ns() + FORGET_MS * (int64_t)1000000;
+    int64_t end = prof__monotonic_ns() + LEAVE_MS * (int64_t)1000000;
+    for (unsigned i = n_parties; i-- > 0;) {
+        int64_t left_ms = (end - prof__monotonic_ns()) / 1000000;
+
+        party[i].left = party[i].leave((int)PROF_MAX(left_ms, LEAST_MS)) == 0;
+    }
+    end = prof__monotonic_ns() + FORGET_MS * (int64_t)1000000;
     while (atomic_load(&n_living) > 0 || is_known(who, n)) {
         if (prof__monotonic_ns() > end)
             return false;

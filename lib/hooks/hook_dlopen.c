@@ -13,16 +13,15 @@
 
 PROF_SHARED void *dlopen(const char *file, int mode)
 {
-    bool deep = mode & RTLD_DEEPBIND;
-
     if (!file)
         return prof__real.dlopen(file, mode);
+    if (mode & RTLD_DEEPBIND)
+        prof__redirect_deep();
     if (!prof__redirect_may_call(file, __builtin_return_address(0))) {
-        prof__redirect_after_load(false); /* what came before */
-        prof__redirect_later(deep);
+        prof__redirect_after_load(); /* what came before */
         return prof__real.dlopen(file, mode);
     }
     void *handle = prof__real.dlopen(file, mode);
-    prof__redirect_after_load(deep);
+    prof__redirect_after_load();
     return handle;
 }

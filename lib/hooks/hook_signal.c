@@ -23,13 +23,14 @@ PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
 {
     bool program = !prof__thread_in_own_call(&prof__self);
     struct sigaction ours;
-    bool after = action && program && prof__signal_before(signal);
+    uint64_t mask;
+    bool after = action && program && prof__signal_before(signal, &mask);
 
     if (action && program && action->sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
         action = &ours;
     int r = prof__real.sigaction(signal, action, old);
     if (after)
-        prof__signal_after(signal);
+        prof__signal_after(signal, &mask);
     if (r == 0 && old && program) {
         uintptr_t seen = prof__signal_seen(signal, (uintptr_t)old->sa_handler);
 
@@ -49,17 +50,18 @@ static handler_fn *set_handler(int number, handler_fn *handler,
                                handler_fn *(*real)(int number, handler_fn *handler))
 {
     bool program = !prof__thread_in_own_call(&prof__self);
-    bool after = program && prof__signal_before(number);
+    /* sigset() tells of the mask and changes it. */
+    uint64_t blocked, *mask = real == prof__real.sigset ? NULL : &blocked;
+    bool after = program && prof__signal_before(number, mask);
     struct sigaction ours, before;
     handler_fn *old;
 
-    if (program && handler == SIG_DFL && real != prof__real.sigset &&
-        prof__signal_stands_in(number, &ours))
+    if (program && handler == SIG_DFL && mask && prof__signal_stands_in(number, &ours))
         old = prof__real.sigaction(number, &ours, &before) == 0 ? before.sa_handler : SIG_ERR;
     else
         old = real(number, handler);
     if (after)
-        prof__signal_after(number);
+        prof__signal_after(number, mask);
     return program && old != SIG_ERR ? (handler_fn *)prof__signal_seen(number, (uintptr_t)old)
                                      : old;
 }
@@ -97,11 +99,12 @@ PROF_SHARED handler_fn *sigset(int number, handler_fn *handler)
 
 PROF_SHARED int sigignore(int number)
 {
-    bool after = !prof__thread_in_own_call(&prof__self) && prof__signal_before(number);
+    uint64_t mask;
+    bool after = !prof__thread_in_own_call(&prof__self) && prof__signal_before(number, &mask);
     int r = prof__real.sigignore(number);
 
     if (after)
-        prof__signal_after(number);
+        prof__signal_after(number, &mask);
     return r;
 }
 

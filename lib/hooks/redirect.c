@@ -81,7 +81,7 @@ static bool own_first[PROF__OWN_DOORS_MAX]; /* it is what the program finds unde
 /* What the linker had loaded when all was looked at. */
 static uint64_t looked_at;
 static atomic_bool again;          /* something was left for later */
-static atomic_bool maybe_deep;     /* and may have come with RTLD_DEEPBIND */
+static atomic_bool any_deep;       /* an object has come with RTLD_DEEPBIND, or is about to */
 static _Atomic unsigned bypassing; /* objects that were found to */
 
 /* By one thread at a time; here is its process, as a child of fork() has no other thread. */
@@ -90,7 +90,6 @@ static _Atomic pid_t at_work;
 struct look {
     uint64_t adds, subs; /* the linker's counts */
     size_t n, skip;      /* objects, and those in front that have been looked at */
-    bool deep;
     struct prof__object object;
     const struct dl_phdr_info *info;
     bool is_named; /* this object has been counted in `bypassing` */
@@ -172,13 +171,15 @@ static struct question ask(const struct prof__object_slot *slot, void *hook, voi
 }
 
 /* Will a word that is not bound yet lead to the hook, or to what the hook calls? */
-static bool will_be_ours(const struct look *l, const struct prof__object_slot *slot,
-                         const struct door *door, const struct prof__own_door *own)
+static bool will_be_ours(const struct prof__object_slot *slot, const struct door *door,
+                         const struct prof__own_door *own)
 {
-    if (own && !l->deep && own_first[own - prof__own_doors])
+    bool deep = any_deep;
+
+    if (own && !deep && own_first[own - prof__own_doors])
         return true;
     return own ? !ask(slot, own->hook, *own->real).others
-               : l->deep && !ask(slot, door->hook, door->real).others;
+               : deep && !ask(slot, door->hook, door->real).others;
 }
 
 static void look_at_slot(const struct prof__object_slot *slot, void *arg)
@@ -196,7 +197,7 @@ static void look_at_slot(const struct prof__object_slot *slot, void *arg)
 
     if (slot->value == hook || prof__object_has(l->info, (uintptr_t)real))
         return; /* of the allocator's own calls the hooks see what they see */
-    if (slot->unbound ? !will_be_ours(l, slot, door, own) : slot->value != real) {
+    if (slot->unbound ? !will_be_ours(slot, door, own) : slot->value != real) {
         /* An operator of another library ends in malloc(). A program's own stub is looked at where
          * the program is. */
         if (!slot->unbound && door && is_heap && !ask(slot, hook, real).is_stub)
@@ -291,7 +292,7 @@ static int look_at_pools(struct dl_phdr_info *info, size_t size, void *arg)
 /* --- all of them ------------------------------------------------------------------------------ */
 
 /* New ones stand behind those that were there; or `all`. */
-static void look_round(bool all, bool deep)
+static void look_round(bool all)
 {
     pid_t none = 0, self = getpid();
 
@@ -300,7 +301,7 @@ static void look_round(bool all, bool deep)
         again = true; /* whoever is at it may have passed by; the next one looks at all */
         return;
     }
-    struct look l = { .deep = atomic_exchange(&maybe_deep, false) || deep };
+    struct look l = { 0 };
     all = atomic_exchange(&again, false) || all;
     dl_iterate_phdr(count_object, &l);
     if (all) {
@@ -314,8 +315,6 @@ static void look_round(bool all, bool deep)
         l.n = 0;
         dl_iterate_phdr(look_at_object, &l);
         looked_at = l.adds;
-        if (again && l.deep)
-            maybe_deep = true;
     }
     atomic_store(&at_work, 0);
 }
@@ -327,19 +326,18 @@ static bool may_look(void)
     return active && getpid() == home;
 }
 
-void prof__redirect_after_load(bool deep)
+void prof__redirect_after_load(void)
 {
     int saved = errno;
 
     if (may_look())
-        look_round(false, deep);
+        look_round(false);
     errno = saved;
 }
 
-void prof__redirect_later(bool deep)
+void prof__redirect_deep(void)
 {
-    if (deep)
-        maybe_deep = true;
+    any_deep = true;
 }
 
 void prof__redirect_after_unload(void)
@@ -347,7 +345,7 @@ void prof__redirect_after_unload(void)
     int saved = errno;
 
     if (may_look() && (bypassing || again))
-        look_round(true, false);
+        look_round(true);
     errno = saved;
 }
 
@@ -469,7 +467,7 @@ void prof__redirect_start(void)
     home = getpid();
     active = true;
     if (own_doors)
-        look_round(true, false);
+        look_round(true);
     else
         dl_iterate_phdr(look_at_pools, NULL);
 }

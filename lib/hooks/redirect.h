@@ -13,11 +13,14 @@ void prof__redirect_start(void) __attribute__((visibility("hidden")));
  * where else to search. If not, the objects are looked at when somebody comes again. */
 bool prof__redirect_may_call(const char *file, const void *caller)
     __attribute__((visibility("hidden")));
-void prof__redirect_later(bool deep) __attribute__((visibility("hidden")));
 
-/* Objects may have come, with `deep` by RTLD_DEEPBIND, or gone. The caller has just been in the
+/* One is about to come by RTLD_DEEPBIND. Whoever looks next may see it first: another thread, or a
+ * dlopen() of its constructor. */
+void prof__redirect_deep(void) __attribute__((visibility("hidden")));
+
+/* Objects may have come or gone. The caller has just been in the
  * linker, or is about to, and holds nothing. errno is kept. */
-void prof__redirect_after_load(bool deep) __attribute__((visibility("hidden")));
+void prof__redirect_after_load(void) __attribute__((visibility("hidden")));
 void prof__redirect_after_unload(void) __attribute__((visibility("hidden")));
 
 /* The file of the object that has this function. */

@@ -157,11 +157,14 @@ static void take_back(int signal, const struct prof__own_signal *own)
     errno = saved;
 }
 
-bool prof__signal_before(int signal)
+/* A handler that came in between and left by a jump would leave the signal being set for ever. */
+bool prof__signal_before(int signal, uint64_t *ret_mask)
 {
     if (!is_counted(
             signal)) /* a child without fork handlers, which may have our locks as they were */
         return false;
+    if (ret_mask)
+        *ret_mask = prof__signals_block();
     atomic_fetch_add(&setting[signal], 1);
     const struct prof__own_signal *own = owner_of(signal);
     if (own && own->before) {
@@ -171,13 +174,15 @@ bool prof__signal_before(int signal)
     return true;
 }
 
-void prof__signal_after(int signal)
+void prof__signal_after(int signal, const uint64_t *mask)
 {
     int n = atomic_load(&setting[signal]);
 
     /* Never below 0: a forked child may have begun anew in a handler that came in between. */
     while (n > 0 && !atomic_compare_exchange_weak(&setting[signal], &n, n - 1))
         ;
+    if (mask)
+        prof__signals_restore(*mask);
 }
 
 bool prof__signal_stands_in(int signal, struct sigaction *ret)

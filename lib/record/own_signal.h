@@ -40,9 +40,10 @@ bool prof__own_signal_kept(int signal);
 /* --- what hooks ask ------------------------------------------------------------------------- */
 
 /* The program is about to set an action for a signal: stop sending it, if it is one of ours. True:
- * prof__signal_after() is to be called when it has. errno is kept. Context: signal. */
-PROF_SHARED bool prof__signal_before(int signal);
-PROF_SHARED void prof__signal_after(int signal);
+ * prof__signal_after() is to be called when it has, with the same mask. Until then signals are
+ * blocked, unless that is NULL. errno is kept. Context: signal. */
+PROF_SHARED bool prof__signal_before(int signal, uint64_t *ret_mask);
+PROF_SHARED void prof__signal_after(int signal, const uint64_t *mask);
 
 /* Is there a handler of ours for the default action that the program asks for? *ret is what sets
  * it. Context: signal. */

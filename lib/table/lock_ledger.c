@@ -417,18 +417,24 @@ uint64_t prof__ledger_lost(void)
     return atomic_load_explicit(&lost, memory_order_relaxed);
 }
 
+/* Threads that are not here may have been between an account and its count in the filters. */
 static void fork_child(void)
 {
     if (!atomic_load_explicit(&used, memory_order_relaxed))
         return;
+    for (unsigned i = 0; i < FILTERS; i++) {
+        struct prof__lock_filter *f = atomic_load_explicit(&filter[i], memory_order_relaxed);
+
+        for (size_t k = 0; f && k < ARRAY_LEN(f->open); k++)
+            if (atomic_load_explicit(&f->open[k], memory_order_relaxed))
+                atomic_store_explicit(&f->open[k], 0, memory_order_relaxed);
+    }
     for (unsigned i = 0; i < ENTRIES; i++) {
         struct entry *e = &entry[i];
         uintptr_t lock = atomic_load_explicit(&e->lock, memory_order_relaxed);
 
         if (!lock)
             continue;
-        if (!idle(unpack(prof__pair_peek(&e->state))))
-            filter_remove(lock);
         atomic_store_explicit(&e->lock, 0, memory_order_relaxed);
         atomic_store_explicit(&e->state.low, 0, memory_order_relaxed);
         atomic_store_explicit(&e->state.high, 0, memory_order_relaxed);

@@ -1,12 +1,14 @@
 /*
  * cpu_owner.c - signals that are the program's: its own SIGPROF handler, threads that block
- * signals, threads that wait for signals, and a SIGSEGV handler that allocates and goes on.
+ * signals, threads that wait for signals, a SIGSEGV handler that allocates and goes on, and one
+ * that jumps out of the setting of an action.
  */
 #include <errno.h>
 #include <malloc.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <sched.h>
+#include <setjmp.h>
 #include <signal.h>
 #include <stdatomic.h>
 #include <stdint.h>
@@ -529,6 +531,49 @@ static void test_a_handler_of_faults_allocates(void)
 
 #endif
 
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__) /* their sigaction() locks */
+static sigjmp_buf back;
+static volatile sig_atomic_t jumps;
+
+static void jump_out(int sig)
+{
+    jumps = jumps + 1;
+    siglongjmp(back, sig);
+}
+
+/* sigaction() may be left by a jump; nobody is in it then. */
+static void test_a_jump_out_of_setting_an_action(void)
+{
+    enum { JUMPS = 3000 };
+    struct sigevent event = { .sigev_notify = SIGEV_SIGNAL, .sigev_signo = SIGUSR2 };
+    struct itimerspec every = { { 0, 100000 }, { 0, 100000 } };
+    struct sigaction action = { .sa_handler = jump_out }, none = { .sa_handler = SIG_DFL };
+    struct prof_window *w = NULL;
+    struct timespec begin, now;
+    timer_t timer;
+
+    sigaction(SIGUSR2, &action, NULL);
+    clock_gettime(CLOCK_MONOTONIC, &begin);
+    CHECK_INT(timer_create(CLOCK_MONOTONIC, &event, &timer), 0, "a timer");
+    if (sigsetjmp(back, 1) == 0)
+        timer_settime(timer, 0, &every, NULL);
+    do {
+        sigaction(SIGPROF, &none, NULL);
+        signal(SIGPROF, SIG_DFL);
+        clock_gettime(CLOCK_MONOTONIC, &now);
+    } while (jumps < JUMPS && now.tv_sec - begin.tv_sec < 5);
+    signal(SIGUSR2, SIG_IGN);
+    timer_delete(timer);
+    CHECK(jumps > 10, "jumps");
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    prof_window_close(w);
+}
+#else
+static void test_a_jump_out_of_setting_an_action(void)
+{
+}
+#endif
+
 int main(void)
 {
     alarm(100);
@@ -538,5 +583,6 @@ int main(void)
     test_no_signal_of_ours_is_ever_waited_for();
     test_sigwait_gets_the_programs_signals_and_no_other();
     test_a_handler_of_faults_allocates();
+    test_a_jump_out_of_setting_an_action();
     return check_report();
 }

@@ -2,14 +2,15 @@
  * redirected.c - a library loaded with RTLD_DEEPBIND finds libc's malloc and free before the hooks:
  * its blocks are seen all the same, and nothing else about it changes.
  *
- *   redirected LIBRARY..     each of them, bound when loaded and bound when called
- *   redirected pool LIBRARY  it brings a malloc of its own, which must stay what it calls
- *   redirected after NAME    another malloc comes before libprof's
- *   redirected by CALLER FILE   CALLER calls dlopen(FILE), where only its own paths lead to it
+ *   redirected LIBRARY..     each of them, bound when loaded and bound when called; and while
+ * others are loaded and unloaded redirected pool LIBRARY  it brings a malloc of its own, which must
+ * stay what it calls redirected after NAME    another malloc comes before libprof's redirected by
+ * CALLER FILE   CALLER calls dlopen(FILE), where only its own paths lead to it
  *
  * At a rate of 1, with the hooks preloaded.
  */
 #include <inttypes.h>
+#include <pthread.h>
 #include <signal.h>
 #include <stdbool.h>
 #include <unistd.h>
@@ -44,6 +45,21 @@ static bool is_read_only(const void *address)
     if (maps)
         fclose(maps);
     return found && permissions[1] == '-';
+}
+
+void load_beside(void);
+
+/* What the constructor of the next one loads, and gets. */
+static const char *beside;
+static void *got_beside;
+
+void load_beside(void)
+{
+    const char *path = beside;
+
+    beside = NULL;
+    if (path)
+        got_beside = dlopen(path, RTLD_NOW);
 }
 
 static void try_library(const char *path, int mode, const char *how)
@@ -96,6 +112,52 @@ static void try_library(const char *path, int mode, const char *how)
               "%s: %s is the hook", how, p->other[i].name);
     CHECK_INT(p->set_action(SIGUSR1), 0, how);
     CHECK_INT(dlclose(library), 0, how);
+}
+
+/* While it is being loaded another comes, without RTLD_DEEPBIND, after which all are looked at. */
+static void try_beside(const char *path, const char *other)
+{
+    beside = other;
+    try_library(path, RTLD_LAZY, "bound when called, another loaded meanwhile");
+    CHECK(got_beside != NULL, "%s is there, too", other);
+    if (got_beside)
+        dlclose(got_beside);
+}
+
+/* --- objects that go while others are looked at ----------------------------------------------- */
+
+enum { LOADERS = 3, LOADS = 400 };
+
+static void *load_and_unload(void *path)
+{
+    for (int i = 0; i < LOADS; i++) {
+        void *library = dlopen(path, (i % 2 ? RTLD_NOW : RTLD_LAZY) | RTLD_DEEPBIND);
+        const struct plugin *p = library ? dlsym(library, "plugin") : NULL;
+
+        if (!p)
+            return "cannot be loaded";
+        unsigned char *block = p->make[i % MAKERS](SIZE);
+        if (!block)
+            return "has no memory";
+        memset(block, i, SIZE);
+        p->drop[i % DROPPERS](block);
+        if (dlclose(library) != 0)
+            return "cannot be unloaded";
+    }
+    return NULL;
+}
+
+static void try_at_once(char **path, int n)
+{
+    pthread_t t[LOADERS];
+    void *why;
+
+    for (int i = 0; i < LOADERS; i++)
+        pthread_create(&t[i], NULL, load_and_unload, path[i % n]);
+    for (int i = 0; i < LOADERS; i++) {
+        pthread_join(t[i], &why);
+        CHECK(!why, "thread %d: %s %s", i, path[i % n], why ? (const char *)why : "");
+    }
 }
 
 /* The comments of heap. */
@@ -177,7 +239,11 @@ int main(int argc, char **argv)
         for (int i = 1; i < argc; i++) {
             try_library(argv[i], RTLD_NOW, "bound when loaded");
             try_library(argv[i], RTLD_LAZY, "bound when called");
+            try_beside(argv[i], argv[1 + i % (argc - 1)]);
         }
+        try_at_once(argv + 1, argc - 1);
+        for (int i = 1; i < argc; i++)
+            try_library(argv[i], RTLD_LAZY, "after many at once");
     }
     return check_report();
 }

@@ -11,6 +11,15 @@
 
 #include "redirected.h"
 
+/* Of the program's: its constructor's turn to load something. */
+void load_beside(void) __attribute__((weak));
+
+__attribute__((constructor)) static void start(void)
+{
+    if (load_beside)
+        load_beside();
+}
+
 static void *by_aligned(size_t size)
 {
     void *p = NULL;

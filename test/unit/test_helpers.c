@@ -1,6 +1,6 @@
 /*
  * test_helpers.c - threads of ours: who is one, that one which is slow to leave is not there twice
- * when all come back, and that one party too many is refused.
+ * when all come back, that one party too many is refused, and how long all have to leave.
  */
 #include <prof/prof.h>
 
@@ -130,10 +130,17 @@ static void test_a_slow_watch_is_there_once(void)
 
 enum { PARTIES_ENOUGH = 8, PARTIES_MANY = 10000 };
 
-static int left, came_back;
+enum { BUSY_MS = 300 };
+
+static int left, came_back, longest_ms, last_ms;
+static bool is_busy;
 
 static int leave(int timeout_ms)
 {
+    longest_ms = timeout_ms > longest_ms ? timeout_ms : longest_ms;
+    last_ms = timeout_ms;
+    if (is_busy && left < 2)
+        usleep(BUSY_MS * 1000);
     pthread_testcancel(); /* as in pthread_join() */
     left++;
     return timeout_ms > 0 ? 0 : -EINVAL;
@@ -161,6 +168,19 @@ static void test_one_party_too_many(void)
     CHECK_INT(left, n, "who left");
     prof__helpers_return();
     CHECK_INT(came_back, n, "who came back");
+}
+
+/* However many are slow, the program waits as long as for one. */
+static void test_all_together_have_one_time(void)
+{
+    left = longest_ms = last_ms = 0;
+    is_busy = true;
+    prof__helpers_withdraw();
+    is_busy = false;
+    prof__helpers_return();
+    CHECK(left > 2, "%d left", left);
+    CHECK(last_ms <= longest_ms - 2 * BUSY_MS, "the first is given %d ms, the last %d", longest_ms,
+          last_ms);
 }
 
 static void *withdraw_when_cancelled(void *arg)
@@ -198,6 +218,7 @@ int main(void)
     (void)test_a_slow_watch_is_there_once;
 #endif
     test_one_party_too_many();
+    test_all_together_have_one_time();
     test_nobody_is_cancelled_in_it();
     return check_report();
 }

@@ -6,6 +6,8 @@
 #include <pthread.h>
 #include <sched.h>
 #include <stdlib.h>
+#include <sys/wait.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/random.h"
@@ -428,6 +430,32 @@ static void test_a_release_ends_one_wait_of_those_that_came_at_once(void)
     CHECK_INT(wrong, 0, "releases that end another number of waits than one");
 }
 
+/* A fork finds other threads between an account and its count. */
+static void test_a_child_finds_nothing_counted(void)
+{
+    _Atomic uint16_t *half_way[] = { &filter.open[0], &filter.open[PROF__LOCK_FILTER - 1] };
+    uint32_t ref = prof__ledger_arrive(lock_at(300), false, 1);
+
+    *half_way[0] += 1;
+    *half_way[1] -= 1;
+    fflush(stdout);
+    pid_t child = fork();
+    if (child == 0) {
+        unsigned counted = 0;
+
+        for (size_t i = 0; i < PROF__LOCK_FILTER; i++)
+            counted += filter.open[i] != 0;
+        _exit(counted != 0);
+    }
+    int status = -1;
+    CHECK(waitpid(child, &status, 0) == child, "a child");
+    CHECK_INT(status, 0, "nobody waits there");
+    *half_way[0] -= 1;
+    *half_way[1] += 1;
+    prof__ledger_retract(ref, false, 1);
+    CHECK(!prof__ledger_maybe(&filter, lock_at(300)), "nothing is left");
+}
+
 int main(void)
 {
     prof__ledger_keep_filter(&filter);
@@ -447,5 +475,6 @@ int main(void)
     test_a_release_ends_one_wait_of_those_that_came_at_once();
     test_a_full_ledger_counts_what_it_loses();
     test_forgotten_debts_make_room();
+    test_a_child_finds_nothing_counted();
     return check_report();
 }
