@@ -29,6 +29,7 @@
 #include "capture/guest.h"
 #include "capture/record.h"
 #include "capture/sources.h"
+#include "symbol/symbolize.h"
 
 enum {
     SECOND_NS = 1000000000,
@@ -78,6 +79,7 @@ static int64_t note_due(struct prof__sources *sources)
     if (atomic_compare_exchange_strong(&due_ns, &due, next)) {
         prof__sources_read(sources, value);
         prof__record_add(atomic_load_explicit(&record, memory_order_relaxed), value);
+        prof__symbolize_tend(true);
     }
     atomic_store(&noting, false);
     return next;
@@ -106,6 +108,7 @@ static void note(void)
         prof__guest_wait(&guest, turn, next_ns);
     }
     prof__sources_close(&sources);
+    prof__symbolize_tend(false);
 }
 
 int64_t prof__vars_note(struct prof__sources *sources)

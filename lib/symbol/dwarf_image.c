@@ -7,7 +7,8 @@
  *
  * The large ones take address space only; pages are read when prof__dwarf_image_need() says that
  * they are about to be looked at. Zeros behind each section end the string that a damaged one ends
- * in. Nothing is mapped from the file, for a file that shrinks would be a SIGBUS.
+ * in. Nothing is mapped from the file, for a file that shrinks would be a SIGBUS. What had to be
+ * unpacked may be kept for the next who asks (dwarf_kept.c).
  */
 #include "symbol/dwarf_image.h"
 
@@ -17,6 +18,7 @@
 #include <sys/mman.h>
 
 #include "base/memory.h"
+#include "symbol/dwarf_kept.h"
 
 #define PAGE ((uint64_t)4096)
 
@@ -63,15 +65,17 @@ static const Elf64_Shdr *find_section(const struct prof__elf *e, size_t i, bool 
     return prof__elf_section(e, name);
 }
 
+/* `has_all`: what is not read by need is there already. */
 static int load(struct prof__dwarf_image *im, struct prof__arena *a, size_t i,
-                enum prof__packing packing)
+                enum prof__packing packing, bool has_all)
 {
     struct prof__dwarf_part *p = &im->part[i];
 
     if (packing != PROF__PLAIN)
-        return prof__elf_section_inflate(im->elf, a, p->header, p->data, p->size);
+        return has_all ? 0 : prof__elf_section_inflate(im->elf, a, p->header, p->data, p->size);
     if (!parts[i].by_need)
-        return prof__elf_read(im->elf, p->header->sh_offset, p->data, p->size) ? 0 : -EINVAL;
+        return has_all || prof__elf_read(im->elf, p->header->sh_offset, p->data, p->size) ? 0
+                                                                                          : -EINVAL;
     p->loaded = prof__arena_alloc(a, pages(p->size) / PAGE / 8 + 1);
     if (!p->loaded)
         return -ENOMEM;
@@ -83,6 +87,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
 {
     uint64_t total = 0, whole = 0, at = 0;
     enum prof__packing packing[PROF__DWARF_SECTIONS] = { PROF__PLAIN };
+    bool is_packed = false;
     int r = 0;
 
     memset(im, 0, sizeof(*im));
@@ -99,6 +104,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
         p->header = s;
         p->size = size;
         total += room_of(size);
+        is_packed |= packing[i] != PROF__PLAIN;
         if (packing[i] != PROF__PLAIN || !parts[i].by_need)
             whole += size;
         if (total > IMAGE_MAX || whole > WHOLE_MAX)
@@ -106,7 +112,8 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
     }
     if (im->part[PROF__DWARF_INFO].size == 0 || im->part[PROF__DWARF_ABBREV].size == 0)
         return -ENOENT;
-    im->base = prof__pages_map(total);
+    char *kept = is_packed ? prof__dwarf_kept_take(e, split, total) : NULL;
+    im->base = kept ? kept : prof__pages_map(total);
     if (!im->base)
         return -ENOMEM;
     im->size = total;
@@ -117,19 +124,28 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
             continue;
         p->data = im->base + at;
         at += room_of(p->size);
-        r = load(im, a, i, packing[i]);
+        r = load(im, a, i, packing[i], kept != NULL);
         if (r < 0) {
             prof__dwarf_image_close(im);
             return r == -ENOMEM || r == -ETIME ? r : -ENOENT;
         }
     }
+    im->split = split;
+    im->is_to_keep = is_packed;
     return 0;
 }
 
 void prof__dwarf_image_close(struct prof__dwarf_image *im)
 {
+    if (im->is_to_keep) {
+        prof__dwarf_image_drop(
+            im); /* cheap to read again, and the arena has what says which it is */
+        if (prof__dwarf_kept_give(im->elf, im->split, im->base, im->size))
+            im->base = NULL;
+    }
     prof__pages_unmap(im->base, im->size);
     im->base = NULL;
+    im->is_to_keep = false;
 }
 
 static bool is_loaded(const struct prof__dwarf_part *p, uint64_t page)

@@ -31,7 +31,8 @@ struct prof__dwarf_image {
     const struct prof__elf *elf;
     char *base;
     size_t size;
-    size_t loaded_bytes; /* of the parts that are loaded by need */
+    bool split, is_to_keep; /* complete, and some of it had to be unpacked */
+    size_t loaded_bytes;    /* of the parts that are loaded by need */
     struct prof__dwarf_part part[PROF__DWARF_SECTIONS];
 };
 

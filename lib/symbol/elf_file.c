@@ -239,6 +239,7 @@ int prof__elf_open(struct prof__elf *e, struct prof__arena *a, const char *path)
     e->size = (uint64_t)st.st_size;
     e->device = st.st_dev;
     e->inode = st.st_ino;
+    e->changed_ns = (int64_t)st.st_ctim.tv_sec * 1000000000 + st.st_ctim.tv_nsec;
     e->path = prof__arena_strdup(a, path);
     return e->path ? read_tables(e, a) : -ENOMEM;
 }

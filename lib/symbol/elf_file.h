@@ -15,10 +15,11 @@
 /* An open file. Tables live in the arena it was opened with. */
 struct prof__elf {
     int fd;
-    const char *path;   /* as it was opened by; NULL: it is part of another file */
-    const char *memory; /* its bytes, when it is part of another file */
-    uint64_t size;      /* bytes in the file when it was opened */
-    uint64_t device, inode;
+    const char *path;       /* as it was opened by; NULL: it is part of another file */
+    const char *memory;     /* its bytes, when it is part of another file */
+    uint64_t size;          /* bytes in the file when it was opened */
+    uint64_t device, inode; /* inode 0: it is part of another file */
+    int64_t changed_ns;     /* st_ctim */
     const Elf64_Shdr *section;
     size_t n_sections;
     const char *names; /* of sections; ends in NUL */

@@ -9,12 +9,12 @@
  *
  * A profile asks for the same addresses again and again, scrape after scrape: the second time no
  * file is opened. Results are all that is kept; files and what was read of them go at the end
- * of each request. Objects are forgotten, longest unused first, when together they pass
- * CACHE_MAX; and one without debug information as soon as a file of that comes, so the places where
- * it would be are looked at in each request. Answers found without the object's file, or while
- * files or memory could not be had, are not kept: it may go better next time. Nor are those cut
- * short by the deadline, unless it leaves no time for any: so a huge program's names come over some
- * requests, and no request takes long.
+ * of each request, but for what had to be unpacked (dwarf_kept.c). Objects are forgotten, longest
+ * unused first, when together they pass CACHE_MAX; and one without debug information as soon as a
+ * file of that comes, so the places where it would be are looked at in each request. Answers found
+ * without the object's file, or while files or memory could not be had, are not kept: it may go
+ * better next time. Nor are those cut short by the deadline, unless it leaves no time for any: so a
+ * huge program's names come over some requests, and no request takes long.
  *
  * One thread works at a time. It may be the program's own: its allocations are hidden from the
  * profile meanwhile, and it cannot be cancelled half-way.
@@ -33,6 +33,7 @@
 #include "base/thread.h"
 #include "base/utf8.h"
 #include "symbol/deadline.h"
+#include "symbol/dwarf_kept.h"
 #include "symbol/elf_symbols.h"
 #include "symbol/jit_names.h"
 #include "symbol/names.h"
@@ -562,6 +563,7 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__code_address
         if (r == 0 && rq.notes)
             r = note_all(&rq, n);
         objects_trim();
+        prof__dwarf_kept_trim(prof__monotonic_ns());
         prof__unlock(&lock);
     } else { /* another thread's look-up took all the time */
         rq.is_late = true;
@@ -586,11 +588,24 @@ size_t prof__symbolize_cached(void)
     return atomic_load_explicit(&cached_bytes, memory_order_relaxed);
 }
 
+/* Who works at that moment sees to it at its end. */
+void prof__symbolize_tend(bool goes_on)
+{
+    int64_t now_ns = prof__monotonic_ns();
+
+    prof__dwarf_kept_tended(goes_on ? now_ns : 0);
+    if (!prof__dwarf_kept_any() || !prof__trylock(&lock))
+        return;
+    prof__dwarf_kept_trim(now_ns);
+    prof__unlock(&lock);
+}
+
 /* The objects cannot be walked to give them back: the list may be half-changed. */
 void prof__symbolize_fork_child(void)
 {
     prof__lock_reset(&lock);
     objects = NULL;
+    prof__dwarf_kept_in_child();
     atomic_store_explicit(&cached_bytes, 0, memory_order_relaxed);
 }
 

@@ -67,6 +67,13 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__code_address
 /* Bytes kept between calls, for the report of libprof's own memory. */
 size_t prof__symbolize_cached(void);
 
+/*
+ * For who looks after what is kept for a short while (dwarf_kept.h): to be called each second, and
+ * with false when that is over. Gives back what is due; waits for nobody. Where nobody calls it
+ * nothing of the kind is kept.
+ */
+void prof__symbolize_tend(bool goes_on);
+
 /* In a forked child: another thread may have been at work, so its state is abandoned. */
 void prof__symbolize_fork_child(void);
 

@@ -1,9 +1,10 @@
 /*
  * symbolize_bench.c - how long names take, cold and warm, and what memory.
  *
- *     symbolize_bench FILE [ADDRESSES [SEED]]
+ *     symbolize_bench FILE [ADDRESSES [SEED [ROUNDS]]]
  *
- * Random distinct addresses of FILE's code are looked up: once cold, then again ten times over.
+ * Random distinct addresses of FILE's code are looked up: once cold, then again ten times over;
+ * then as many new ones ROUNDS times, as a collector asks that comes again.
  */
 #include <inttypes.h>
 #include <stdio.h>
@@ -24,7 +25,9 @@ static double lookup_ms(const struct prof__code_address *lookup, size_t n, size_
     struct prof__symbols *s = prof__arena_array(&a, n, sizeof(*s));
     int64_t start = prof__monotonic_ns();
 
-    if (!s || prof__symbolize(&a, lookup, n, s) < 0) {
+    /* Time enough also under callgrind, where work is counted. */
+    if (!s ||
+        prof__symbolize_until(&a, lookup, n, start + 3600 * INT64_C(1000000000), s, NULL) < 0) {
         fprintf(stderr, "out of memory\n");
         exit(1);
     }
@@ -40,13 +43,14 @@ int main(int argc, char **argv)
 {
     size_t n = argc > 2 ? strtoul(argv[2], NULL, 0) : 1000, named;
     uint64_t seed = argc > 3 ? strtoull(argv[3], NULL, 0) : 1;
+    long rounds = argc > 4 ? strtol(argv[4], NULL, 0) : 0;
     char *file = argc > 1 ? realpath(argv[1], NULL) : NULL;
     struct prof__code_address *lookup = calloc(n, sizeof(*lookup));
     struct prof__arena a = { 0 };
     struct prof__elf e;
 
     if (!file || !lookup || prof__elf_open(&e, &a, file) < 0) {
-        fprintf(stderr, "usage: symbolize_bench ELF-FILE [ADDRESSES [SEED]]\n");
+        fprintf(stderr, "usage: symbolize_bench ELF-FILE [ADDRESSES [SEED [ROUNDS]]]\n");
         return 2;
     }
     const Elf64_Shdr *text = prof__elf_section(&e, ".text");
@@ -83,6 +87,18 @@ int main(int argc, char **argv)
         "%zu addresses, %zu named: cold %.1f ms, warm %.3f ms; RSS %+ld KiB at the peak, %+ld KiB "
         "after; cache %zu KiB\n",
         n, named, cold, warm / 10, peak - rss, after - rss, prof__symbolize_cached() / 1024);
+    for (long i = 0; i < rounds; i++) {
+        prof__symbolize_tend(true);
+        for (size_t k = 0; k < n; k++)
+            lookup[k].address = text->sh_addr + prof__random(&seed) % text->sh_size;
+        cold = lookup_ms(lookup, n, &named);
+        printf("other addresses, %zu named: %.1f ms, RSS %+ld KiB\n", named, cold,
+               proc_status("VmRSS:") - rss);
+    }
+    if (rounds) {
+        prof__symbolize_tend(false);
+        printf("given back: RSS %+ld KiB\n", proc_status("VmRSS:") - rss);
+    }
     prof__elf_close(&e);
     prof__arena_free(&a);
     return 0;
