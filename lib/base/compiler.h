@@ -19,6 +19,10 @@
 /* Seen by libprof-hooks (version node LIBPROF_PRIVATE_...), never by programs. */
 #define PROF_SHARED __attribute__((visibility("default")))
 
+/* Of a variable in a header: it is this library's own, so its address is known. Without it code for
+ * shared libraries asks a table; of a function that makes no difference. */
+#define PROF_HIDDEN __attribute__((visibility("hidden")))
+
 /* Code that reads stacks and other memory the sanitizers do not know to be ours. */
 #define PROF_NO_SANITIZE \
     __attribute__((no_sanitize("address"), no_sanitize("thread"), no_sanitize("undefined")))

@@ -77,11 +77,16 @@ static inline void began_trying(struct prof__wait *w, uint64_t since)
         w->since = since;
 }
 
-static bool sem_try(sem_t *s)
+/* Since when it is to be waited for, in *ret_since, for began_trying(). True: it need not, and then
+ * no clock has been read. errno is kept. */
+static bool sem_try(sem_t *s, uint64_t *ret_since)
 {
     int saved = errno;
     bool got = prof__pthread_real.sem_trywait(s) == 0;
 
+    /* Once more: what was posted before that time woke nobody. */
+    if (!got && (*ret_since = prof__trace_try()))
+        got = prof__pthread_real.sem_trywait(s) == 0;
     errno = saved;
     return got;
 }
@@ -96,8 +101,8 @@ static enum prof__wait_end sem_result(int r)
 int prof__watch_sem_wait(sem_t *s)
 {
     pthread_testcancel(); /* as glibc's does, also when it need not wait */
-    uint64_t since = prof__trace_try();
-    if (sem_try(s))
+    uint64_t since;
+    if (sem_try(s, &since))
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, false, s, CALLER);
@@ -112,8 +117,8 @@ int prof__watch_sem_timedwait(sem_t *s, const struct timespec *t)
     if (!prof__timeout_valid(CLOCK_REALTIME, t))
         return prof__pthread_real.sem_timedwait(s, t);
     pthread_testcancel(); /* as above */
-    uint64_t since = prof__trace_try();
-    if (sem_try(s))
+    uint64_t since;
+    if (sem_try(s, &since))
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, true, s, CALLER);
@@ -127,8 +132,8 @@ int prof__watch_sem_clockwait(sem_t *s, clockid_t clock, const struct timespec *
 {
     if (!prof__timeout_valid(clock, t))
         return prof__pthread_real.sem_clockwait(s, clock, t);
-    uint64_t since = prof__trace_try();
-    if (sem_try(s)) /* here glibc's is no point of cancellation */
+    uint64_t since;
+    if (sem_try(s, &since)) /* here glibc's is no point of cancellation */
         return 0;
 
     PROF__WAIT(w, PROF__WAIT_SEMAPHORE, true, s, CALLER);

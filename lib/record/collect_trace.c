@@ -66,6 +66,7 @@ int prof__trace_open(int64_t min_ns, uint32_t wants)
     uint64_t mask = prof__lock_masked(&lock);
     int r = prof__trace_rings_begin();
 
+    prof__trace_names_begin();
     if (r == 0 && traces == 0)
         r = prof__spans_begin();
     if (r == 0) {
@@ -111,7 +112,7 @@ uint64_t prof__trace_try(void)
 void prof__trace_wake(const void *object, bool all)
 {
     if (prof__tracing())
-        prof__trace_write(PROF__TRACE_WAKE, all, prof__trace_time(), (uintptr_t)object, 0, 0);
+        prof__trace_write_now(PROF__TRACE_WAKE, all, (uintptr_t)object, 0);
 }
 
 /* --- threads ---------------------------------------------------------------------------------- */
@@ -122,7 +123,7 @@ uint32_t prof__trace_thread_created(void)
 {
     uint32_t number = atomic_fetch_add_explicit(&threads, 1, memory_order_relaxed) + 1;
 
-    prof__trace_write(PROF__TRACE_CREATE, 0, prof__trace_time(), number, 0, 0);
+    prof__trace_write_now(PROF__TRACE_CREATE, 0, number, 0);
     return number;
 }
 
@@ -138,9 +139,9 @@ static void thread_ended(const struct prof__slot *s)
         return;
     if (prctl(PR_GET_NAME, name) == 0) {
         memcpy(word, name, sizeof(word));
-        prof__trace_write(PROF__TRACE_NAME, 0, prof__trace_time(), word[0], word[1], 0);
+        prof__trace_write_now(PROF__TRACE_NAME, 0, word[0], word[1]);
     }
-    prof__trace_write(PROF__TRACE_END, 0, prof__trace_time(), (uintptr_t)pthread_self(), 0, 0);
+    prof__trace_write_now(PROF__TRACE_END, 0, (uintptr_t)pthread_self(), 0);
     errno = saved;
 }
 
@@ -150,7 +151,7 @@ void prof__trace_thread_started(uint32_t number, uintptr_t function)
 
     if (s)
         s->at_exit[PROF__SLOT_EXIT_TRACE] = thread_ended;
-    prof__trace_write(PROF__TRACE_START, 0, prof__trace_time(), number, function, 0);
+    prof__trace_write_now(PROF__TRACE_START, 0, number, function);
 }
 
 /* --- what the program tells ------------------------------------------------------------------- */
@@ -163,11 +164,8 @@ static int no_name(const char *call)
 static PROF_APART int tell_region_begin(const char *name)
 {
     uint32_t n = prof__trace_name(name);
-    uint64_t now = prof__trace_time();
-    const struct prof__trace_writer *w =
-        prof__trace_write(PROF__TRACE_REGION_BEGIN, 0, now, n, 0, 0);
 
-    prof__span_region_begin(w, n, now);
+    prof__span_region_begin(n, prof__trace_time());
     return 0;
 }
 
@@ -181,10 +179,8 @@ int prof_region_begin(const char *name)
 static PROF_APART int tell_region_end(const char *name)
 {
     uint64_t now = prof__trace_time();
-    uint32_t n = prof__trace_name(name);
-    const struct prof__trace_writer *w = prof__trace_write(PROF__TRACE_REGION_END, 0, now, n, 0, 0);
 
-    prof__span_region_end(w, n, now);
+    prof__span_region_end(prof__trace_name(name), now);
     return 0;
 }
 

@@ -184,7 +184,7 @@ static void set_current(struct prof__slot *s, uint32_t set)
     /* Release: the set is seen whole by a thread that reads it from here. */
     atomic_store_explicit(&s->labels, set, memory_order_release);
     if (prof__tracing())
-        prof__trace_write(PROF__TRACE_LABELS, 0, prof__trace_time(), set, 0, 0);
+        prof__trace_write_now(PROF__TRACE_LABELS, 0, set, 0);
 }
 
 int prof_labels_push(const char *key, const char *value)

@@ -20,6 +20,7 @@
 #include "base/hash.h"
 #include "table/trace_clock.h"
 #include "table/trace_names.h"
+#include "table/trace_write.h"
 
 struct place {
     _Atomic uint64_t time; /* when it began; 0: it has not */
@@ -109,22 +110,36 @@ static PROF_COLD void move_in(struct stack *s, uint64_t owner)
     atomic_store_explicit(&s->owner, owner, memory_order_release);
 }
 
-static inline struct stack *stack_of(const struct prof__trace_writer *w)
+/* Write a record of it, and find the stack. */
+static inline __attribute__((always_inline)) struct stack *
+tell(struct prof__trace_ring *r, enum prof__trace_kind kind, uint32_t name, uint64_t time)
 {
+    prof__trace_put(r, prof__trace_take(r, 1), prof__trace_what(kind, 0), time, name, 0, 0);
+
     /* Relaxed: they are there before anybody traces, and prof__tracing() acquires that. */
-    struct stack *s = &atomic_load_explicit(&stacks, memory_order_relaxed)[w->ring];
-    uint64_t owner = owner_now(atomic_load_explicit(&w->tid, memory_order_relaxed));
+    struct stack *s = atomic_load_explicit(&stacks, memory_order_relaxed) + (r - prof__trace_ring);
+    uint64_t owner = owner_now(atomic_load_explicit(&r->tid, memory_order_relaxed));
 
     if (PROF_UNLIKELY(atomic_load_explicit(&s->owner, memory_order_relaxed) != owner))
         move_in(s, owner);
     return s;
 }
 
-void prof__span_region_begin(const struct prof__trace_writer *w, uint32_t name, uint64_t time)
+static PROF_COLD void begin_first(uint32_t name, uint64_t time)
 {
-    if (PROF_UNLIKELY(!w))
+    if (prof__trace_claim(1))
+        prof__span_region_begin(name, time);
+}
+
+void prof__span_region_begin(uint32_t name, uint64_t time)
+{
+    struct prof__trace_ring *r = prof__trace_my_ring();
+
+    if (PROF_UNLIKELY(!r)) {
+        begin_first(name, time);
         return;
-    struct stack *s = stack_of(w);
+    }
+    struct stack *s = tell(r, PROF__TRACE_REGION_BEGIN, name, time);
     uint64_t at = prof__own_add(&s->depth, 1);
     if (PROF_UNLIKELY(at >= PROF__SPANS_DEPTH))
         return;
@@ -152,20 +167,31 @@ static PROF_APART void end_outer(struct stack *s, uint64_t depth, uint32_t name,
     atomic_store_explicit(&s->depth, depth, memory_order_relaxed);
 }
 
-void prof__span_region_end(const struct prof__trace_writer *w, uint32_t name, uint64_t time)
+static PROF_COLD void end_first(uint32_t name, uint64_t time)
 {
-    if (PROF_UNLIKELY(!w))
+    if (prof__trace_claim(1))
+        prof__span_region_end(name, time);
+}
+
+void prof__span_region_end(uint32_t name, uint64_t time)
+{
+    struct prof__trace_ring *r = prof__trace_my_ring();
+
+    if (PROF_UNLIKELY(!r)) {
+        end_first(name, time);
         return;
-    struct stack *s = stack_of(w);
+    }
+    struct stack *s = tell(r, PROF__TRACE_REGION_END, name, time);
     uint64_t at = atomic_load_explicit(&s->depth, memory_order_relaxed) - 1;
     if (PROF_UNLIKELY(at >= PROF__SPANS_DEPTH ||
                       atomic_load_explicit(&s->place[at].name, memory_order_relaxed) != name)) {
         end_outer(s, at + 1, name, time);
         return;
     }
-    ended(time - atomic_load_explicit(&s->place[at].time, memory_order_relaxed), name);
+    uint64_t since = atomic_load_explicit(&s->place[at].time, memory_order_relaxed);
     atomic_store_explicit(&s->place[at].time, 0, memory_order_relaxed);
     atomic_store_explicit(&s->depth, at, memory_order_relaxed);
+    ended(time - since, name);
 }
 
 /* --- tasks ------------------------------------------------------------------------------------ */

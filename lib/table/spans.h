@@ -36,9 +36,9 @@ bool prof__spans_longest(struct prof__span *ret);
 /* Once there are rings, before anybody traces. -ENOMEM. */
 int prof__spans_begin(void);
 
-/* `w`: what the thread's record of the same has returned. Take no lock. Context: signal. */
-void prof__span_region_begin(const struct prof__trace_writer *w, uint32_t name, uint64_t time);
-void prof__span_region_end(const struct prof__trace_writer *w, uint32_t name, uint64_t time);
+/* Take no lock. Of a region the thread's record is written, too. Context: signal. */
+void prof__span_region_begin(uint32_t name, uint64_t time);
+void prof__span_region_end(uint32_t name, uint64_t time);
 void prof__span_task_begin(uint64_t id, uint32_t name, uint64_t time);
 void prof__span_task_end(uint64_t id, uint32_t name, uint64_t time);
 

@@ -10,6 +10,11 @@ void prof__trace_clock_begin(void)
     atomic_store_explicit(&prof__trace_by_ticks, prof__ticks_steady(), memory_order_relaxed);
 }
 
+uint64_t prof__trace_time_by_clock(void)
+{
+    return (uint64_t)prof__monotonic_ns();
+}
+
 /* Of some tries, the one in which the least came between. */
 void prof__trace_moment(struct prof__trace_moment *ret)
 {

@@ -12,17 +12,20 @@
 #include "base/compiler.h"
 
 /* Set by prof__trace_clock_begin(), to the same each time. */
-extern _Atomic bool prof__trace_by_ticks;
+extern PROF_HIDDEN _Atomic bool prof__trace_by_ticks;
 
 /* Once, before anything is timed; again does no harm. */
 void prof__trace_clock_begin(void);
+
+/* Where ticks are not steady. Context: signal. */
+PROF_COLD uint64_t prof__trace_time_by_clock(void);
 
 /* Context: signal. */
 static inline uint64_t prof__trace_time(void)
 {
     return PROF_LIKELY(atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed))
                ? prof__ticks()
-               : (uint64_t)prof__monotonic_ns();
+               : prof__trace_time_by_clock();
 }
 
 /* prof__trace_time() and CLOCK_MONOTONIC at one moment. */

@@ -1,11 +1,16 @@
 /*
  * trace_names.c - chains as base/chain.h has them, of strings; 512 KiB of them, some ten thousand.
  *
- * By their text and not by their address: a name may be on a stack, or in a library that goes.
+ * By their text and not by their address: a name may be on a stack, or in a library that goes. But
+ * what lies in memory of the main program that it may not write to, as its string literals do,
+ * never goes and never changes. Of such the address tells, once it has been looked up.
  */
 #include "table/trace_names.h"
 
+#include <elf.h>
+#include <link.h>
 #include <string.h>
+#include <sys/auxv.h>
 
 #include "base/chain.h"
 #include "base/hash.h"
@@ -74,17 +79,69 @@ static _Atomic(const struct name *) *recent(const char *text)
     return &found[(uintptr_t)text / 4 % ARRAY_LEN(found)];
 }
 
+/* --- texts that never change ------------------------------------------------------------------ */
+
+struct prof__trace_literal prof__trace_literal[PROF__TRACE_LITERALS];
+
+static struct {
+    _Atomic uintptr_t low, high;
+} constant[4]; /* the main program's segments, some of them */
+
+void prof__trace_names_begin(void)
+{
+    const ElfW(Phdr) *ph = (const void *)getauxval(AT_PHDR);
+    size_t n = ph ? getauxval(AT_PHNUM) : 0, found = 0;
+    uintptr_t base = 0;
+    bool placed = false;
+
+    for (size_t i = 0; i < n && !placed; i++)
+        if (ph[i].p_type == PT_PHDR) { /* where they are, and where they were to be */
+            base = (uintptr_t)ph - ph[i].p_vaddr;
+            placed = true;
+        }
+    for (size_t i = 0; placed && i < n && found < ARRAY_LEN(constant); i++)
+        if (ph[i].p_type == PT_LOAD && !(ph[i].p_flags & PF_W)) {
+            uintptr_t low = base + ph[i].p_vaddr;
+
+            /* Only what is of the file: others may share the last page. */
+            atomic_store_explicit(&constant[found].low, low, memory_order_relaxed);
+            atomic_store_explicit(&constant[found++].high, low + ph[i].p_filesz,
+                                  memory_order_relaxed);
+        }
+}
+
+static bool never_changes(const char *text)
+{
+    for (size_t i = 0; i < ARRAY_LEN(constant); i++)
+        if ((uintptr_t)text >= atomic_load_explicit(&constant[i].low, memory_order_relaxed) &&
+            (uintptr_t)text < atomic_load_explicit(&constant[i].high, memory_order_relaxed))
+            return true;
+    return false;
+}
+
+/* The first one to come has the place; others are compared each time. */
+static void keep_literal(const char *text, uint32_t name)
+{
+    struct prof__trace_literal *l = prof__trace_literal_of(text);
+    uint32_t none = 0;
+
+    if (never_changes(text) && atomic_compare_exchange_strong(&l->name, &none, name))
+        atomic_store_explicit(&l->text, text, memory_order_release);
+}
+
 static PROF_APART uint32_t look_up(const char *text)
 {
     uint32_t name = find_or_add(text);
 
+    if (name == PROF__TRACE_NAME_OTHER)
+        return name;
+    keep_literal(text, name);
     /* Release: its text; pairs with the acquire below. */
-    if (name != PROF__TRACE_NAME_OTHER)
-        atomic_store_explicit(recent(text), prof__slab_at(&names.slab, name), memory_order_release);
+    atomic_store_explicit(recent(text), prof__slab_at(&names.slab, name), memory_order_release);
     return name;
 }
 
-uint32_t prof__trace_name(const char *text)
+uint32_t prof__trace_name_look_up(const char *text)
 {
     const struct name *n = atomic_load_explicit(recent(text), memory_order_acquire);
 

@@ -24,39 +24,20 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
-#include "arch/own.h"
 #include "base/arena.h"
 #include "base/fork.h"
 #include "base/task.h"
+#include "table/trace_write.h"
 #include "table/wait_table.h"
-
-struct record {
-    _Atomic uint64_t time, object, value;
-    _Atomic uint32_t stack;
-    _Atomic uint32_t what; /* kind, detail, and the lower bits of its number; 0: not whole */
-};
-static_assert(sizeof(struct record) == PROF__TRACE_RECORD_BYTES, "two in a cache line");
-
-enum { NUMBER_SHIFT = PROF__TRACE_KIND_BITS + PROF__TRACE_DETAIL_BITS };
-static_assert(PROF__TRACE_RING_RECORDS < 1 << (32 - NUMBER_SHIFT), "a stale number is seen");
-static_assert(PROF__TRACE_KINDS <= 1 << PROF__TRACE_KIND_BITS, "kinds fit");
-
-struct ring {
-    struct prof__trace_writer owner; /* tid 0: none yet. First, so it is where the ring is */
-    _Atomic uint64_t written;        /* records, ever */
-    /* Set, as `owner.ring` is, by the first owner, and never changed. */
-    struct record *record;
-    uint32_t mask;
-    _Atomic uint64_t now_since, now_what;
-    uintptr_t now_frame; /* read by its own thread only */
-} __attribute__((aligned(64)));
 
 enum { CLASSES = 4, LARGE_CLASSES = 2 };
 static const struct {
     unsigned rings, records;
 } class[CLASSES] = { { 64, PROF__TRACE_RING_RECORDS }, { 64, 1024 }, { 256, 256 }, { 2048, 64 } };
-enum { RINGS = 64 + 64 + 256 + 2048, LARGE_RINGS = 64 + 64 };
-static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) * sizeof(struct record) <=
+enum { LARGE_RINGS = 64 + 64 };
+static_assert(64 + 64 + 256 + 2048 == PROF__TRACE_RINGS, "a ring for each");
+static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) *
+                      sizeof(struct prof__trace_slot) <=
                   PROF__TRACE_POOL_BYTES,
               "all rings fit");
 
@@ -65,16 +46,16 @@ static_assert((size_t)(64 * 4096 + 64 * 1024 + 256 * 256 + 2048 * 64) * sizeof(s
 
 _Atomic uint32_t prof__trace_wants;
 
-static struct ring ring[RINGS];
+struct prof__trace_ring prof__trace_ring[PROF__TRACE_RINGS];
 static pid_t
     process; /* a child of vfork() may ask after no thread: it has our memory, not our threads */
-static _Atomic(struct record *) pool;
+static _Atomic(struct prof__trace_slot *) pool;
 static _Atomic uint32_t fresh[CLASSES]; /* rings of a class that have had an owner */
 static _Atomic uint32_t hint;           /* where to look for one whose owner is no more */
 static _Atomic uint64_t lost;
 
-/* The number of the thread's ring, plus 1; NO_RING: there was none to be had at `tried`. */
-static _Thread_local uint32_t mine __attribute__((tls_model("initial-exec")));
+/* The model again: gcc forgets what the header said. */
+_Thread_local uint32_t prof__trace_mine __attribute__((tls_model("initial-exec")));
 
 /* When nobody had a ring to give; then it is not tried again by each record. */
 static _Atomic int64_t exhausted_ns;
@@ -82,7 +63,7 @@ enum { PATIENCE_NS = 10 * 1000 * 1000 };
 
 int prof__trace_rings_begin(void)
 {
-    struct record *none = NULL, *p;
+    struct prof__trace_slot *none = NULL, *p;
 
     if (atomic_load_explicit(&pool, memory_order_acquire))
         return 0;
@@ -100,7 +81,7 @@ int prof__trace_rings_begin(void)
 
 void prof__trace_rings_end(void)
 {
-    struct record *p = atomic_load_explicit(&pool, memory_order_acquire);
+    struct prof__trace_slot *p = atomic_load_explicit(&pool, memory_order_acquire);
 
     /* They read as zeros, which is no record. Who writes late has a page again. */
     if (p && madvise(p, PROF__TRACE_POOL_BYTES, MADV_DONTNEED) < 0) /* locked in memory */
@@ -109,9 +90,9 @@ void prof__trace_rings_end(void)
 
 /* --- owners ----------------------------------------------------------------------------------- */
 
-static struct record *record_of(unsigned number, uint32_t *ret_mask)
+static struct prof__trace_slot *record_of(unsigned number, uint32_t *ret_mask)
 {
-    struct record *at = atomic_load_explicit(&pool, memory_order_acquire);
+    struct prof__trace_slot *at = atomic_load_explicit(&pool, memory_order_acquire);
 
     for (unsigned c = 0; at && c < CLASSES; c++) {
         *ret_mask = class[c].records - 1;
@@ -123,37 +104,19 @@ static struct record *record_of(unsigned number, uint32_t *ret_mask)
     return NULL;
 }
 
-static inline __attribute__((always_inline)) void put(struct ring *r, uint64_t number,
-                                                      uint32_t what, uint64_t time, uint64_t object,
-                                                      uint64_t value, uint32_t stack)
-{
-    struct record *to = &r->record[number & r->mask];
-
-    atomic_store_explicit(&to->what, 0, memory_order_relaxed);
-    /* Release: who sees what follows sees that the old record is no more. */
-    atomic_thread_fence(memory_order_release);
-    atomic_store_explicit(&to->time, time, memory_order_relaxed);
-    atomic_store_explicit(&to->object, object, memory_order_relaxed);
-    atomic_store_explicit(&to->value, value, memory_order_relaxed);
-    atomic_store_explicit(&to->stack, stack, memory_order_relaxed);
-    /* Release: whoever finds the number finds the rest. */
-    atomic_store_explicit(&to->what, what | (uint32_t)number << NUMBER_SHIFT, memory_order_release);
-}
-
 /* The ring's tid is CLAIMED, by this thread. */
 static void move_in(unsigned number, uint32_t before, uint32_t tid)
 {
-    struct ring *r = &ring[number];
+    struct prof__trace_ring *r = &prof__trace_ring[number];
 
-    if (!r->record) {
-        r->record = record_of(number, &r->mask);
-        r->owner.ring = number;
-    }
+    if (!r->slot)
+        r->slot = record_of(number, &r->mask);
     atomic_store_explicit(&r->now_since, 0, memory_order_relaxed);
-    uint64_t at = prof__own_add(&r->written, 1);
-    put(r, at, prof__trace_what(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before, 0);
+    uint64_t at = prof__trace_take(r, 1);
+    prof__trace_put(r, at, prof__trace_what(PROF__TRACE_OWNER, 0), prof__trace_time(), tid, before,
+                    0);
     /* Release: who sees the owner sees the record of it. */
-    atomic_store_explicit(&r->owner.tid, tid, memory_order_release);
+    atomic_store_explicit(&r->tid, tid, memory_order_release);
 }
 
 /* One that nobody has had, of those classes. */
@@ -169,7 +132,8 @@ static bool claim_fresh(unsigned from, unsigned to, uint32_t tid, unsigned *ret_
                                                       memory_order_relaxed, memory_order_relaxed)) {
                 *ret_number = first + next;
                 /* One that a child of fork() has inherited is somebody's. */
-                if (atomic_compare_exchange_strong(&ring[*ret_number].owner.tid, &none, CLAIMED)) {
+                if (atomic_compare_exchange_strong(&prof__trace_ring[*ret_number].tid, &none,
+                                                   CLAIMED)) {
                     move_in(*ret_number, 0, tid);
                     return true;
                 }
@@ -196,11 +160,11 @@ static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
 
     for (unsigned i = 0; i < n; i++) {
         unsigned at = (from + i) % n;
-        uint32_t owner = atomic_load_explicit(&ring[at].owner.tid, memory_order_relaxed);
+        uint32_t owner = atomic_load_explicit(&prof__trace_ring[at].tid, memory_order_relaxed);
 
         /* The caller's own number is that of a thread before it, or it would have the ring. */
         if (owner == 0 || owner == CLAIMED || (owner != tid && !prof__trace_is_gone(owner)) ||
-            !atomic_compare_exchange_strong(&ring[at].owner.tid, &owner, CLAIMED))
+            !atomic_compare_exchange_strong(&prof__trace_ring[at].tid, &owner, CLAIMED))
             continue;
         atomic_store_explicit(&hint, at + 1, memory_order_relaxed);
         move_in(at, owner, tid);
@@ -210,101 +174,129 @@ static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
     return false;
 }
 
-static PROF_COLD struct ring *claim(void)
+static bool claim(void)
 {
-    int saved = errno;
     uint32_t tid = prof__tid();
     unsigned number;
     bool got;
 
     if (!atomic_load_explicit(&pool, memory_order_acquire) || getpid() != process)
-        return NULL;
-    if (mine == NO_RING &&
+        return false;
+    if (prof__trace_mine == NO_RING &&
         prof__monotonic_ns() - atomic_load_explicit(&exhausted_ns, memory_order_relaxed) <
             PATIENCE_NS)
-        return NULL;
+        return false;
     /* Of two that are lost, the handler's that came between is left to a later thread. */
     got = claim_fresh(0, LARGE_CLASSES, tid, &number) || claim_left(LARGE_RINGS, tid, &number) ||
-          claim_fresh(LARGE_CLASSES, CLASSES, tid, &number) || claim_left(RINGS, tid, &number);
-    mine = got ? number + 1 : NO_RING;
+          claim_fresh(LARGE_CLASSES, CLASSES, tid, &number) ||
+          claim_left(PROF__TRACE_RINGS, tid, &number);
+    prof__trace_mine = got ? number + 1 : NO_RING;
     if (!got)
         atomic_store_explicit(&exhausted_ns, prof__monotonic_ns(), memory_order_relaxed);
+    return got;
+}
+
+bool prof__trace_claim(uint64_t n)
+{
+    int saved = errno;
+    bool got = claim();
+
+    if (!got)
+        atomic_fetch_add_explicit(&lost, n, memory_order_relaxed);
     errno = saved;
-    return got ? &ring[number] : NULL;
+    return got;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static inline struct ring *my_ring(void)
+static inline __attribute__((always_inline)) void add(uint32_t what, uint64_t time, uint64_t object,
+                                                      uint64_t value, uint32_t stack)
 {
-    uint32_t number = mine;
+    struct prof__trace_ring *r = prof__trace_my_ring();
 
-    return PROF_LIKELY(number - 1 < RINGS) ? &ring[number - 1] : claim();
+    prof__trace_put(r, prof__trace_take(r, 1), what, time, object, value, stack);
 }
 
-static PROF_COLD void count_lost(uint64_t n)
+static PROF_COLD void add_first(uint32_t what, uint64_t time, uint64_t object, uint64_t value,
+                                uint32_t stack)
 {
-    atomic_fetch_add_explicit(&lost, n, memory_order_relaxed);
-}
-
-static inline __attribute__((always_inline)) const struct prof__trace_writer *
-add_to(struct ring *r, uint32_t what, uint64_t time, uint64_t object, uint64_t value,
-       uint32_t stack)
-{
-    /* A handler that comes between takes the next one. */
-    uint64_t number = prof__own_add(&r->written, 1);
-
-    put(r, number, what, time, object, value, stack);
-    return &r->owner;
-}
-
-static PROF_COLD const struct prof__trace_writer *
-add_first(uint32_t what, uint64_t time, uint64_t object, uint64_t value, uint32_t stack)
-{
-    struct ring *r = claim();
-
-    if (r)
-        return add_to(r, what, time, object, value, stack);
-    count_lost(1);
-    return NULL;
+    if (prof__trace_claim(1))
+        add(what, time, object, value, stack);
 }
 
 /* What is seldom is called last, so nothing is to be kept for it. */
-const struct prof__trace_writer *prof__trace_add(uint32_t what, uint64_t time, uint64_t object,
-                                                 uint64_t value, uint32_t stack)
+void prof__trace_add(uint32_t what, uint64_t time, uint64_t object, uint64_t value, uint32_t stack)
 {
-    uint32_t number = mine;
+    if (PROF_LIKELY(prof__trace_my_ring() != NULL))
+        add(what, time, object, value, stack);
+    else
+        add_first(what, time, object, value, stack);
+}
 
-    if (PROF_UNLIKELY(number - 1 >= RINGS))
-        return add_first(what, time, object, value, stack);
-    return add_to(&ring[number - 1], what, time, object, value, stack);
+static PROF_COLD void add_now_slowly(uint32_t what, uint64_t object, uint64_t value)
+{
+    prof__trace_add(what, prof__trace_time(), object, value, 0);
+}
+
+void prof__trace_add_now(uint32_t what, uint64_t object, uint64_t value)
+{
+    if (PROF_LIKELY(prof__trace_my_ring() != NULL &&
+                    atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed)))
+        add(what, prof__ticks(), object, value, 0);
+    else
+        add_now_slowly(what, object, value);
+}
+
+static PROF_APART void write_long(const char *text, size_t size)
+{
+    uint64_t word[3];
+    unsigned more = (unsigned)(size - 16 + 23) / 24;
+
+    if (!prof__trace_my_ring() && !prof__trace_claim(1 + more))
+        return;
+    struct prof__trace_ring *r = prof__trace_my_ring();
+    uint64_t number = prof__trace_take(r, 1 + more);
+    memcpy(word, text, 16);
+    prof__trace_put(r, number, prof__trace_what(PROF__TRACE_LOG, more), prof__trace_time(), word[0],
+                    word[1], 0);
+    for (size_t from = 16; from < size; from += 24) {
+        memset(word, 0, sizeof(word));
+        memcpy(word, text + from, PROF_MIN(size - from, sizeof(word)));
+        prof__trace_put(r, ++number, prof__trace_what(PROF__TRACE_MORE, 0), word[0], word[1],
+                        word[2], 0);
+    }
+}
+
+static inline uint64_t load(const char *from, size_t bytes)
+{
+    uint64_t word = 0;
+
+    memcpy(&word, from, bytes);
+    return word;
+}
+
+/* The first n bytes of a text as they lie in memory, which here is the lowest first; then zeros. */
+static inline uint64_t first_bytes(const char *from, size_t n)
+{
+    if (n >= 8)
+        return load(from, 8);
+    if (n >= 4) /* twice four, of which some are the same */
+        return load(from, 4) | load(from + n - 4, 4) << 8 * (n - 4);
+    return n == 0 ? 0
+                  : load(from, 1) | load(from + n / 2, 1) << 8 * (n / 2) |
+                        load(from + n - 1, 1) << 8 * (n - 1);
 }
 
 void prof__trace_write_text(const char *text, size_t size)
 {
-    struct ring *r = my_ring();
-    uint64_t word[3] = { 0 };
-
-    size = PROF_MIN(size, (size_t)PROF__TRACE_TEXT_MAX);
-    unsigned more = size > 16 ? (unsigned)(size - 16 + 23) / 24 : 0;
-    if (!r) {
-        count_lost(1 + more);
-        return;
-    }
-    uint64_t number = prof__own_add(&r->written, 1 + more);
-    memcpy(word, text, PROF_MIN(size, (size_t)16));
-    put(r, number, prof__trace_what(PROF__TRACE_LOG, more), prof__trace_time(), word[0], word[1],
-        0);
-    for (unsigned i = 0; i < more; i++) {
-        size_t from = 16 + (size_t)i * 24;
-
-        memset(word, 0, sizeof(word));
-        memcpy(word, text + from, PROF_MIN(size - from, (size_t)24));
-        put(r, number + 1 + i, prof__trace_what(PROF__TRACE_MORE, 0), word[0], word[1], word[2], 0);
-    }
+    if (PROF_UNLIKELY(size > 16))
+        write_long(text, PROF_MIN(size, (size_t)PROF__TRACE_TEXT_MAX));
+    else
+        prof__trace_write_now(PROF__TRACE_LOG, 0, first_bytes(text, size),
+                              size > 8 ? load(text + size - 8, 8) >> 8 * (16 - size) : 0);
 }
 
-static void set_now(struct ring *r, uint64_t since, uint64_t what, uintptr_t frame)
+static void set_now(struct prof__trace_ring *r, uint64_t since, uint64_t what, uintptr_t frame)
 {
     atomic_store_explicit(&r->now_since, 0, memory_order_relaxed);
     /* Release: who sees what follows sees that the last one is over. */
@@ -316,12 +308,12 @@ static void set_now(struct ring *r, uint64_t since, uint64_t what, uintptr_t fra
 
 void prof__trace_now_begin(uint64_t since, uint64_t what, struct prof__trace_now *ret_around)
 {
-    struct ring *r = my_ring();
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 
     *ret_around = (struct prof__trace_now) { 0 };
-    if (!r)
+    if (!prof__trace_my_ring() && !prof__trace_claim(0))
         return;
+    struct prof__trace_ring *r = prof__trace_my_ring();
     if (atomic_load_explicit(&r->now_since, memory_order_relaxed) && r->now_frame > frame)
         *ret_around = (struct prof__trace_now) {
             .since = atomic_load_explicit(&r->now_since, memory_order_relaxed),
@@ -333,7 +325,7 @@ void prof__trace_now_begin(uint64_t since, uint64_t what, struct prof__trace_now
 
 void prof__trace_now_end(const struct prof__trace_now *around)
 {
-    struct ring *r = my_ring();
+    struct prof__trace_ring *r = prof__trace_my_ring();
 
     if (r)
         set_now(r, around->since, around->what, around->frame);
@@ -348,15 +340,16 @@ uint64_t prof__trace_lost(void)
 
 unsigned prof__trace_rings(void)
 {
-    return RINGS;
+    return PROF__TRACE_RINGS;
 }
 
 uint64_t prof__trace_ring_written(unsigned number)
 {
-    return atomic_load_explicit(&ring[number].written, memory_order_acquire);
+    return atomic_load_explicit(&prof__trace_ring[number].written, memory_order_acquire);
 }
 
-static void copy_one(const struct record *from, uint64_t number, struct prof__trace_record *to)
+static void copy_one(const struct prof__trace_slot *from, uint64_t number,
+                     struct prof__trace_record *to)
 {
     /* Acquire: the rest is of this record, or of a later one. */
     uint32_t what = atomic_load_explicit(&from->what, memory_order_acquire);
@@ -371,12 +364,13 @@ static void copy_one(const struct record *from, uint64_t number, struct prof__tr
     };
     /* Acquire: if any of it was a later record's, so is this. */
     atomic_thread_fence(memory_order_acquire);
-    if (what >> NUMBER_SHIFT != ((uint32_t)number << NUMBER_SHIFT) >> NUMBER_SHIFT ||
+    if (what >> PROF__TRACE_NUMBER_SHIFT !=
+            ((uint32_t)number << PROF__TRACE_NUMBER_SHIFT) >> PROF__TRACE_NUMBER_SHIFT ||
         atomic_load_explicit(&from->what, memory_order_relaxed) != what)
         to->kind = PROF__TRACE_NOTHING;
 }
 
-static void copy_now(const struct ring *r, struct prof__trace_ring_copy *to)
+static void copy_now(const struct prof__trace_ring *r, struct prof__trace_ring_copy *to)
 {
     to->now_since = atomic_load_explicit(&r->now_since, memory_order_acquire);
     to->now_what = atomic_load_explicit(&r->now_what, memory_order_relaxed);
@@ -387,15 +381,15 @@ static void copy_now(const struct ring *r, struct prof__trace_ring_copy *to)
 
 bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
 {
-    const struct ring *r = &ring[number];
+    const struct prof__trace_ring *r = &prof__trace_ring[number];
     uint32_t mask, before;
-    const struct record *record = record_of(number, &mask);
+    const struct prof__trace_slot *record = record_of(number, &mask);
     int tries = 3;
 
     if (!record || prof__trace_ring_written(number) == 0)
         return false;
     do {
-        before = atomic_load_explicit(&r->owner.tid, memory_order_acquire);
+        before = atomic_load_explicit(&r->tid, memory_order_acquire);
         ret->written = prof__trace_ring_written(number);
         ret->first = ret->written > mask + 1 ? ret->written - mask - 1 : 0;
         ret->n = ret->written - ret->first;
@@ -403,7 +397,7 @@ bool prof__trace_ring_read(unsigned number, struct prof__trace_ring_copy *ret)
             copy_one(&record[(ret->first + i) & mask], ret->first + i, &ret->record[i]);
         copy_now(r, ret);
         atomic_thread_fence(memory_order_acquire);
-        ret->tid = atomic_load_explicit(&r->owner.tid, memory_order_relaxed);
+        ret->tid = atomic_load_explicit(&r->tid, memory_order_relaxed);
     } while ((ret->tid != before || before == CLAIMED) && --tries);
     if (ret->tid == CLAIMED || ret->tid != before)
         ret->tid = 0; /* the records of before the change say whose they are */
@@ -416,14 +410,14 @@ static void fork_child(void)
     atomic_store_explicit(&prof__trace_wants, 0, memory_order_relaxed);
     if (!atomic_load_explicit(&pool, memory_order_relaxed))
         return;
-    for (unsigned i = 0; i < RINGS; i++)
-        if (atomic_load_explicit(&ring[i].owner.tid, memory_order_relaxed))
-            atomic_store_explicit(&ring[i].owner.tid, 0, memory_order_relaxed);
+    for (unsigned i = 0; i < PROF__TRACE_RINGS; i++)
+        if (atomic_load_explicit(&prof__trace_ring[i].tid, memory_order_relaxed))
+            atomic_store_explicit(&prof__trace_ring[i].tid, 0, memory_order_relaxed);
     for (unsigned c = 0; c < CLASSES; c++)
         atomic_store_explicit(&fresh[c], 0, memory_order_relaxed);
     atomic_store_explicit(&hint, 0, memory_order_relaxed);
     process = getpid();
-    mine = 0;
+    prof__trace_mine = 0;
 }
 
 PROF__AT_FORK(PROF__FORK_NO_LOCK, NULL, NULL, fork_child)

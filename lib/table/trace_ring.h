@@ -50,7 +50,7 @@ enum {
 
 /* What is wanted now: bits. 0, as a rule: then nobody comes here. */
 enum { PROF__TRACE_EVENTS = 1, PROF__TRACE_SAMPLES = 2, PROF__TRACE_CALLS = 4 };
-extern _Atomic uint32_t prof__trace_wants;
+extern PROF_HIDDEN _Atomic uint32_t prof__trace_wants;
 
 /* Does the calling thread trace events, and not hide? Context: signal. */
 static inline bool prof__tracing(void)
@@ -67,12 +67,6 @@ int prof__trace_rings_begin(void);
 /* Give back what the records take, for no trace is on; the next are written as ever. */
 void prof__trace_rings_end(void);
 
-/* Whose a ring is: nobody else writes to it while that thread lives. */
-struct prof__trace_writer {
-    uint32_t ring; /* its number */
-    _Atomic uint32_t tid;
-};
-
 /* Has the owner of a ring ended? errno is kept. Context: signal. */
 bool prof__trace_is_gone(uint32_t tid);
 
@@ -84,17 +78,22 @@ static inline uint32_t prof__trace_what(enum prof__trace_kind kind, unsigned det
                                 << PROF__TRACE_KIND_BITS;
 }
 
-const struct prof__trace_writer *prof__trace_add(uint32_t what, uint64_t time, uint64_t object,
-                                                 uint64_t value, uint32_t stack);
+void prof__trace_add(uint32_t what, uint64_t time, uint64_t object, uint64_t value, uint32_t stack);
 
-/* Write one record of this thread. Returns whose ring it is in, which is this thread's; NULL: there
- * was none to be had. Takes no lock; errno is kept. Context: signal. */
-static inline const struct prof__trace_writer *prof__trace_write(enum prof__trace_kind kind,
-                                                                 unsigned detail, uint64_t time,
-                                                                 uint64_t object, uint64_t value,
-                                                                 uint32_t stack)
+/* Write one record of this thread; count it, if no ring is to be had. Takes no lock; errno is kept.
+ * Context: signal. */
+static inline void prof__trace_write(enum prof__trace_kind kind, unsigned detail, uint64_t time,
+                                     uint64_t object, uint64_t value, uint32_t stack)
 {
-    return prof__trace_add(prof__trace_what(kind, detail), time, object, value, stack);
+    prof__trace_add(prof__trace_what(kind, detail), time, object, value, stack);
+}
+
+/* The same of this moment, without a stack. */
+void prof__trace_add_now(uint32_t what, uint64_t object, uint64_t value);
+static inline void prof__trace_write_now(enum prof__trace_kind kind, unsigned detail,
+                                         uint64_t object, uint64_t value)
+{
+    prof__trace_add_now(prof__trace_what(kind, detail), object, value);
 }
 
 /* And a text, cut to PROF__TRACE_TEXT_MAX bytes. Context: signal. */

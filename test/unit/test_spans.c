@@ -39,15 +39,14 @@ static void test_what_is_over_is_told_once(void)
 {
     uint32_t a = prof__trace_name("a"), b = prof__trace_name("b");
     uint64_t ms = ticks_of_ms(1);
-    const struct prof__trace_writer *w = prof__trace_write(PROF__TRACE_LABELS, 0, 1, 0, 0, 0);
 
     start = prof__trace_time();
-    prof__span_region_begin(w, a, start);
-    prof__span_region_begin(w, b, start + 10 * ms);
-    prof__span_region_end(w, b, start + 60 * ms);
-    prof__span_region_end(w, a, start + 3000 * ms);
-    prof__span_region_begin(w, b, start);
-    prof__span_region_end(w, b, start + 2000 * ms);
+    prof__span_region_begin(a, start);
+    prof__span_region_begin(b, start + 10 * ms);
+    prof__span_region_end(b, start + 60 * ms);
+    prof__span_region_end(a, start + 3000 * ms);
+    prof__span_region_begin(b, start);
+    prof__span_region_end(b, start + 2000 * ms);
     CHECK(longest(), "there is one");
     CHECK_STR(span.name, "a", "the longest");
     CHECK(!span.under_way && !span.is_task, "a region that is over");

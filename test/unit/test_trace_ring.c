@@ -6,6 +6,7 @@
 #include <pthread.h>
 #include <signal.h>
 #include <stdlib.h>
+#include <sys/mman.h>
 #include <sys/wait.h>
 #include <time.h>
 #include <unistd.h>
@@ -242,12 +243,44 @@ static void test_names(void)
               "cut between characters");
 }
 
+/* Names at one address that are not the same, among them one that is right for what never changes:
+ * a name is what it says when it is told. */
+static void test_names_that_change(void)
+{
+    static const char constant[] = "constant";
+    static char global[] = "global";
+    char *page = mmap(NULL, 4096, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    char stack[] = "stack";
+
+    prof__trace_names_begin();
+    strcpy(page, "page");
+    for (int turn = 0; turn < 3; turn++) {
+        char *changing[] = { global, stack, page };
+
+        CHECK_STR(prof__trace_name_text(prof__trace_name(constant)), "constant", "what it is now");
+        for (size_t i = 0; i < 3; i++) {
+            changing[i][0] = (char)('A' + turn);
+            CHECK_STR(prof__trace_name_text(prof__trace_name(changing[i])), changing[i],
+                      "what it is now");
+        }
+        CHECK_INT(mprotect(page, 4096, PROT_READ), 0, "read only for now");
+        CHECK_STR(prof__trace_name_text(prof__trace_name(page)), page, "what it is now");
+        CHECK_INT(mprotect(page, 4096, PROT_READ | PROT_WRITE), 0, "and not");
+    }
+    const struct prof__trace_literal *l = prof__trace_literal_of(constant);
+    CHECK(l->text == constant, "an address is enough for what never changes");
+    l = prof__trace_literal_of(global);
+    CHECK(l->text != global, "and not for what may");
+    munmap(page, 4096);
+}
+
 int main(void)
 {
     CHECK_INT(prof__trace_rings_begin(), 0, "memory");
     test_flood_is_counted();
     test_texts();
     test_names();
+    test_names_that_change();
     test_child_has_rings_of_its_own();
     test_reader_sees_whole_records();
     test_rings_are_handed_on();
