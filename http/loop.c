@@ -20,6 +20,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
+#include <linux/futex.h>
 #include <microhttpd.h>
 #include <poll.h>
 #include <pthread.h>
@@ -304,8 +305,12 @@ LEFT_WITHOUT_RETURN static int cancellable_poll(struct pollfd *polls, nfds_t n, 
 LEFT_WITHOUT_RETURN static int sleep_ms(int ms)
 {
     struct timespec ts = { ms / 1000, ms % 1000 * 1000000L };
+    uint32_t word = 0;
+    int r = (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, NULL);
 
-    return (int)syscall(SYS_clock_nanosleep, CLOCK_MONOTONIC, 0, &ts, NULL);
+    return r == 0 || errno == EINTR /* or it is refused, too */
+               ? r
+               : (int)syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &ts, NULL, 0);
 }
 
 LEFT_WITHOUT_RETURN static void cancellable_sleep(int ms)

@@ -11,6 +11,9 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
+
+enum { REFUSED_NS = 50 * 1000 };
 
 #ifdef PROF__DEBUG_LOCKS
 static _Thread_local uint32_t held __attribute__((tls_model("initial-exec"))); /* bit per rank */
@@ -65,10 +68,14 @@ static bool lock_slowly(struct prof__lock *l, const struct timespec *until)
     bool in_time = true;
 
     /* From here on we may not be the only waiter, so the state we leave behind is 2. */
-    while (in_time && atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0)
-        in_time = syscall(SYS_futex, &l->state, FUTEX_WAIT_BITSET_PRIVATE, 2, until, NULL,
-                          FUTEX_BITSET_MATCH_ANY) == 0 ||
-                  (errno != ETIMEDOUT && is_before(until));
+    while (in_time && atomic_exchange_explicit(&l->state, 2, memory_order_acquire) != 0) {
+        if (syscall(SYS_futex, &l->state, FUTEX_WAIT_BITSET_PRIVATE, 2, until, NULL,
+                    FUTEX_BITSET_MATCH_ANY) == 0)
+            continue;
+        in_time = errno != ETIMEDOUT && is_before(until);
+        if (in_time && errno != EAGAIN && errno != EINTR) /* a filter has refused it */
+            prof__sleep_ns(REFUSED_NS);
+    }
     errno = saved;
     if (in_time)
         note_taken(l);

@@ -21,6 +21,7 @@
 #include "base/fork.h"
 #include "base/rawlog.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "capture/watch.h"
 #include "record/before_end.h"
 

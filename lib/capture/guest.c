@@ -9,34 +9,16 @@
 #include "capture/guest.h"
 
 #include <errno.h>
-#include <linux/futex.h>
 #include <prof/prof.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/thread.h"
+#include "base/wait.h"
 
-enum { SECOND_NS = 1000000000, PAUSE_NS = 50 * 1000 * 1000, STOP_MS = 2000 };
+enum { SECOND_NS = 1000000000, STOP_MS = 2000 };
 enum { GONE, RUNNING, ENDING, LEAVING };
-
-/* --- sleeping and waking ---------------------------------------------------------------------- */
-
-void prof__word_wait(_Atomic uint32_t *word, uint32_t was, int64_t until_ns)
-{
-    struct timespec until = { until_ns / SECOND_NS, until_ns % SECOND_NS };
-
-    if (syscall(SYS_futex, word, FUTEX_WAIT_BITSET_PRIVATE, was, &until, NULL,
-                FUTEX_BITSET_MATCH_ANY) < 0 &&
-        prof__wait_is_refused())
-        prof__sleep_ns(PAUSE_NS);
-}
-
-void prof__word_wake(_Atomic uint32_t *word)
-{
-    syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
-}
 
 void prof__guest_wake(struct prof__guest *g)
 {

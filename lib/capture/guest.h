@@ -47,11 +47,6 @@ void prof__guest_in_child(struct prof__guest *g);
 /* Have it look up. Context: signal. */
 void prof__guest_wake(struct prof__guest *g);
 
-/* A word that others change: sleep until that moment of prof__monotonic_ns(), or until it is no
- * more what it was; and wake who sleeps there. Context: signal. */
-void prof__word_wait(_Atomic uint32_t *word, uint32_t was, int64_t until_ns);
-void prof__word_wake(_Atomic uint32_t *word);
-
 /* For the thread itself: run() is to close what it has and return. It is called again if it was
  * wanted again meanwhile. */
 bool prof__guest_is_ending(struct prof__guest *g);

@@ -23,6 +23,7 @@
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "capture/limit.h"
 #include "capture/sources.h"
 #include "capture/vars.h"

@@ -9,15 +9,15 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <stdint.h>
 #include <stdlib.h>
-#include <sys/syscall.h>
 #include <unistd.h>
 
 #include <prof/prof.h>
 
+#include "base/clock.h"
 #include "base/rawlog.h"
+#include "base/wait.h"
 #include "preload/later.h"
 #include "preload/preload.h"
 
@@ -38,7 +38,7 @@ static void write_once(void)
     if (!atomic_compare_exchange_strong_explicit(&state, &seen, WRITING, memory_order_acquire,
                                                  memory_order_acquire)) {
         while (atomic_load_explicit(&state, memory_order_acquire) == WRITING)
-            syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, WRITING, NULL, NULL, 0);
+            prof__word_wait(&state, WRITING, prof__monotonic_ns() + 1000 * 1000 * 1000);
         return;
     }
     if (prof__preload_dump_path(path, sizeof(path)) == 0) {
@@ -49,7 +49,7 @@ static void write_once(void)
     }
     prof_window_close(window);
     atomic_store_explicit(&state, DONE, memory_order_release);
-    syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    prof__word_wake(&state);
 }
 
 static int64_t write_later(void)

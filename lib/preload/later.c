@@ -4,19 +4,16 @@
 #include "preload/later.h"
 
 #include <errno.h>
-#include <limits.h>
-#include <linux/futex.h>
 #include <prof/prof.h>
 #include <pthread.h>
-#include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 #include "preload/preload.h"
 
-#define DONE_NS  INT64_C(1000000000)
-#define PAUSE_NS INT64_C(50000000) /* where no other wait is to be had */
+#define DONE_NS INT64_C(1000000000)
 
 enum { NONE, SLEEPS, IS_TO_RUN, RUNS, IS_TO_LEAVE, AWAY };
 
@@ -24,7 +21,7 @@ static struct prof__later *_Atomic all; /* that have ever been wanted */
 
 static void wake(struct prof__later *l)
 {
-    syscall(SYS_futex, &l->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    prof__word_wake(&l->state);
 }
 
 static void set(struct prof__later *l, uint32_t state)
@@ -41,12 +38,8 @@ static bool turn(struct prof__later *l, uint32_t from, uint32_t to)
 /* Until that is not the state any more, or the time is over. */
 static void wait(struct prof__later *l, uint32_t state, int64_t end_ns)
 {
-    int64_t left = end_ns - prof__monotonic_ns();
-    struct timespec ts = { left / 1000000000, left % 1000000000 };
-
-    if (left > 0 && syscall(SYS_futex, &l->state, FUTEX_WAIT_PRIVATE, state, &ts, NULL, 0) < 0 &&
-        prof__wait_is_refused())
-        prof__sleep_ns(PROF_MIN(left, PAUSE_NS));
+    if (end_ns > prof__monotonic_ns())
+        prof__word_wait(&l->state, state, end_ns);
 }
 
 static void *sleep_and_run(void *arg)

@@ -28,7 +28,6 @@
 #include <errno.h>
 #include <execinfo.h>
 #include <fcntl.h>
-#include <linux/futex.h>
 #include <poll.h>
 #include <pthread.h>
 #include <stddef.h>
@@ -48,6 +47,7 @@
 #include "base/compiler.h"
 #include "base/rawlog.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "preload/preload.h"
 
 enum {
@@ -73,22 +73,15 @@ static bool turn(uint32_t from, uint32_t to)
 {
     if (!atomic_compare_exchange_strong(&state, &from, to))
         return false;
-    syscall(SYS_futex, &state, FUTEX_WAKE_PRIVATE, INT32_MAX, NULL, NULL, 0);
+    prof__word_wake(&state);
     return true;
 }
 
 /* While it is that, and the time is not over. */
 static void wait_while(uint32_t is, int64_t end_ns)
 {
-    int64_t left;
-
-    while (atomic_load(&state) == is && (left = end_ns - prof__monotonic_ns()) > 0) {
-        struct timespec ts = { left / 1000000000, left % 1000000000 };
-
-        if (syscall(SYS_futex, &state, FUTEX_WAIT_PRIVATE, is, &ts, NULL, 0) < 0 &&
-            prof__wait_is_refused())
-            prof__sleep_ns(PROF_MIN(left, PAUSE_MS * INT64_C(1000000)));
-    }
+    while (atomic_load(&state) == is && prof__monotonic_ns() < end_ns)
+        prof__word_wait(&state, is, end_ns);
 }
 
 /* --- the thread ------------------------------------------------------------------------------- */

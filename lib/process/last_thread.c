@@ -23,6 +23,7 @@
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
+#include "base/wait.h"
 
 enum { LOOK_FIRST_NS = 1000 * 1000, LOOK_MOST_NS = 100 * 1000 * 1000 };
 
@@ -75,21 +76,29 @@ static bool are_all(const struct look *l)
     return prof__task_state(prof__gettid(), &state) == 0 && state.threads == l->ours;
 }
 
+/* By libc's function, or where a filter refuses that, by any. */
+static void rest(long ns)
+{
+    const struct timespec wait = { 0, ns };
+
+    if (nanosleep(&wait, NULL) < 0 && errno != EINTR)
+        prof__sleep_ns(ns);
+}
+
 /* Of a thread of the program's. One of ours that has just begun looks like one, until it is known.
  */
 static void wait_for_end(pid_t tid, uint32_t mine)
 {
-    struct timespec wait = { 0, LOOK_FIRST_NS };
+    long wait_ns = LOOK_FIRST_NS;
 
     while (is_alive(tid) && !prof__slot_helper(prof__slot_of(tid)) && atomic_load(&watch) == mine) {
-        nanosleep(&wait, NULL);
-        wait.tv_nsec = PROF_MIN(wait.tv_nsec * 2, (long)LOOK_MOST_NS);
+        rest(wait_ns);
+        wait_ns = PROF_MIN(wait_ns * 2, (long)LOOK_MOST_NS);
     }
 }
 
 static void *wait_for_all(void *number)
 {
-    const struct timespec pause = { 0, LOOK_MOST_NS }, soon = { 0, LOOK_FIRST_NS };
     uint32_t mine = (uint32_t)(uintptr_t)number;
     int r = 1, sure = 0;
 
@@ -102,9 +111,9 @@ static void *wait_for_all(void *number)
         if (r > 0)
             wait_for_end(l.program, mine);
         else if (r < 0) /* for now: no descriptor is free, say */
-            nanosleep(&pause, NULL);
+            rest(LOOK_MOST_NS);
         else if (sure < 2)
-            nanosleep(&soon, NULL);
+            rest(LOOK_FIRST_NS);
     }
     /* Without /proc there is no telling. */
     if (r < 0 || !atomic_compare_exchange_strong(&watch, &mine, ENDING))

@@ -16,7 +16,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>
@@ -28,6 +27,7 @@
 #include "base/fork.h"
 #include "base/task.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "record/own_signal.h"
 #include "record/thread_timer.h"
 #include "unwind/stack.h"
@@ -115,7 +115,7 @@ __attribute__((noinline)) static void answer(const siginfo_t *info, void *uconte
         /* Release: the stack is there for who sees DONE. */
         atomic_store_explicit(&s->state, state - ASKED + DONE, memory_order_release);
         atomic_fetch_add_explicit(&answers, 1, memory_order_release);
-        syscall(SYS_futex, &answers, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+        prof__word_wake(&answers);
     }
     if (errno != saved) /* as in collect_cpu.c */
         errno = saved;
@@ -280,10 +280,8 @@ uint32_t prof__ask_count(void)
 
 void prof__ask_wait(uint32_t seen, int64_t ns)
 {
-    struct timespec wait = { ns / 1000000000, ns % 1000000000 };
-
     if (ns > 0)
-        syscall(SYS_futex, &answers, FUTEX_WAIT_PRIVATE, seen, &wait, NULL, 0);
+        prof__word_wait(&answers, seen, prof__monotonic_ns() + ns);
 }
 
 static void fork_child(void)

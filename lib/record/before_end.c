@@ -8,7 +8,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>
@@ -19,6 +18,7 @@
 #include "base/fork.h"
 #include "base/signals.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "base/withdraw.h"
 #include "record/own_signal.h"
 
@@ -47,7 +47,7 @@ void prof__before_end_done(struct prof__before_end *b)
 {
     /* Release: what was done. */
     atomic_store_explicit(&b->state, DONE, memory_order_release);
-    syscall(SYS_futex, &b->state, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    prof__word_wake(&b->state);
 }
 
 /* Has somebody lost patience? One that is held off in this thread is asked for. */
@@ -65,12 +65,10 @@ static bool is_pressed(int64_t since_ns)
 /* Until it is done, or for so long. */
 static bool await(struct prof__before_end *b, int64_t since_ns)
 {
-    const struct timespec look = { 0, LOOK_NS };
-
     while (atomic_load_explicit(&b->state, memory_order_acquire) == ASKED) {
         if (prof__monotonic_ns() - since_ns > WAIT_NS || is_pressed(since_ns))
             break;
-        syscall(SYS_futex, &b->state, FUTEX_WAIT_PRIVATE, ASKED, &look, NULL, 0);
+        prof__word_wait(&b->state, ASKED, prof__monotonic_ns() + LOOK_NS);
     }
     return atomic_load_explicit(&b->state, memory_order_acquire) == DONE;
 }

@@ -23,7 +23,6 @@
 
 #include <errno.h>
 #include <limits.h>
-#include <linux/futex.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <sched.h>
@@ -32,12 +31,14 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/clock.h"
 #include "base/error.h"
 #include "base/fork.h"
 #include "base/settings.h"
 #include "base/slot.h"
 #include "base/task.h"
 #include "base/thread.h"
+#include "base/wait.h"
 #include "record/cpu_samples.h"
 #include "record/cpu_timers.h"
 #include "record/own_signal.h"
@@ -136,12 +137,12 @@ static void look_for_code(uint32_t mine)
 static void *control(void *arg)
 {
     uint32_t mine = (uint32_t)(uintptr_t)arg;
-    struct timespec look = { 0, FIRST_LOOK_NS };
+    int64_t look_ns = FIRST_LOOK_NS;
 
     atomic_store_explicit(&controller_tid, (uint32_t)prof__gettid(), memory_order_release);
-    syscall(SYS_futex, &controller_tid, FUTEX_WAKE_PRIVATE, 1, NULL, NULL, 0);
+    prof__word_wake(&controller_tid);
     for (unsigned i = 1; atomic_load_explicit(&session, memory_order_relaxed) == mine; i++) {
-        syscall(SYS_futex, &session, FUTEX_WAIT_PRIVATE, mine, &look, NULL, 0);
+        prof__word_wait(&session, mine, prof__monotonic_ns() + look_ns);
         uint64_t mask = prof__lock_masked(&lock);
         if (atomic_load_explicit(&session, memory_order_relaxed) == mine) {
             look_for_owner();
@@ -150,7 +151,7 @@ static void *control(void *arg)
             if (!taken_over && i % LOOKS_PER_SCAN == 0)
                 scan(mask);
         }
-        look.tv_nsec = LOOK_NS;
+        look_ns = LOOK_NS;
         prof__unlock_masked(&lock, mask);
         if (i % LOOKS_PER_SCAN == 0)
             look_for_code(mine);
@@ -165,7 +166,6 @@ static void *control(void *arg)
  */
 static bool start_controller(uint32_t mine, pthread_t *ret_thread)
 {
-    const struct timespec patience = { 0, HIDE_NS };
     struct prof_helper helper = PROF_HELPER_INIT;
 
     helper.name = "prof-cpu";
@@ -174,7 +174,7 @@ static bool start_controller(uint32_t mine, pthread_t *ret_thread)
     helper.arg = (void *)(uintptr_t)mine;
     int r = prof_helper_start(&helper, ret_thread);
     if (r == 0)
-        syscall(SYS_futex, &controller_tid, FUTEX_WAIT_PRIVATE, 0, &patience, NULL, 0);
+        prof__word_wait(&controller_tid, 0, prof__monotonic_ns() + HIDE_NS);
     return r == 0;
 }
 
@@ -203,7 +203,7 @@ static bool take_controller(pthread_t *ret_thread)
 
     *ret_thread = controller;
     controller_runs = false;
-    syscall(SYS_futex, &session, FUTEX_WAKE_PRIVATE, INT_MAX, NULL, NULL, 0);
+    prof__word_wake(&session);
     return runs;
 }
 

@@ -35,6 +35,7 @@
 #include "base/clock.h"
 #include "base/slot.h"
 #include "base/task.h"
+#include "base/wait.h"
 #include "record/thread_timer.h"
 
 enum {

@@ -10,6 +10,7 @@
 #include <time.h>
 
 #include "base/clock.h"
+#include "base/wait.h"
 
 enum { LOOK_BYTES = 512 * 1024, SLICE_NS = 50 * 1000 * 1000, WORK_NS = 1000 * 1000 };
 

@@ -8,6 +8,7 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <poll.h>
 #include <prof/prof.h>
@@ -27,6 +28,7 @@
 
 #include "burn.h"
 #include "check.h"
+#include "proc.h"
 #include "text_profile.h"
 
 static atomic_int stop;
@@ -178,6 +180,42 @@ static void no_process_vm_readv(void)
     CHECK_INT(forbid(SYS_process_vm_readv, EPERM), 0, "filter");
     threads_are(1, 2);
     cpu_works(NULL);
+}
+
+/* How libprof's own threads sleep; libc's wait by other numbers of futex(2). Whether the thread
+ * that looks after a CPU profile does, and does not run all the time, the kernel counts. */
+static void no_futex_wait(void)
+{
+    enum { SLEEPS = 5, WATCHDOG_MS = 10000 };
+    struct prof_window *w = NULL;
+    struct sock_filter code[] = {
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_futex, 0, 3),
+        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, args[1])),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, FUTEX_WAIT_BITSET_PRIVATE, 0, 1),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
+        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
+    };
+    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
+    long first = -1, slept = -1;
+    char path[64];
+    pid_t tid = 0;
+
+    CHECK_INT(prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0, "prctl");
+    CHECK_INT(prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program), 0, "filter");
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (int ms = 0; slept < first + SLEEPS && ms < WATCHDOG_MS; ms += 10) {
+        usleep(10000);
+        if (!tid && proc_threads_named("prof-cpu", &tid) == 0)
+            continue;
+        snprintf(path, sizeof(path), "/proc/self/task/%d/status", (int)tid);
+        slept = proc_status_of(path, "voluntary_ctxt_switches:");
+        first = first < 0 ? slept : first;
+    }
+    CHECK(first >= 0 && slept >= first + SLEEPS, "it sleeps: %ld times, then %ld", first, slept);
+    prof_window_close(w);
+    cpu_works(NULL);
+    heap_still_works();
 }
 
 /* Our threads go without a name. */
@@ -555,6 +593,7 @@ static const struct {
     { "no timer_create", no_timer_create },
     { "no process_vm_readv", no_process_vm_readv },
     { "no prctl", no_prctl },
+    { "no futex that waits", no_futex_wait },
     { "none of what profilers use", none_of_what_profilers_use },
     { "RLIMIT_SIGPENDING 0", no_signals_left },
     { "RLIMIT_SIGPENDING used up", few_signals_left },

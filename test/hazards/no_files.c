@@ -5,6 +5,7 @@
  *
  *   no_files THREAD        the one that serves, by name: a server's, or the control socket's
  *   no_files THREAD poll   the same where a filter of system calls refuses poll()
+ *   no_files THREAD sleep  where it refuses clock_nanosleep(), too
  *
  * poll(2) refuses more files than that limit says, and accept(2) any; a loop around them would use
  * a whole processor for ever. Whether the thread sleeps the kernel tells, by counting, and its CPU
@@ -13,6 +14,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <linux/filter.h>
+#include <linux/futex.h>
 #include <linux/seccomp.h>
 #include <prof/http.h>
 #include <stdbool.h>
@@ -36,7 +38,10 @@ static const char request[] = "GET /debug/pprof/cmdline HTTP/1.1\r\nHost: localh
 /* Nothing that the filter refuses. */
 static void pause_ms(int ms)
 {
-    nanosleep(&(struct timespec) { 0, ms * 1000000L }, NULL);
+    unsigned word = 0;
+
+    syscall(SYS_futex, &word, FUTEX_WAIT_PRIVATE, 0, &(struct timespec) { 0, ms * 1000000L }, NULL,
+            0);
 }
 
 /* A file of /proc that tells how often the thread has slept. */
@@ -124,13 +129,18 @@ static void limit_files(rlim_t n)
 
 /* --- poll() is refused ------------------------------------------------------------------------ */
 
-static int refuse_poll(void)
+#ifdef SYS_poll
+#define SYS_poll_or_ppoll SYS_poll
+#else
+#define SYS_poll_or_ppoll SYS_ppoll
+#endif
+
+static int refuse_poll(bool and_sleep)
 {
     struct sock_filter code[] = {
         BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-#ifdef SYS_poll
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_poll, 1, 0),
-#endif
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_poll_or_ppoll, 2, 0),
+        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, and_sleep ? SYS_clock_nanosleep : SYS_ppoll, 1, 0),
         BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_ppoll, 0, 1),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
         BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
@@ -177,8 +187,10 @@ static int without_poll(const char *thread)
 
 int main(int argc, char **argv)
 {
-    if (argc == 3 && strcmp(argv[2], "poll") == 0) {
-        if (refuse_poll() < 0)
+    bool and_sleep = argc == 3 && strcmp(argv[2], "sleep") == 0;
+
+    if (and_sleep || (argc == 3 && strcmp(argv[2], "poll") == 0)) {
+        if (refuse_poll(and_sleep) < 0)
             return 77;
         execl("/proc/self/exe", argv[0], argv[1], "refused", (char *)NULL);
         return 1;

@@ -19,10 +19,10 @@ static inline double now(void)
     return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
 }
 
-/* The number of a line of /proc/self/status, "VmRSS:" in KiB; -1: there is none. */
-static inline long proc_status(const char *key)
+/* The number of a line of such a file, "VmRSS:" in KiB; -1: there is none. */
+static inline long proc_status_of(const char *path, const char *key)
 {
-    FILE *f = fopen("/proc/self/status", "re");
+    FILE *f = fopen(path, "re");
     char line[256];
     long n = -1;
 
@@ -32,6 +32,11 @@ static inline long proc_status(const char *key)
     if (f)
         fclose(f);
     return n;
+}
+
+static inline long proc_status(const char *key)
+{
+    return proc_status_of("/proc/self/status", key);
 }
 
 /* "VmHWM:" begins anew. */
