@@ -269,6 +269,9 @@ extern void __lsan_init(void) __attribute__((weak));
 extern void __msan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 
+/* In valgrind; memcheck, DHAT and massif have a malloc that runs in the place of any. */
+extern void _vgnU_freeres(void) __attribute__((weak));
+
 /* Does an allocation that another library makes come through the hooks? It is not recorded: the
  * program did not ask for it. */
 static bool reached(void)
@@ -293,14 +296,20 @@ __attribute__((constructor)) static void start(void)
     }
     direct = is_direct();
     if (reached()) {
+        struct prof__thread *t = &prof__self;
+        bool entered = prof__enter(t); /* a look-up that fails allocates its message */
+
         prof__hooks_present(PROF__HOOKS_HERE, NULL);
         prof__redirect_start();
+        if (entered)
+            prof__leave(t);
     } else if (*PROF__HOOKS_PREFIX) {
         prof__hooks_present(PROF__HOOKS_WRAPPED, NULL);
     } else {
-        char object[256];
+        char object[256] = "valgrind";
 
-        prof__redirect_name_of(prof__hooks_process_malloc(), object, sizeof(object));
+        if (!_vgnU_freeres)
+            prof__redirect_name_of(prof__hooks_process_malloc(), object, sizeof(object));
         prof__hooks_present(PROF__HOOKS_BYPASSED, object);
         prof__log("malloc of this process is that of %s, not libprof's: it comes before it in the "
                   "link order or in LD_PRELOAD, or libprof-hooks was loaded with dlopen; the heap "
