@@ -80,6 +80,9 @@ static int name_unknown(struct naming *b, const struct prof__place *p,
                         ret);
     }
     ret->is_nameless = true;
+    /* Code that was made at run time, in a memfd or an image of a language's own: no reader's tools
+     * find more in such a file, and pprof would only warn that it cannot be read. */
+    mapping->has_functions |= !m->is_elf;
     if (m->is_elf && !m->gone)
         start = prof__stack_function_start(p->pc);
     if (start < m->start || start > p->pc)

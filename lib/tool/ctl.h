@@ -83,6 +83,9 @@ extern const struct ctl_command ctl_list_commands[], ctl_profile_commands[], ctl
 /* "profctl: " and a sentence on stderr; returns `status`. */
 int ctl_say(int status, const char *format, ...) PROF_PRINTF(2, 3);
 
+/* Has whoever read our standard output closed it, as head(1) does? That is no failure of ours. */
+bool ctl_reader_left(void);
+
 /* Out of memory. */
 int ctl_no_memory(void);
 

@@ -6,11 +6,13 @@
  */
 #include <errno.h>
 #include <getopt.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include <prof/prof.h>
 
@@ -43,6 +45,13 @@ int ctl_say(int status, const char *format, ...)
     va_end(args);
     fputc('\n', stderr);
     return status;
+}
+
+bool ctl_reader_left(void)
+{
+    struct pollfd out = { .fd = STDOUT_FILENO };
+
+    return poll(&out, 1, 0) == 1 && out.revents & (POLLERR | POLLHUP);
 }
 
 int ctl_no_memory(void)
@@ -453,10 +462,8 @@ static int run(struct parsed *p, int argc, char **argv)
     if (!p->o.token)
         p->o.token = getenv("LIBPROF_HTTP_TOKEN");
     r = c->run(c, &p->o, argv + 1, argc - 1);
-    if (fflush(stdout) != 0 || ferror(stdout))
-        return r == CTL_OK
-                   ? ctl_say(CTL_FAILED, "The output could not be written: %s.", strerror(errno))
-                   : r;
+    if ((fflush(stdout) != 0 || ferror(stdout)) && r == CTL_OK && !ctl_reader_left())
+        return ctl_say(CTL_FAILED, "The output could not be written: %s.", strerror(errno));
     return r;
 }
 

@@ -168,12 +168,14 @@ static int show_folded(const struct prof__report *r, FILE *out)
         prof__encode_folded(r, r->value_type[prof__report_default_value(r)].type, &a, to_file, out);
 
     prof__arena_free(&a);
-    return error == 0 ? CTL_OK : ctl_say(CTL_FAILED, "The stacks could not be written.");
+    return error == 0 || (out == stdout && ctl_reader_left())
+               ? CTL_OK
+               : ctl_say(CTL_FAILED, "The stacks could not be written.");
 }
 
 int show_pprof(const struct prof__report *r, struct prof__arena *a, FILE *out)
 {
-    return prof__encode_pprof(r, a, to_file, out) == 0
+    return prof__encode_pprof(r, a, to_file, out) == 0 || (out == stdout && ctl_reader_left())
                ? CTL_OK
                : ctl_say(CTL_FAILED, "The profile could not be written.");
 }

@@ -181,6 +181,16 @@ def test_it_ends_as_documented():
         check("usage: profctl " + name in shows("help", name), "help of " + name)
 
 
+def test_a_reader_that_leaves_is_no_failure():
+    """As `profctl ... | head` does."""
+    for form in ([], ["--folded"], ["--pprof"], ["--json"]):
+        p = subprocess.Popen([PROFCTL, "heap", str(service.pid), *form], stdout=subprocess.PIPE,
+                             stderr=subprocess.PIPE, text=True, env=environment())
+        p.stdout.close()
+        error = p.stderr.read()
+        check(p.wait() == 0 and error == "", "%s: %d %s" % (form, p.returncode, error))
+
+
 def test_completion():
     words = re.findall(r"^  (?!profctl|completion)([a-z]+) ", profctl("--help").stdout, re.M)
     script = shows("completion", "bash")
