@@ -105,8 +105,12 @@ static int status(char *buf, size_t size)
     if (missing.unreadable)
         prof__append(buf, size, &length,
                      "the stacks of %u waiting threads cannot be read: /proc/self/task/*/syscall: "
-                     "%s\n",
-                     missing.unreadable, strerror(-missing.error));
+                     "%s%s\n",
+                     missing.unreadable, strerror(-missing.error),
+                     missing.error == -EACCES
+                         ? "; a process that has given up root may not look at itself: "
+                           "\"profctl threads PID\" as root can"
+                         : "");
     prof__append_losses(buf, size, &length);
     return length;
 }

@@ -146,6 +146,22 @@ def test_a_foreign_user_is_refused_and_wakes_nobody():
     end(p)
 
 
+def test_a_daemon_that_gave_up_root():
+    """The kernel lets it look at none of its threads that wait; root may, and is shown them."""
+    if not can_be_reached_by_nobody():
+        print("skipped: to give up root needs root")
+        return
+    p = dormant(sys.executable, "-c", "import os, time\nos.setgid(%d)\nos.setuid(%d)\n"
+                "print(flush=True)\ntime.sleep(300)" % (NOBODY, NOBODY))
+    p.stdout.readline()
+    until(lambda: "sleep" in open("/proc/%d/wchan" % p.pid).read(), "it waits")
+    r = profctl("threads", "unix:@libprof-%d" % p.pid)
+    check("Permission denied" in r.stdout and "as root" in r.stdout, "what it can say itself: %s" % r)
+    r = profctl("threads", p.pid)
+    check("nanosleep" in r.stdout and "[unreadable stack]" not in r.stdout, "%s" % r)
+    end(p)
+
+
 def test_a_network_namespace():
     if not is_root or subprocess.run(["unshare", "-n", "true"], capture_output=True).returncode:
         print("skipped: a network namespace needs root")
