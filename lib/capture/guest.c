@@ -62,6 +62,8 @@ static void *run(void *guest)
     } while (!atomic_compare_exchange_strong(&g->state, &ending, LEAVING));
     atomic_store(&g->state, GONE);
     prof__word_wake(&g->state);
+    if (g->gone)
+        g->gone();
     return NULL;
 }
 

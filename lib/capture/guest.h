@@ -17,15 +17,16 @@ struct prof__guest {
     const char *name;
     size_t stack_bytes;
     void (*run)(void);
+    void (*gone)(void); /* NULL, or called by the thread when it counts as gone, last of all */
     unsigned users;
     bool away;              /* between leave() and come_back() */
     _Atomic uint32_t state; /* a futex: what it is to do; 0 is GONE */
     _Atomic uint32_t turn;  /* a futex: changes with each thing that it is to look at */
 };
 
-#define PROF__GUEST_INIT(rank, name, stack_bytes, run)                \
-    {                                                                 \
-        PROF__LOCK_INIT(rank), name, stack_bytes, run, 0, false, 0, 0 \
+#define PROF__GUEST_INIT(rank, name, stack_bytes, run, gone)                \
+    {                                                                       \
+        PROF__LOCK_INIT(rank), name, stack_bytes, run, gone, 0, false, 0, 0 \
     }
 
 /* One user more; the first has the thread started. -EAGAIN, -ENOMEM. */

@@ -39,7 +39,8 @@ enum {
 
 static void note(void);
 
-static struct prof__guest guest = PROF__GUEST_INIT(PROF__RANK_VARS, "prof-vars", STACK_BYTES, note);
+static struct prof__guest guest =
+    PROF__GUEST_INIT(PROF__RANK_VARS, "prof-vars", STACK_BYTES, note, NULL);
 static _Atomic bool forbidden;    /* by LIBPROF_VARS=0, when it was to be started last */
 static _Atomic int sources_error; /* of prof__sources_open() */
 static _Atomic(struct prof__record *) record;

@@ -43,10 +43,11 @@ enum {
 };
 
 static void run(void);
+static void end_in_vain(void);
 
 struct prof__watch prof__watch = { .lock = PROF__LOCK_INIT(PROF__RANK_WATCH) };
 struct prof__guest prof__watch_guest =
-    PROF__GUEST_INIT(PROF__RANK_CAPTURE, "prof-capture", STACK_BYTES, run);
+    PROF__GUEST_INIT(PROF__RANK_CAPTURE, "prof-capture", STACK_BYTES, run, end_in_vain);
 
 static struct prof__watch *const w = &prof__watch;
 static _Atomic bool rung;
@@ -308,12 +309,13 @@ bool prof__watch_wants_end(void)
     return false;
 }
 
-/* Context: signal. */
+/* Sequentially consistent, as in end_in_vain(): either we see that the thread is gone, or it that
+ * it was asked. Context: signal. */
 bool prof__watch_ask_end(void)
 {
-    if (prof__guest_is_gone(&prof__watch_guest))
-        return false;
     atomic_store(&ending, true);
+    if (prof__guest_is_gone(&prof__watch_guest) && atomic_exchange(&ending, false))
+        return false;
     prof__guest_wake(&prof__watch_guest);
     return true;
 }
@@ -349,7 +351,7 @@ static void serve_end(void)
     w->ended();
 }
 
-/* It came while this thread was about to leave: nobody is to wait for that. */
+/* It came when this thread was about to leave: nobody is to wait for that. */
 static void end_in_vain(void)
 {
     if (atomic_exchange(&ending, false))
@@ -465,7 +467,6 @@ static void run(void)
     atomic_store(&w->sources_error, error);
     if (error < 0) {
         wait_for_end();
-        end_in_vain();
         return;
     }
     prof__taker_open(&w->taker, &w->rules, w->path, w->own_path, w->since_s, &w->counts, done);
@@ -477,5 +478,4 @@ static void run(void)
     prof__taker_close(&w->taker);
     prof__limit_close(&l.limit);
     prof__sources_close(&l.sources);
-    end_in_vain();
 }

@@ -16,8 +16,19 @@ enum { MOMENT_MS = 20, WATCHDOG_MS = 20000 };
 static _Atomic int runs, inside;
 static _Atomic bool is_closing, may_close;
 
+static _Atomic int gone_calls, gone_early;
+
 static void run(void);
-static struct prof__guest guest = PROF__GUEST_INIT(PROF__RANK_VARS, "prof-guest", 64 * 1024, run);
+static void gone(void);
+static struct prof__guest guest =
+    PROF__GUEST_INIT(PROF__RANK_VARS, "prof-guest", 64 * 1024, run, gone);
+
+/* Who asks it for something after that is told that it is gone; who asked before is known here. */
+static void gone(void)
+{
+    atomic_fetch_add(&gone_early, !prof__guest_is_gone(&guest));
+    atomic_fetch_add(&gone_calls, 1);
+}
 
 static void run(void)
 {
@@ -58,6 +69,11 @@ static bool is_gone(void)
     return prof__guest_is_gone(&guest);
 }
 
+static bool has_said_so(void)
+{
+    return atomic_load(&gone_calls) == 1;
+}
+
 static void test_one_that_closes_slowly(void)
 {
     CHECK_INT(prof__guest_start(&guest), 0, "start");
@@ -72,6 +88,8 @@ static void test_one_that_closes_slowly(void)
     CHECK(comes_true(runs_again), "runs anew when it has closed");
     CHECK_INT(prof__guest_stop(&guest), 0, "stop");
     CHECK(comes_true(is_gone), "gone");
+    CHECK(comes_true(has_said_so), "and it says so");
+    CHECK_INT(gone_early, 0, "not earlier");
     CHECK_INT(runs, 2, "runs");
 }
 
