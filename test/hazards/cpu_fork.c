@@ -83,8 +83,10 @@ static int child(struct prof_window *inherited, int names)
     long got = text_profile_sum(&text, "\"thread\":\"new\"");
     if (got < 7 || got > 13 || text_profile_sum(&text, "\"place\":\"child\"") < got)
         result = 7;
-    /* A sanitizer puts a function of its own before those of threads. */
-    if (names && text_profile_sum(&text, "in_the_child") + text_profile_sum(&text, "ended") < got)
+    /* A sanitizer puts a function of its own before those of threads. And on a machine that is
+     * overloaded there may be no time for names, which is told. */
+    if (names && !strstr(text.text, "names or lines are missing") &&
+        text_profile_sum(&text, "in_the_child") + text_profile_sum(&text, "ended") < got)
         result = 8;
     if (text_profile_sum(&text, "busy") != 0)
         result = 9;
