@@ -66,17 +66,15 @@ static bool grow(uint32_t top)
     return true;
 }
 
-static void leave(void *arg)
+static prof__slot_exit_fn *_Atomic at_exit[PROF__SLOT_EXITS];
+
+void prof__slot_at_exit(enum prof__slot_exit who, prof__slot_exit_fn *fn)
 {
-    struct prof__slot *s = arg;
+    atomic_store_explicit(&at_exit[who], fn, memory_order_relaxed);
+}
 
-    for (unsigned i = 0; i < PROF__SLOT_EXITS; i++) {
-        prof__slot_exit_fn *at_exit = s->at_exit[i];
-
-        s->at_exit[i] = NULL;
-        if (at_exit)
-            at_exit(s);
-    }
+static void give_back(struct prof__slot *s)
+{
     atomic_store_explicit(&s->function, 0, memory_order_relaxed);
     prof__self.labels = 0;
     atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
@@ -85,6 +83,17 @@ static void leave(void *arg)
     s->depth = s->skipped = 0;
     /* Release: the next owner finds it empty; pairs with the claim. */
     atomic_store_explicit(&s->tid, 0, memory_order_release);
+}
+
+static void leave(void *arg)
+{
+    for (unsigned i = 0; i < PROF__SLOT_EXITS; i++) {
+        prof__slot_exit_fn *fn = atomic_load_explicit(&at_exit[i], memory_order_relaxed);
+
+        if (fn)
+            fn(arg);
+    }
+    give_back(arg);
 }
 
 /* Acquire: `key` is there; pairs with the release in make_key(). */
@@ -149,7 +158,7 @@ struct prof__slot *prof__slot_mine(void)
     if (entered)
         prof__leave(t);
     if (r != 0) {
-        leave(s);
+        give_back(s);
         return NULL;
     }
     return s;
@@ -195,8 +204,6 @@ PROF_NO_SANITIZE static void fork_child(void)
             atomic_store_explicit(&s->labels, 0, memory_order_relaxed);
             atomic_store_explicit(&s->hidden, false, memory_order_relaxed);
             atomic_store_explicit(&s->helper, false, memory_order_relaxed);
-            for (unsigned k = 0; k < PROF__SLOT_EXITS; k++)
-                s->at_exit[k] = NULL;
             atomic_store_explicit(&s->function, 0, memory_order_relaxed);
             s->depth = s->skipped = 0;
             atomic_store_explicit(&s->tid, 0, memory_order_relaxed);

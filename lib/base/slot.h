@@ -16,10 +16,6 @@ enum { PROF__SLOT_LEVELS = 32 };
 
 struct prof__slot;
 
-/* Who wants to be told when the thread ends, in this order. */
-enum { PROF__SLOT_EXIT_TRACE, PROF__SLOT_EXIT_CPU, PROF__SLOT_EXITS };
-typedef void prof__slot_exit_fn(const struct prof__slot *s);
-
 struct prof__slot {
     _Atomic uint32_t tid;       /* 0: free */
     _Atomic uint32_t labels;    /* as prof__self.labels */
@@ -28,7 +24,6 @@ struct prof__slot {
     _Atomic uintptr_t function; /* where it started; 0: not known */
 
     /* The rest is touched by the thread itself only. */
-    prof__slot_exit_fn *at_exit[PROF__SLOT_EXITS]; /* each called once; NULL: no need */
     uint32_t depth, skipped;           /* levels in use, and levels above them that were not kept */
     uint32_t level[PROF__SLOT_LEVELS]; /* the labels before each push */
 };
@@ -41,6 +36,14 @@ struct prof__slot *prof__slot_mine_if_any(void);
 
 /* The slot of that thread, or NULL. */
 const struct prof__slot *prof__slot_of(pid_t tid);
+
+/* Who is told when a thread ends that has a slot, in this order. That is every one, since what is
+ * recorded of it may have begun after the thread. */
+enum prof__slot_exit { PROF__SLOT_EXIT_TRACE, PROF__SLOT_EXIT_CPU, PROF__SLOT_EXITS };
+typedef void prof__slot_exit_fn(const struct prof__slot *s);
+
+/* Have `fn` called by each such thread, for good. Context: a constructor. */
+void prof__slot_at_exit(enum prof__slot_exit who, prof__slot_exit_fn *fn);
 
 /* Is that thread hidden? */
 static inline bool prof__slot_hidden(const struct prof__slot *s)

@@ -268,11 +268,6 @@ static int come_back(void)
     return 0; /* a profile without says so */
 }
 
-__attribute__((constructor(101))) static void set_up(void)
-{
-    prof_helper_can_leave(leave, come_back);
-}
-
 /* --- windows --------------------------------------------------------------------------------- */
 
 static int start_session(uint64_t mask)
@@ -397,9 +392,11 @@ static void thread_ended(const struct prof__slot *s)
 {
     uintptr_t function = atomic_load_explicit(&s->function, memory_order_relaxed);
     pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
-    uint64_t mask = prof__lock_masked(&lock);
     enum prof__cpu_why why = PROF__CPU_ENDED;
 
+    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed))
+        return;
+    uint64_t mask = prof__lock_masked(&lock);
     int64_t missing = prof__cpu_timers_end(tid, &why);
     if (missing > 0 && prof__self.busy != PROF__HIDDEN)
         prof__cpu_samples_add(why, function, atomic_load_explicit(&s->labels, memory_order_relaxed),
@@ -409,17 +406,18 @@ static void thread_ended(const struct prof__slot *s)
 
 void prof__cpu_thread_started(void)
 {
-    struct prof__slot *s;
-
-    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) ||
-        !(s = prof__slot_mine()))
-        return;
+    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) || !prof__slot_mine())
+        return; /* without a slot its end would not be told */
     uint64_t mask = prof__lock_masked(&lock);
-    if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed)) {
+    if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed))
         prof__cpu_timers_add(prof__gettid(), mask);
-        s->at_exit[PROF__SLOT_EXIT_CPU] = thread_ended;
-    }
     prof__unlock_masked(&lock, mask);
+}
+
+__attribute__((constructor(101))) static void set_up(void)
+{
+    prof_helper_can_leave(leave, come_back);
+    prof__slot_at_exit(PROF__SLOT_EXIT_CPU, thread_ended);
 }
 
 /* --- the rate -------------------------------------------------------------------------------- */

@@ -134,8 +134,7 @@ static void thread_ended(const struct prof__slot *s)
     uint64_t word[2];
     int saved = errno;
 
-    (void)s;
-    if (!prof__tracing())
+    if (!prof__tracing() || prof__slot_hidden(s))
         return;
     if (prctl(PR_GET_NAME, name) == 0) {
         memcpy(word, name, sizeof(word));
@@ -145,12 +144,14 @@ static void thread_ended(const struct prof__slot *s)
     errno = saved;
 }
 
+__attribute__((constructor(101))) static void set_up(void)
+{
+    prof__slot_at_exit(PROF__SLOT_EXIT_TRACE, thread_ended);
+}
+
 void prof__trace_thread_started(uint32_t number, uintptr_t function)
 {
-    struct prof__slot *s = prof__slot_mine();
-
-    if (s)
-        s->at_exit[PROF__SLOT_EXIT_TRACE] = thread_ended;
+    prof__slot_mine(); /* without one its end would not be told */
     prof__trace_write_now(PROF__TRACE_START, 0, number, function);
 }
 

@@ -19,49 +19,12 @@
 #include "burn.h"
 #include "check.h"
 #include "long_run.h"
+#include "span.h"
 #include "text_profile.h"
 
 #define BLOCKS "[thread blocks SIGPROF]"
 
 static atomic_int stop, ready;
-
-static double clock_of(clockid_t clock)
-{
-    struct timespec t;
-
-    clock_gettime(clock, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
-/*
- * What a clock has counted between two acts that take a while themselves, a window's opening and
- * its reading: at least from the end of the first to the beginning of the second, at most from
- * beginning to end. A thread that goes on meanwhile, beside one that waits for a processor, makes
- * much of the difference.
- */
-struct span {
-    double least, most;
-};
-
-static struct span span_before_opening(clockid_t clock)
-{
-    return (struct span) { 0, -clock_of(clock) };
-}
-
-static void span_opened(struct span *s, clockid_t clock)
-{
-    s->least = -clock_of(clock);
-}
-
-static void span_before_reading(struct span *s, clockid_t clock)
-{
-    s->least += clock_of(clock);
-}
-
-static void span_read(struct span *s, clockid_t clock)
-{
-    s->most += clock_of(clock);
-}
 
 /* 5 %, and a sample at either end. */
 static void check_seconds(double got, struct span used, const char *what)
@@ -160,6 +123,9 @@ static void *run_with_pauses(void *h)
     return NULL;
 }
 
+/* Of each, however little of the processors others leave. */
+static const double ENOUGH_S = 0.2;
+
 static void test_threads_that_hold_signals_off(void)
 {
     static struct holder holders[] = {
@@ -198,6 +164,11 @@ static void test_threads_that_hold_signals_off(void)
             pthread_create(&holders[i].thread, NULL, run[i], &holders[i]);
     for (long i = 0; i < long_run(30, 300); i++)
         usleep(100000);
+    for (int i = 0; i < HOLDERS; i++) {
+        pthread_getcpuclockid(holders[i].thread, &clock[i]);
+        while (clock_of(clock[i]) < ENOUGH_S)
+            usleep(10000);
+    }
     atomic_store(&stop, 1);
     for (int i = 0; i < HOLDERS; i++)
         pthread_join(holders[i].thread, NULL);
@@ -221,6 +192,49 @@ static void test_threads_that_hold_signals_off(void)
           "what is open half of the time has stacks");
     CHECK(strstr(text.text, "threads block SIGPROF") != NULL, "a comment says so: %.400s",
           text.text);
+    text_profile_free(&text);
+}
+
+enum { ENDING = 10 };
+static const double TURN_S = 0.03;
+static atomic_int turn;
+
+/* One after the other. */
+static void *works_and_ends(void *number)
+{
+    set_blocked(true);
+    atomic_fetch_add(&ready, 1);
+    while (atomic_load(&turn) != (int)(intptr_t)number)
+        usleep(1000);
+    burn(TURN_S);
+    return NULL;
+}
+
+/* They are looked at once a second, which is hardly ever at the end of one's turn. Class: who is
+ * told of a thread's end only if it began while one looked. */
+static void test_threads_that_were_there_before_end(void)
+{
+    struct prof_window *w = NULL;
+    struct text_profile text;
+    pthread_t t[ENDING];
+
+    atomic_store(&ready, 0);
+    prof_labels_push("holder", "ends");
+    for (int i = 0; i < ENDING; i++)
+        pthread_create(&t[i], NULL, works_and_ends, (void *)(intptr_t)(i + 1));
+    prof_labels_pop();
+    while (atomic_load(&ready) < ENDING)
+        usleep(1000);
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    for (int i = 0; i < ENDING; i++) {
+        atomic_store(&turn, i + 1);
+        pthread_join(t[i], NULL);
+    }
+    CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
+    prof_window_close(w);
+    /* They wait for their turn by looking now and then, too. */
+    CHECK_BETWEEN((double)text_profile_sum(&text, "\"holder\":\"ends\"") / 100,
+                  ENDING * TURN_S * 0.95 - 0.03, ENDING * TURN_S * 2, "threads that end");
     text_profile_free(&text);
 }
 
@@ -410,6 +424,7 @@ int main(void)
 {
     alarm((unsigned)long_run(120, 280));
     test_threads_that_hold_signals_off();
+    test_threads_that_were_there_before_end();
     test_threads_that_only_wait_are_not_worth_a_word();
     test_a_window_has_only_its_own();
     live_briefly(some_microseconds, long_run(30000, 200000), "some microseconds",
