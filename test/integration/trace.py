@@ -57,8 +57,7 @@ def test_wake_ups(threads, rounds, how):
     waits = sorted((s for s in t.of(name=kind) if s.notes["ended"] == "got it"),
                    key=lambda s: s.end)
     check(len(log) == threads * rounds, "%s: the program's log is whole" % what)
-    # Who finds the token there need not wait; the threads sleep so that this is rare.
-    check(len(waits) >= 0.9 * len(log), "%s: %d waits in %d passes" % (what, len(waits), len(log)))
+    check(len(waits) == len(log), "%s: %d waits in %d passes" % (what, len(waits), len(log)))
 
     by_flow = {flow: s for s in t.slices for flow in s.flows_out}
     tid_of = {thread: tid for thread, tid, _ in log}
@@ -84,7 +83,8 @@ def test_wake_ups(threads, rounds, how):
         check(s.begin <= waker.begin <= s.end, "%s: woken while it waited" % what)
     check(unwoken == 0, "%s: %d wake-ups without a flow" % (what, unwoken))
     check(before == 0, "%s: %d slices end after the thread ran" % (what, before))
-    check(close >= 0.9 * len(waits), "%s: %d of %d within 50 us" % (what, close, len(waits)))
+    # A busy machine may take the processor away in between, of some.
+    check(close >= len(waits) / 2, "%s: %d of %d within 50 us" % (what, close, len(waits)))
 
 
 def holder(stack):
@@ -186,7 +186,7 @@ def test_calls():
                 for (begin, end), s in zip(log, reads))
     print("measured: %d of %d reads within 50 us of the program's log" % (close, n))
     check(inside == n, "within the log's time: %d of %d" % (inside, n))
-    check(close >= 0.9 * n, "and close to it: %d of %d" % (close, n))
+    check(close >= n / 2, "and close to it: %d of %d" % (close, n))
     check(all(s.notes["result"] == "1" and s.stack[0] == "wait_for_a_byte" for s in reads),
           "what came of it, and who called: %s" % [(s.notes, s.stack[:2]) for s in reads[:2]])
     check(len(t.of(name="usleep")) == n and len(t.of(name="write")) == n, "the other thread's, too")
@@ -231,7 +231,7 @@ def test_captures():
     check(len(kept) == 3, "three traces: %s" % os.listdir("kept"))
     check(not any(".000." in n for n in kept), "no baseline of it")
     for rule, name, under_way in ((".stall-over-50ms.", "slow", "maybe"),
-                                  (".stall-over-400ms.", "request that hangs", 1),
+                                  (".stall-over-2s.", "request that hangs", 1),
                                   (".term.", "at the end", 1)):
         of = [n for n in kept if rule in n]
         if check(len(of) == 1, "%s: %s" % (rule, kept)):

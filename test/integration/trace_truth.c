@@ -25,6 +25,7 @@
 #include <pthread.h>
 #include <semaphore.h>
 #include <signal.h>
+#include <stdbool.h>
 #include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -81,25 +82,48 @@ static struct {
 } pass[PASSES_MAX];
 static int passes, threads, rounds;
 static sem_t turn[MOST];
+static _Atomic int tids[MOST];
 static pthread_mutex_t mutex = PTHREAD_MUTEX_INITIALIZER;
 static pthread_cond_t cond[MOST];
-static int whose;
+static int whose, arrived;
 
-static void note(int thread)
+/* It sleeps, and on a futex. */
+static void until_asleep(int thread)
+{
+    char path[64], line[32], futex[16];
+
+    snprintf(futex, sizeof(futex), "%d ", SYS_futex);
+    for (;;) {
+        snprintf(path, sizeof(path), "/proc/self/task/%d/syscall", tids[thread]);
+        FILE *f = tids[thread] ? fopen(path, "r") : NULL;
+        bool asleep = f && fgets(line, sizeof(line), f) && strncmp(line, futex, strlen(futex)) == 0;
+
+        if (f)
+            fclose(f);
+        if (asleep)
+            return;
+        usleep(100);
+    }
+}
+
+/* Who is next sleeps, for whom nobody would have to wake. At the end it may be gone. */
+static void note(int thread, bool last)
 {
     pass[passes].ns = now_ns();
     pass[passes].thread = thread;
-    pass[passes++].tid = (int)syscall(SYS_gettid);
-    usleep(200); /* so that the others have gone to sleep, as a rule */
+    pass[passes++].tid = tids[thread];
+    if (!last)
+        until_asleep((thread + 1) % threads);
 }
 
 static void *relay_sem(void *arg)
 {
     int me = (int)(intptr_t)arg;
 
+    tids[me] = (int)syscall(SYS_gettid);
     for (int i = 0; i < rounds; i++) {
         sem_wait(&turn[me]);
-        note(me);
+        note(me, me == threads - 1 && i == rounds - 1);
         sem_post(&turn[(me + 1) % threads]);
     }
     return NULL;
@@ -109,11 +133,13 @@ static void *relay_cond(void *arg)
 {
     int me = (int)(intptr_t)arg;
 
+    tids[me] = (int)syscall(SYS_gettid);
     pthread_mutex_lock(&mutex);
+    arrived++;
     for (int i = 0; i < rounds; i++) {
         while (whose != me)
             pthread_cond_wait(&cond[me], &mutex);
-        note(me);
+        note(me, me == threads - 1 && i == rounds - 1);
         whose = (me + 1) % threads;
         pthread_cond_signal(&cond[whose]);
     }
@@ -134,11 +160,17 @@ static void relay(const char *how, const char *path)
     begin(NULL, NULL);
     for (int i = 0; i < threads; i++)
         pthread_create(&thread[i], NULL, by_sem ? relay_sem : relay_cond, (void *)(intptr_t)i);
-    usleep(20000);
     if (by_sem) {
+        for (int i = 0; i < threads; i++)
+            until_asleep(i);
         sem_post(&turn[0]);
     } else {
         pthread_mutex_lock(&mutex);
+        while (arrived < threads) { /* who has arrived has let go of it, and waits */
+            pthread_mutex_unlock(&mutex);
+            usleep(1000);
+            pthread_mutex_lock(&mutex);
+        }
         whose = 0;
         pthread_cond_signal(&cond[0]);
         pthread_mutex_unlock(&mutex);
@@ -198,7 +230,7 @@ static void convoy(const char *path, const char *pprof)
 
 /* --- regions ---------------------------------------------------------------------------------- */
 
-static sem_t done;
+static sem_t done, named;
 
 static void *worker(void *arg)
 {
@@ -213,6 +245,7 @@ static void *worker(void *arg)
     prof_region_end("work");
     prof_task_end(id, "request");
     sem_post(&done);
+    sem_wait(&named);
     return NULL;
 }
 
@@ -222,6 +255,7 @@ static void regions(const char *path, const char *json, const char *region_pprof
     pthread_t thread[3];
 
     sem_init(&done, 0, 0);
+    sem_init(&named, 0, 0);
     prof_region_begin("before"); /* and so it has no begin in the trace */
     begin("json", NULL);
     others[0] = trace;
@@ -237,6 +271,8 @@ static void regions(const char *path, const char *json, const char *region_pprof
     }
     for (int i = 0; i < 3; i++)
         sem_wait(&done);
+    for (int i = 0; i < 3; i++)
+        sem_post(&named);
     for (int i = 0; i < 3; i++)
         pthread_join(thread[i], NULL);
     prof_labels_pop();
@@ -322,7 +358,7 @@ static void stall(const char *folder)
     char rules[400];
 
     snprintf(rules, sizeof(rules),
-             "stall>50ms -> trace; stall>400ms -> trace; term -> trace; "
+             "stall>50ms -> trace; stall>2s -> trace; term -> trace; "
              "cooldown 1h; dir %s",
              folder);
     must(prof_capture_start(rules), "prof_capture_start");
@@ -335,7 +371,7 @@ static void stall(const char *folder)
     prof_region_end("slow");
     capture_by("stall>50ms");
     prof_task_begin(7, "request that hangs");
-    capture_by("stall>400ms");
+    capture_by("stall>2s");
     prof_region_begin("at the end");
     fflush(stdout);
     kill(getpid(), SIGTERM);
