@@ -32,9 +32,14 @@ static void *busy(void *arg)
     return NULL;
 }
 
+static atomic_int listed; /* in the child */
+
+/* It is there until it has been seen, however late that is. */
 static void *in_the_child(void *arg)
 {
     burn(0.1);
+    while (!atomic_load(&listed))
+        usleep(1000);
     return NULL;
 }
 
@@ -77,6 +82,7 @@ static int child(struct prof_window *inherited, int names)
     if (text_profile_sum(&text, NULL) != 2)
         result = 5;
     text_profile_free(&text);
+    atomic_store(&listed, 1);
     pthread_join(t, NULL);
     if (write_text(&text, own, names) != 0)
         return 6;

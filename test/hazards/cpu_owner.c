@@ -20,9 +20,10 @@
 
 #include "burn.h"
 #include "check.h"
+#include "span.h"
 #include "text_profile.h"
 
-static atomic_int stop, own_signals, foreign_signals;
+static atomic_int stop, own_signals, foreign_signals, blocking;
 
 static void on_own(int sig)
 {
@@ -208,6 +209,7 @@ static void *busy_and_blocking(void *arg)
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    atomic_fetch_add(&blocking, 1);
     while (!atomic_load(&stop))
         burn(0.01);
     return NULL;
@@ -220,6 +222,7 @@ static void *waits_for_signals(void *arg)
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    atomic_fetch_add(&blocking, 1);
     while (!atomic_load(&stop)) {
         struct timespec t = { 0, 2000000 };
         int sig = sigtimedwait(&all, NULL, &t);
@@ -238,6 +241,7 @@ static void *reads_signals(void *arg)
 
     sigfillset(&all);
     pthread_sigmask(SIG_BLOCK, &all, NULL);
+    atomic_fetch_add(&blocking, 1);
     int fd = signalfd(-1, &all, SFD_NONBLOCK);
     while (!atomic_load(&stop)) {
         if (read(fd, &info, sizeof(info)) == sizeof(info) && info.ssi_signo != SIGUSR1)
@@ -258,7 +262,8 @@ static void test_no_signal_of_ours_is_ever_waited_for(void)
 
     for (int i = 0; i < 3; i++)
         pthread_create(&before[i], NULL, work[i], NULL);
-    usleep(100000);
+    while (atomic_load(&blocking) < 3)
+        usleep(1000);
     CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
     for (int i = 0; i < 40; i++) {
         CHECK_INT(text_profile_take(&text, "threads", 1), 0, prof_last_error());
@@ -348,6 +353,10 @@ static void test_sigwait_gets_the_programs_signals_and_no_other(void)
     }
     pthread_kill(taker, SIGTERM);
     pthread_join(taker, NULL);
+    clockid_t clock;
+    pthread_getcpuclockid(locker, &clock);
+    while (clock_of(clock) < 0.05) /* enough for some samples */
+        usleep(1000);
     atomic_store(&stop, 1);
     pthread_join(locker, NULL);
     CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());

@@ -28,6 +28,7 @@ extern "C" {
 }
 #include "long_run.h"
 #include "proc.h"
+#include "span.h"
 
 namespace
 {
@@ -166,13 +167,6 @@ int discard(void *arg, const void *data, size_t size)
     return 0;
 }
 
-double cpu_used()
-{
-    struct timespec t;
-    clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t);
-    return (double)t.tv_sec + (double)t.tv_nsec / 1e9;
-}
-
 /* "samples 123, cpu ..." in the comments of the text form. */
 struct text {
     char head[4096];
@@ -191,7 +185,8 @@ int keep_head(void *arg, const void *data, size_t size)
     return 0;
 }
 
-double accounted, used;
+double accounted;
+struct span used;
 
 void *profiles(void *done)
 {
@@ -200,11 +195,12 @@ void *profiles(void *done)
         struct prof_write_options o = PROF_WRITE_OPTIONS_INIT;
         size_t size = 0;
 
+        struct span cpu = span_before_opening(CLOCK_PROCESS_CPUTIME_ID);
         if (prof_window_open("profile", &w) != 0) {
             CHECK(0, "%s", prof_last_error());
             break;
         }
-        double before = cpu_used();
+        span_opened(&cpu, CLOCK_PROCESS_CPUTIME_ID);
         for (long i = 0; i < long_run(5, 30) && !stop; i++) {
             o.no_symbols = 1;
             prof_profile_write(prof_lookup("threads"), &o, discard, &size);
@@ -213,10 +209,12 @@ void *profiles(void *done)
         }
         struct text t = { "", 0 };
         o.debug = 1;
-        double after = cpu_used();
+        span_before_reading(&cpu, CLOCK_PROCESS_CPUTIME_ID);
         if (prof_window_write(w, &o, keep_head, &t) == 0 && strstr(t.head, "total ")) {
+            span_read(&cpu, CLOCK_PROCESS_CPUTIME_ID);
             accounted += (double)atol(strstr(t.head, "total ") + 6) / 250;
-            used += after - before;
+            used.least += cpu.least;
+            used.most += cpu.most;
         }
         prof_window_close(w);
     }
@@ -246,7 +244,7 @@ struct {
 };
 
 /* As long as no thread is on a processor of this busy machine, or for ever. */
-const double STUCK_S = 10;
+const double STUCK_S = 40;
 
 void test_everybody_gets_on()
 {
@@ -283,10 +281,10 @@ void test_everybody_gets_on()
         printf("%-20s %ld\n", t.name, (long)t.done);
     }
     CHECK_INT(destroyed, constructed, "destructors run");
-    CHECK(used > 1 && accounted > used * 0.6 && accounted < used * 1.1,
-          "%.2f s of %.2f s accounted for", accounted, used);
+    CHECK(used.least > 0.5 && accounted > used.least * 0.6 && accounted < used.most * 1.1,
+          "%.2f s of %.2f to %.2f s accounted for", accounted, used.least, used.most);
     MEASURED("%.1f of %.1f s of processor time accounted for, longest standstill %.2f s", accounted,
-             used, standstill);
+             used.least, standstill);
 }
 
 } // namespace
