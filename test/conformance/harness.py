@@ -243,7 +243,7 @@ class Demo:
             equal(self.end(), 0, "exit status of the program")
 
 
-def eventually(holds, within_s=10):
+def eventually(holds, within_s=ANSWER_LIMIT_S):
     """Poll until it holds. For what another process does in its own time."""
     end = time.monotonic() + within_s
     while not holds():

@@ -13,10 +13,11 @@ import tempfile
 import time
 
 import harness
-from harness import Connection, Demo, ask, check, descriptors, equal, eventually, place
+from harness import ANSWER_LIMIT_S, Connection, Demo, ask, check, descriptors, equal, eventually, place
 
 HEAP = "/debug/pprof/heap?debug=1"
-STOP_LIMIT_S = 2 # promised; given room below for a busy machine
+STOP_LIMIT_S = 2 # promised
+ROOM_S = 15 # for a busy machine; who waited for its clients would take much longer
 
 
 def serves(where):
@@ -99,8 +100,13 @@ def test_idle_server_sleeps(demo):
             c.request(HEAP)
             c.answer()
             tid = d.threads()["prof-http"]
-            time.sleep(0.2) # for it to go back to sleep
-            before = d.status(tid)["voluntary_ctxt_switches"]
+            seen = []
+
+            def settled(): # it has gone back to sleep
+                seen.append((d.status(tid)["State"][:1], d.status(tid)["voluntary_ctxt_switches"]))
+                return seen[-10:] == 10 * [("S", seen[-1][1])]
+            check(eventually(settled), "it comes to rest: %s" % seen[-10:])
+            before = seen[-1][1]
             time.sleep(1.5) # nothing is waited for: the time is what is looked at
             equal(d.status(tid)["voluntary_ctxt_switches"], before,
                   "an idle server, and one idle connection: it does not wake up")
@@ -119,12 +125,12 @@ def test_stop_under_way(demo):
         begin = time.monotonic()
         equal(d.tell("stop"), "0", "stop with requests under way")
         took = time.monotonic() - begin
-        check(took < STOP_LIMIT_S + 2, "stop took %.1f s" % took)
+        check(took < STOP_LIMIT_S + ROOM_S, "stop took %.1f s" % took)
         for c in waiting:
             a = c.answer()
             check(a is not None and a.status == 503, "who waited is told so: %r" % a)
             equal(a and a.header("X-Go-Pprof"), "1", "in a way that pprof shows")
-        check(half.ended(10) and idle.ended(10), "all others are closed")
+        check(half.ended(ANSWER_LIMIT_S) and idle.ended(ANSWER_LIMIT_S), "all others are closed")
         equal(d.start(), "0", "and it starts again")
         check(serves(d.where), "and serves")
     with Demo(demo) as d: # a reader that does not read
@@ -136,7 +142,7 @@ def test_stop_under_way(demo):
         check(serves(d.where), "others are served beside one that does not read")
         begin = time.monotonic()
         equal(d.tell("stop"), "0", "stop with a reader that does not read")
-        check(time.monotonic() - begin < STOP_LIMIT_S + 2, "in time")
+        check(time.monotonic() - begin < STOP_LIMIT_S + ROOM_S, "in time")
 
 
 def test_addresses(demo):
@@ -286,7 +292,7 @@ def test_fork(demo, fallback):
               "a child has no socket" + what) # once its fork handlers have run
         with Connection(where) as c:
             equal(d.tell("stop"), "0", "stop while a child lives" + what)
-            check(c.ended(10), "its connections end, child or not" + what)
+            check(c.ended(ANSWER_LIMIT_S), "its connections end, child or not" + what)
         check(refuses(where), "nobody listens any more, child or not" + what)
         equal(d.start("127.0.0.1:%d" % where[1]), "0", "the port is free, child or not" + what)
         equal(d.tell("reap"), "0", "the child ends" + what)

@@ -19,6 +19,7 @@ import urllib.request
 
 import harness
 from harness import Connection, Demo, ask, check, equal, eventually, place
+from ports import free_port  # noqa: E402 (harness knows where)
 
 TYPE = "text/plain; version=0.0.4; charset=utf-8"
 SAMPLE = re.compile(r'([a-zA-Z_:][a-zA-Z0-9_:]*)(?:\{((?:[a-z]+="[^"\\\n]*",?)*)\})? (\S+)$')
@@ -204,10 +205,7 @@ class Prometheus:
         config = os.path.join(self.folder, "prometheus.yml")
         with open(config, "w") as f:
             f.write(CONFIG % target)
-        import socket
-        with socket.socket() as s:
-            s.bind(("127.0.0.1", 0))
-            self.port = s.getsockname()[1]
+        self.port = free_port()
         self.process = subprocess.Popen(
             ["prometheus", "--config.file=" + config, "--storage.tsdb.path=" + self.folder + "/data",
              "--web.listen-address=127.0.0.1:%d" % self.port], stdin=subprocess.DEVNULL,

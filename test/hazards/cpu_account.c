@@ -34,6 +34,14 @@ static void check_seconds(double got, struct span used, const char *what)
     CHECK_BETWEEN(got, used.least * 0.95 - 0.021, used.most * 1.05 + 0.021, what);
 }
 
+/* What the main thread has used since its last signal is not told yet. That comes at a tick of the
+ * kernel's: on a crowded machine after tens of milliseconds. */
+static void check_all_seconds(const struct text_profile *text, struct span used)
+{
+    used.least -= 0.1;
+    check_seconds((double)text_profile_sum(text, NULL) / 100, used, "all of the process");
+}
+
 static void set_blocked(bool blocked)
 {
     sigset_t all;
@@ -184,7 +192,7 @@ static void test_threads_that_hold_signals_off(void)
         check_seconds((double)text_profile_sum(&text, label) / 100, holders[i].used,
                       holders[i].name);
     }
-    check_seconds((double)text_profile_sum(&text, NULL) / 100, used, "all of the process");
+    check_all_seconds(&text, used);
     CHECK(text_profile_sum_of(&text, BLOCKS, "run_always", 1) > 0,
           "what always blocks is told with the function that the thread began with");
     CHECK(text_profile_sum_of(&text, BLOCKS, "run_from_then_on", 1) > 0, "the same");
@@ -368,8 +376,8 @@ static void live_briefly(void *(*life)(void *), long lives, const char *name, co
     /* What libc and libprof do at its end counts for the thread, too: a microsecond, of few. */
     double own = (double)atomic_load(&brief_ns) / 1e9;
     MEASURED("%s: %.3f s by the clock, %.3f s by the profile", name, own, (double)all / 100);
-    CHECK_BETWEEN((double)all / 100, own * 0.95 - 0.031, own * 1.15 + 0.031, name);
-    check_seconds((double)text_profile_sum(&text, NULL) / 100, used, "all of the process");
+    CHECK_BETWEEN((double)all / 100, own * 0.95 - 0.031, own * 2 + 0.031, name);
+    check_all_seconds(&text, used);
     CHECK(text_profile_sum_of(&text, label, function, 0) >= all * 2 / 3, /* clone(), and the end */
           "%s: %ld of %ld are the function's", name, text_profile_sum_of(&text, label, function, 0),
           all);

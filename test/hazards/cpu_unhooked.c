@@ -48,6 +48,10 @@ static void *thread_main(void *arg)
 /* However little of the processors others leave. */
 static const double ENOUGH_S = 1;
 
+/* What three threads that live may have used since their last signal, which comes at a tick of the
+ * kernel's: on a crowded machine tens of milliseconds. */
+static const double UNTOLD_S = 0.15;
+
 /* Threads that no look has met have used what is missing in the others' clocks. */
 static void check_all_is_told(void)
 {
@@ -67,7 +71,7 @@ static void check_all_is_told(void)
     span_before_reading(&used, CLOCK_PROCESS_CPUTIME_ID);
     CHECK_INT(text_profile_window(&text, w), 0, prof_last_error());
     span_read(&used, CLOCK_PROCESS_CPUTIME_ID);
-    CHECK_BETWEEN((double)text_profile_sum(&text, NULL) / 100, used.least * 0.95 - 0.06,
+    CHECK_BETWEEN((double)text_profile_sum(&text, NULL) / 100, used.least * 0.95 - UNTOLD_S,
                   used.most * 1.05 + 0.06, "seconds of all threads");
     CHECK(text_profile_sum(&text, "[threads too brief to be seen]") > 0, "of some only the time");
     text_profile_free(&text);

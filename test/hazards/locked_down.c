@@ -387,8 +387,14 @@ static void not_dumpable(void)
         return;
     prctl(PR_SET_DUMPABLE, 0);
     pthread_create(&a, NULL, waits, NULL);
-    usleep(50000);
     int r = text_profile_take(&text, "threads", 1);
+    for (int i = 0; i < 200 && r == 0; i++) { /* until it has come to where it waits */
+        if (text_profile_sum(&text, "waits") == 1 || strstr(text.text, "cannot be read"))
+            break;
+        text_profile_free(&text);
+        usleep(50000);
+        r = text_profile_take(&text, "threads", 1);
+    }
     if (r == 0) {
         CHECK_INT(text_profile_sum(&text, NULL), 2, "threads");
         CHECK(text_profile_sum(&text, "waits") == 1 || strstr(text.text, "cannot be read") != NULL,

@@ -299,7 +299,11 @@ static double percentile(double part)
 }
 
 /* Of each, however little of the processors others leave. */
-static const double ENOUGH_S = 0.2;
+static const double ENOUGH_S = 0.3;
+
+/* What a thread that lives may have used since its last signal, which comes at a tick of the
+ * kernel's: on a crowded machine tens of milliseconds. */
+static const double UNTOLD_S = 0.1;
 
 static double least_used(const clockid_t clock[KINDS])
 {
@@ -364,7 +368,8 @@ int main(void)
             kinds[i].name, used[i].least, used[i].most, got,
             kinds[i].frame ? (double)text_profile_sum_of(&text, kinds[i].frame, label, 0) / 250
                            : 0);
-        CHECK_BETWEEN(got, used[i].least * 0.95 - 0.03, used[i].most * 1.05 + 0.03, kinds[i].name);
+        CHECK_BETWEEN(got, used[i].least * 0.95 - UNTOLD_S, used[i].most * 1.05 + 0.03,
+                      kinds[i].name);
         if (kinds[i].frame)
             CHECK(text_profile_sum_of(&text, kinds[i].frame, label, 0) > 0, "%s is not in %s",
                   kinds[i].frame, kinds[i].name);

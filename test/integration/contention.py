@@ -28,7 +28,7 @@ NO_HOLDER = {"cond", "condtimed", "condclock", "sem", "semtimed", "semclock", "b
 OURS = ("prof_", "pthread_", "_Ux86_64", "unw_")
 OURS_TOO = ("mtx_lock", "mtx_timedlock", "mtx_unlock", "cnd_wait", "cnd_timedwait", "thrd_join",
             "sem_wait", "sem_timedwait", "sem_clockwait")
-SIGMAS = 5
+SIGMAS = 6
 
 
 def read(folder, name, kind):

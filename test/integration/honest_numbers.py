@@ -21,7 +21,7 @@ import pprof  # noqa: E402
 LONG = os.environ.get("PROF_TEST_LONG") == "1"
 KIB, MIB, GIB = 1 << 10, 1 << 20, 1 << 30
 DEFAULT_RATE = 512 * KIB
-SIGMAS = 4.5  # 1 in 150 000 for each number, and some hundred numbers
+SIGMAS = 6  # 1 in 500 million for each number, and some hundred numbers
 SIZES = {"site_16": 16, "site_1k": KIB, "site_100k": 100 * KIB, "site_4m": 4 * MIB}
 LARGER = ("site_1k", "site_100k", "site_4m") # where 2 GiB are soon allocated
 COLUMNS = ("alloc_objects", "alloc_space", "inuse_objects", "inuse_space")
@@ -82,14 +82,14 @@ def each_site(driver, threads):
     for site, size in SIZES.items():
         sd = deviation(size, DEFAULT_RATE, total // size)
         for column in ("alloc_objects", "alloc_space"):
-            near(case, told, truth, site + "_malloc", column, 0.08, sd)
+            near(case, told, truth, site + "_malloc", column, 0.1, sd)
         all_freed(case, told, site + "_malloc")
 
     told, truth = run(driver, threads, *steps("feed", 2 * total))
     for site, size in SIZES.items():
         for column, part in zip(COLUMNS, (1, 1, 2, 2)): # every second one is freed
             sd = deviation(size, DEFAULT_RATE, 2 * total // size // part)
-            near(case, told, truth, site + "_feed", column, 0.08, sd)
+            near(case, told, truth, site + "_feed", column, 0.1, sd)
 
 
 def rate_changes(driver, threads):
@@ -107,9 +107,9 @@ def rate_changes(driver, threads):
             # The coarse half alone decides the deviation, and it is half of the whole.
             sd = deviation(size, 512 * KIB, total // size) / 2 * 1.1
             for column in COLUMNS[:2]:
-                near(case, told, truth, site + "_malloc", column, 0.08, sd)
+                near(case, told, truth, site + "_malloc", column, 0.1, sd)
             for column in COLUMNS:
-                near(case, told, truth, site + "_feed", column, 0.08, sd)
+                near(case, told, truth, site + "_feed", column, 0.1, sd)
             all_freed(case, told, site + "_malloc")
 
     case = "%d threads, off in between" % threads
@@ -122,11 +122,11 @@ def rate_changes(driver, threads):
         name, size = site + "_malloc", SIZES[site]
         truth[name] = [v // 2 for v in truth[name]]
         # On top: what each thread allocates before it notices, 1 MiB each time.
-        near(case, told, truth, name, "alloc_space", 0.08, deviation(size, 65536, half // size))
+        near(case, told, truth, name, "alloc_space", 0.1, deviation(size, 65536, half // size))
 
 
 def mean_of_runs(driver):
-    """No bias: the mean of many runs, each with seeds of its own, is within 1 %."""
+    """No bias: the mean of many runs, each with seeds of its own, is within 1.25 %."""
     runs = 40 if LONG else 8
     # (rate, site, blocks in a run): small against the rate, about it, and the default rate
     cases = (
@@ -144,16 +144,16 @@ def mean_of_runs(driver):
             ratios.append(told.get(name, [0] * 4)[1] / truth[name][1])
         mean = sum(ratios) / runs
         sd = deviation(SIZES[site], rate, count * runs)
-        what = "mean of %d runs at rate %d, %s: %.4f in [0.99, 1.01]" % (runs, rate, site, mean)
-        check(sd * SIGMAS <= 0.01, what + ": the case is too small for its bound")
-        check(0.99 <= mean <= 1.01, what)
+        what = "mean of %d runs at rate %d, %s: %.4f in [0.9875, 1.0125]" % (runs, rate, site, mean)
+        check(sd * SIGMAS <= 0.0125, what + ": the case is too small for its bound")
+        check(0.9875 <= mean <= 1.0125, what)
 
 
 def short_threads(driver):
     """Threads that end before a first sample is due are seen in the right number all the same."""
     count = 20000
     told, truth = run(driver, 1, "threads=%d" % count)
-    near("short threads", told, truth, "site_short", "alloc_space", 0.05,
+    near("short threads", told, truth, "site_short", "alloc_space", 0.06,
          deviation(KIB, DEFAULT_RATE, count * 256))
 
 

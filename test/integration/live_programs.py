@@ -79,7 +79,7 @@ def redis(start, _):
     live = start(["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
                   "--appendonly", "no", "--daemonize", "no"])
     real.wait_for(lambda: real.can_connect(port), "redis listens", live.run.proc)
-    client = socket.create_connection(("127.0.0.1", port), timeout=30)
+    client = socket.create_connection(("127.0.0.1", port), timeout=60)
     commands = b"".join(b"SET key:%d %s\r\nLRANGE list 0 99\r\nLPUSH list %d\r\n" %
                         (i, b"v" * 100, i) for i in range(200))
     commands += b"LTRIM list 0 200\r\nECHO done\r\n"

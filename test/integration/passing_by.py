@@ -21,6 +21,7 @@ import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
 from checks import check, report  # noqa: E402
+from ports import free_port  # noqa: E402
 import pprof  # noqa: E402
 
 profrun, which = os.path.abspath(sys.argv[1]), sys.argv[2]
@@ -89,9 +90,7 @@ def test_named(d):
     with open(d + "/zone", "w") as f:
         f.write(ZONE + "".join("r%d IN A 10.1.%d.%d\n" % (i, i >> 8 & 255, i & 255)
                                for i in range(RECORDS)))
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        port = s.getsockname()[1]
+    port = free_port()
     with open(d + "/conf", "w") as f:
         f.write(CONFIGURATION % (d, port))
     with open(d + "/log", "w+") as log:

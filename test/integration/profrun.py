@@ -22,6 +22,7 @@ import urllib.request
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "../support"))
 from checks import check, report  # noqa: E402
+from ports import free_port  # noqa: E402
 import pprof # noqa: E402
 
 profrun, preload = map(os.path.abspath, sys.argv[1:3])
@@ -363,14 +364,8 @@ def test_cpu(d):
 
 
 def get(port, path="/debug/pprof/heap"):
-    with urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=10) as answer:
+    with urllib.request.urlopen("http://127.0.0.1:%d%s" % (port, path), timeout=60) as answer:
         return answer.read()
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(condition, what):

@@ -26,9 +26,10 @@ import time
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 import pprof as profiles  # noqa: E402
 from checks import check, report  # noqa: E402
+from ports import free_port  # noqa: E402,F401 (for all who have this module)
 
-START_LIMIT_S = 20
-END_LIMIT_S = 20
+START_LIMIT_S = 60
+END_LIMIT_S = 60
 HEAP_RATE = 8192 # of the program that holds least, nginx with 400 KiB of its own, 50 samples
 TYPES = "alloc_objects/count alloc_space/bytes inuse_objects/count inuse_space/bytes"
 
@@ -40,12 +41,6 @@ def same(plain, profiled, what):
 def skip(why):
     print("skipped: " + why)
     sys.exit(77)
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 def wait_for(condition, what, proc=None):
@@ -155,11 +150,11 @@ def redis(run_in, _):
 
     def cli(*args):
         return subprocess.run(["redis-cli", "-p", str(port)] + list(args), stdout=subprocess.PIPE,
-                              timeout=30).stdout
+                              timeout=60).stdout
 
     def load(first, count):
         replies = b""
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
             s.sendall(b"".join(b"SET key:%d %s\r\n" % (i, b"v%d" % i * 50)
                                for i in range(first, first + count)))
             while replies.count(b"+OK\r\n") < count:
@@ -289,7 +284,7 @@ def nginx(run_in, _):
 
     def ask(count):
         """How often which status and size came."""
-        c = http.client.HTTPConnection("127.0.0.1", port, timeout=30)
+        c = http.client.HTTPConnection("127.0.0.1", port, timeout=60)
         answers = []
         for i in range(count):
             c.request("GET", ("/page.html", "/made", "/none")[i % 3])
@@ -301,7 +296,7 @@ def nginx(run_in, _):
     seen["answers"] = ask(300)
     run.fetch_heap()
     wrk = subprocess.run(["wrk", "-t2", "-c32", "-d2s", "http://127.0.0.1:%d/page.html" % port],
-                         stdout=subprocess.PIPE, timeout=30)
+                         stdout=subprocess.PIPE, timeout=60)
     seen["wrk"] = (wrk.returncode, b"Non-2xx" in wrk.stdout, b"Socket errors" in wrk.stdout)
     seen["more answers"] = ask(300)
     run.fetch_heap()
@@ -317,7 +312,7 @@ def memcached(run_in, _):
     wait_for(lambda: can_connect(port), "memcached listens", run.proc)
 
     def store_and_get(first, count):
-        with socket.create_connection(("127.0.0.1", port), timeout=30) as s:
+        with socket.create_connection(("127.0.0.1", port), timeout=60) as s:
             f = s.makefile("rwb")
             stored = hits = 0
             for i in range(first, first + count):

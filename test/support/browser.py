@@ -8,12 +8,13 @@ import json
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import tempfile
 import time
 import urllib.error
 import urllib.request
+
+from ports import free_port
 
 COMMAND_LIMIT_S = 90
 START_LIMIT_S = 60
@@ -34,12 +35,6 @@ def missing():
         if not shutil.which(program):
             return program
     return None
-
-
-def free_port():
-    with socket.socket() as s:
-        s.bind(("127.0.0.1", 0))
-        return s.getsockname()[1]
 
 
 class Browser:
