@@ -13,6 +13,7 @@
 
 #include <errno.h>
 #include <linux/perf_event.h>
+#include <stdio.h>
 #include <string.h>
 #include <sys/mman.h>
 #include <sys/syscall.h>
@@ -22,6 +23,7 @@
 #include "base/memory.h"
 #include "base/slot.h"
 #include "base/task.h"
+#include "capture/file.h"
 
 enum { DATA_BYTES = 32 * 1024, THREADS_MAX = 1024 };
 
@@ -35,6 +37,7 @@ struct record {
 
 struct prof__switches {
     size_t n, unseen;
+    bool mapping; /* what was refused: its mapping, not the event */
     struct {
         uint32_t tid;
         const char *map;
@@ -79,6 +82,7 @@ static int add(pid_t tid, void *arg)
         return 0;
     if (error < 0) {
         s->unseen++;
+        s->mapping |= fd >= 0;
         /* One that is refused is an answer for all. */
         return s->n == 0 ? error : 0;
     }
@@ -87,21 +91,59 @@ static int add(pid_t tid, void *arg)
     return 0;
 }
 
-int prof__switches_open(struct prof__switches **ret)
+int prof__switches_open(struct prof__switches **ret, bool *ret_mapping)
 {
     struct prof__switches *s = prof__pages_map(sizeof(*s));
     int saved = errno;
 
+    *ret_mapping = false;
     if (!s)
         return -ENOMEM;
     int r = prof__tasks_each(add, s);
     errno = saved;
     if (r < 0) {
+        *ret_mapping = s->mapping;
         prof__switches_close(s);
         return r;
     }
     *ret = s;
     return 0;
+}
+
+void prof__switches_refused(int error, bool mapping, int paranoid, char *ret, size_t size)
+{
+    char why[120] = "";
+
+    if (error == -ENOMEM)
+        snprintf(why, sizeof(why), "out of memory");
+    else if (mapping)
+        snprintf(why, sizeof(why),
+                 "no more memory may be locked: kernel.perf_event_mlock_kb, ulimit -l (%s)",
+                 strerror(-error));
+    else if (error == -EMFILE || error == -ENFILE)
+        snprintf(why, sizeof(why), "no descriptor is left");
+    else if (paranoid < 0)
+        snprintf(why, sizeof(why), "this kernel has no perf_event_open(), or /proc is not there");
+    else if (paranoid > 2 && (error == -EACCES || error == -EPERM))
+        snprintf(why, sizeof(why),
+                 "kernel.perf_event_paranoid is %d; with 2 or less the kernel tells", paranoid);
+    else if (error == -EACCES || error == -EPERM || error == -ENOSYS)
+        snprintf(why, sizeof(why),
+                 "a filter of system calls, as containers have, refuses perf_event_open() (%s)",
+                 strerror(-error));
+    else
+        snprintf(why, sizeof(why), "perf_event_open(): %s", strerror(-error));
+    snprintf(ret, size, "no context switches: %s", why);
+}
+
+int prof__switches_paranoid(void)
+{
+    char text[16];
+    int fd = prof__file_open("/proc/sys/kernel/perf_event_paranoid");
+    size_t n = prof__file_read(fd, text, sizeof(text));
+
+    prof__file_close(&fd);
+    return n == 0 ? -1 : (int)prof__file_number(text, 10); /* of one below 0 that is 0 */
 }
 
 void prof__switches_close(struct prof__switches *s)

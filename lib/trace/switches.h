@@ -28,7 +28,12 @@ struct prof__switch {
 
 /* Of all threads of the process but the profiler's own. 0, or a negative errno: the kernel lets
  * nobody see. A descriptor is open for a moment, close-on-exec. */
-int prof__switches_open(struct prof__switches **ret);
+int prof__switches_open(struct prof__switches **ret, bool *ret_mapping);
+
+/* Why not, in a sentence for who can do something about it: by its error, whether that came of the
+ * mapping, *ret_mapping, and kernel.perf_event_paranoid, which is negative where there is none. */
+void prof__switches_refused(int error, bool mapping, int paranoid, char *ret, size_t size);
+int prof__switches_paranoid(void);
 void prof__switches_close(struct prof__switches *s);
 
 /* Threads that are followed, and those for which there was no memory that may be locked. */

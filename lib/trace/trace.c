@@ -209,15 +209,12 @@ static uint32_t wants_of(const struct prof_trace *t)
 /* Nor is it a reason not to begin. */
 static void open_switches(struct prof_trace *t)
 {
-    int r = prof__switches_open(&t->switches);
+    bool mapping;
+    int r = prof__switches_open(&t->switches, &mapping);
 
     if (r < 0)
-        snprintf(t->no_switches, sizeof(t->no_switches), "no context switches: %s%s",
-                 r == -ENOMEM ? "out of memory" : "perf_event_open() is refused",
-                 r == -ENOSYS || r == -ENOENT ? ", as this kernel has none"
-                 : r == -EACCES || r == -EPERM
-                     ? " (kernel.perf_event_paranoid above 2, or a filter of system calls)"
-                     : "");
+        prof__switches_refused(r, mapping, prof__switches_paranoid(), t->no_switches,
+                               sizeof(t->no_switches));
 }
 
 static int start_now(const struct prof_trace_options *o, struct prof_trace **ret_trace)

@@ -36,7 +36,7 @@ class Server:
         os.mkdir(self.folder)
         argv = command(self.port, self.folder)
         env = b.environment(candidate.env)
-        if candidate.name == "profrun":
+        if candidate.name.startswith("profrun"):
             argv = [os.path.join(b.build, "lib/tool/profrun"), "--http",
                     "unix:" + os.path.join(self.folder, "prof.sock"), "--"] + argv
         self.process = subprocess.Popen(argv, env=env, cwd=self.folder, stdin=subprocess.DEVNULL,
@@ -48,17 +48,25 @@ class Server:
             raise RuntimeError("%s does not start under %s" % (argv[0], candidate.name)) from None
 
     def cpu_ns(self):
-        total = 0
-        for path in glob.glob("/proc/%d/task/*/schedstat" % self.process.pid):
-            with open(path, encoding="ascii") as f:
-                total += int(f.read().split()[0])
-        return total
+        return cpu_ns(self.process.pid)
 
     def close(self):
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGKILL)
         self.process.wait()
         shutil.rmtree(self.folder, ignore_errors=True)
+
+
+def cpu_ns(pid):
+    """Of the threads that it has now."""
+    total = 0
+    for path in glob.glob("/proc/%d/task/*/schedstat" % pid):
+        try:
+            with open(path, encoding="ascii") as f:
+                total += int(f.read().split()[0])
+        except OSError:  # it has just ended
+            pass
+    return total
 
 
 def needs(b, *names):

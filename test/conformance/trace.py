@@ -8,6 +8,7 @@ import gzip
 import json
 import os
 import sys
+import threading
 import time
 
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
@@ -74,6 +75,31 @@ def test_refusals(d):
     equal(ask(d.where, TRACE + "/").status, 404, "a slash more is another name")
 
 
+def test_two_clients(d):
+    """At the same time, and each gets what it has asked for, and nothing of the other's."""
+    answers = {}
+
+    def one(query):
+        answers[query] = ask(d.where, TRACE + query)
+
+    queries = ("?seconds=0.5&io=1&min=0&cpu=0", "?seconds=0.5&cpu=0", "?seconds=0.2&cpu=0&format=json",
+               "?seconds=0.3&as=sync&cpu=0")
+    at_once = [threading.Thread(target=one, args=(q,)) for q in queries]
+    for t in at_once:
+        t.start()
+    for t in at_once:
+        t.join()
+    for query in queries:
+        equal(answers[query].status, 200, query)
+    for query in queries[:2]:
+        t = perfetto.load(answers[query].body)
+        equal(t.problems, [], query + ": readers take it")
+        if "io=1" not in query:
+            equal(t.of(category="io"), [], "no calls for who has not asked for them")
+    json.loads(answers[queries[2]].body)
+    pprof.assert_valid(answers[queries[3]].body)
+
+
 def test_client_that_leaves(d):
     """Its trace ends: the program would pay for it for ever."""
     with harness.Connection(d.where) as c:
@@ -111,6 +137,7 @@ def main():
         test_forms(d)
         test_time(d)
         test_refusals(d)
+        test_two_clients(d)
         test_client_that_leaves(d)
     test_recorder(sys.argv[1])
     sys.exit(harness.report())

@@ -4,6 +4,9 @@ wait, what is within what; its bytes are what readers of Perfetto's format and o
 is lost is counted to the record.
 
     trace.py TRACE_TRUTH
+
+PERFETTO_PROTOS in the environment: protos/ of a copy of google/perfetto, by whose own schema, too, a
+trace is decoded then.
 """
 import json
 import os
@@ -44,8 +47,18 @@ def decodes(path):
         done = subprocess.run(["protoc", "--decode=prof.perfetto.Trace", "-I" + PROTO, "perfetto.proto"],
                               stdin=f, capture_output=True, timeout=60)
     check(done.returncode == 0, "protoc decodes it: %s" % done.stderr[-300:])
-    check(not any(line.strip()[:1].isdigit() for line in done.stdout.decode().splitlines()),
-          "and knows every field")
+    text = done.stdout.decode().splitlines()
+    check(not any(line.strip()[:1].isdigit() for line in text), "and knows every field")
+    if published := os.environ.get("PERFETTO_PROTOS"):
+        with open(path, "rb") as f:
+            done = subprocess.run(["protoc", "--decode=perfetto.protos.Trace", "-I" + os.path.dirname(
+                os.path.abspath(published)), os.path.join(published, "perfetto/trace/trace.proto")],
+                                  stdin=f, capture_output=True, timeout=60)
+        theirs = done.stdout.decode().splitlines()
+        # Only the clock is a number to us and a name to them.
+        differ = [x for x in zip(text, theirs) if x[0] != x[1] and "primary_trace_clock" not in x[0]]
+        check(done.returncode == 0 and len(text) == len(theirs) and not differ,
+              "the published schema says the same: %s %s" % (done.stderr[-300:], differ[:3]))
 
 
 def test_wake_ups(threads, rounds, how):

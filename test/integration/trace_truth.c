@@ -15,6 +15,12 @@
  *       a thread sleeps; a line "BEGIN_NS END_NS" each time
  *   trace_truth flood RECORDS FILE
  *       more than the ring holds
+ *   trace_truth crowd THREADS REGIONS FILE
+ *       so many threads at once, each with so many regions and one log line
+ *   trace_truth again FILE
+ *       the file is written again and again, until somebody ends it
+ *   trace_truth full FILE
+ *       there is room for a part of the trace only; "DEVICE FILE", what the two writes returned
  *
  * FILE is the Perfetto trace. Times are CLOCK_MONOTONIC.
  */
@@ -30,6 +36,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/syscall.h>
 #include <time.h>
 #include <unistd.h>
@@ -413,6 +420,77 @@ static void flood(long n, const char *path)
     end(path);
 }
 
+/* --- crowd ------------------------------------------------------------------------------------ */
+
+static long regions_each;
+
+static void *one_of_many(void *arg)
+{
+    char line[32];
+
+    pthread_barrier_wait(&all); /* all are there */
+    for (long i = 0; i < regions_each; i++) {
+        prof_region_begin("step");
+        prof_region_end("step");
+    }
+    snprintf(line, sizeof(line), "thread %d", (int)(intptr_t)arg);
+    prof_trace_log(line);
+    pthread_barrier_wait(&all); /* and none has gone */
+    return NULL;
+}
+
+static void crowd(int n, const char *path)
+{
+    pthread_t *thread = calloc((size_t)n, sizeof(*thread));
+
+    if (!thread)
+        exit(1);
+    pthread_barrier_init(&all, NULL, (unsigned)n);
+    begin(NULL, NULL);
+    for (int i = 0; i < n; i++)
+        if (pthread_create(&thread[i], NULL, one_of_many, (void *)(intptr_t)i))
+            exit(1);
+    for (int i = 0; i < n; i++)
+        pthread_join(thread[i], NULL);
+    end(path);
+    free(thread);
+}
+
+/* --- files ------------------------------------------------------------------------------------ */
+
+static void tell_much(void)
+{
+    for (int i = 0; i < 2000; i++) {
+        prof_region_begin("a region");
+        prof_trace_log("a line of text that is somewhat long");
+        prof_region_end("a region");
+    }
+}
+
+static void again(const char *path)
+{
+    begin(NULL, NULL);
+    tell_much();
+    for (;;)
+        must(prof_trace_write_file(trace, path), "prof_trace_write_file");
+}
+
+static void full(const char *path)
+{
+    struct rlimit room = { 8192, 8192 };
+
+    begin(NULL, NULL);
+    tell_much();
+    int device = prof_trace_write_file(trace, "/dev/full");
+    printf("%d %s\n", device, prof_last_error());
+    fflush(stdout);
+    if (setrlimit(RLIMIT_FSIZE, &room))
+        exit(1);
+    int file = prof_trace_write_file(trace, path);
+    printf("%d %s\n", file, prof_last_error());
+    prof_trace_stop(trace);
+}
+
 int main(int argc, char **argv)
 {
     if (argc == 6 && strcmp(argv[1], "relay") == 0) {
@@ -433,6 +511,13 @@ int main(int argc, char **argv)
         stall(argv[2]);
     } else if (argc == 4 && strcmp(argv[1], "flood") == 0) {
         flood(atol(argv[2]), argv[3]);
+    } else if (argc == 5 && strcmp(argv[1], "crowd") == 0) {
+        regions_each = atol(argv[3]);
+        crowd(atoi(argv[2]), argv[4]);
+    } else if (argc == 3 && strcmp(argv[1], "again") == 0) {
+        again(argv[2]);
+    } else if (argc == 3 && strcmp(argv[1], "full") == 0) {
+        full(argv[2]);
     } else {
         return 2;
     }
