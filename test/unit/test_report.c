@@ -76,6 +76,7 @@ static void test_code_in_a_file_that_is_no_object(void)
 {
     /* push %rbp; mov %rsp, %rbp; call *%rdi; pop %rbp; ret */
     static const uint8_t code[] = { 0x55, 0x48, 0x89, 0xe5, 0xff, 0xd7, 0x5d, 0xc3 };
+    enum { BEFORE = 64 }; /* where a sanitizer looks for what kind of function it is */
     void (*run)(void (*)(void));
     int fd = memfd_create("image", MFD_CLOEXEC);
     struct prof__arena a = { 0 };
@@ -83,10 +84,11 @@ static void test_code_in_a_file_that_is_no_object(void)
     struct prof__report r;
     int found = 0;
 
-    CHECK_INT(write(fd, code, sizeof(code)), sizeof(code), "the code");
-    void *at = mmap(NULL, sizeof(code), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
+    CHECK_INT(pwrite(fd, code, sizeof(code), BEFORE), sizeof(code), "the code");
+    uint8_t *at = mmap(NULL, BEFORE + sizeof(code), PROT_READ | PROT_EXEC, MAP_SHARED, fd, 0);
     CHECK(at != MAP_FAILED, "mapped");
     CHECK_INT(prof_profile_new("generated", &made), 0, prof_last_error());
+    at += BEFORE;
     memcpy(&run, &at, sizeof(run));
     run(add);
     CHECK_INT(prof__snapshot_take(made->table, &s), 0, "its rows");
