@@ -1,6 +1,7 @@
 /*
  * flood_roots.c - where a flood begins: each kind of root, in the order of their kinds.
  */
+#include "scan/areas.h"
 #include "scan/flood_internal.h"
 
 /* Where libc's own data is: in a static program among that of the program. */
@@ -12,42 +13,39 @@ static bool has_libc(const struct prof__plan *plan, uint32_t module)
     return true;
 }
 
-static void look_at_words(struct flood *f, enum prof__root root, uint32_t who, const uint64_t *word,
-                          size_t n)
-{
-    struct prof__area area = { .root = root, .who = who };
+struct from {
+    struct flood *f;
+    const struct prof__plan *plan;
+};
 
-    f->area = &area;
-    for (size_t i = 0; i < n; i++)
-        prof__flood_look(f, i, &word[i], 1);
+static void look_in_area(void *arg, const struct prof__area *area, uint64_t address,
+                         const uint64_t *word, size_t n)
+{
+    struct from *from = arg;
+    struct flood *f = from->f;
+
+    if (f->error)
+        return;
+    if (area != f->area) {
+        f->area = area;
+        f->from_libc = area->root == PROF__ROOT_GLOBAL && has_libc(from->plan, area->who);
+    }
+    prof__flood_look(f, address, word, n);
+}
+
+static void end_of_roots(struct flood *f, int e)
+{
+    f->from_libc = false;
     f->area = NULL;
+    if (f->error == 0)
+        f->error = e;
 }
 
 void prof__flood_from_roots(struct flood *f, const struct prof__plan *plan, enum prof__root root)
 {
-    const struct prof__image *image = plan->image;
+    struct from from = { f, plan };
 
-    if (root == PROF__ROOT_KERNEL)
-        for (size_t i = 0; i < image->n_held; i++)
-            look_at_words(f, root, (uint32_t)i, &image->held[i].value, 1);
-    if (root == PROF__ROOT_NAMED)
-        look_at_words(f, root, UINT32_MAX, plan->ignored, plan->n_ignored);
-    if (root == PROF__ROOT_REGISTER)
-        for (size_t i = 0; i < image->n_threads; i++)
-            look_at_words(f, root, (uint32_t)i, image->thread[i].reg, image->thread[i].n_regs);
-    for (size_t i = 0; i < plan->n_areas && f->error == 0; i++) {
-        const struct prof__area *area = &plan->area[i];
-
-        if (area->root != root)
-            continue;
-        f->area = area;
-        f->from_libc = root == PROF__ROOT_GLOBAL && has_libc(plan, area->who);
-        int e = prof__sweep(f->s, area->start, area->end, prof__flood_look, f);
-        if (f->error == 0)
-            f->error = e;
-    }
-    f->from_libc = false;
-    f->area = NULL;
+    end_of_roots(f, prof__areas_read(plan, f->s, root, look_in_area, &from));
 }
 
 void prof__flood_from_garbled(struct flood *f)
@@ -64,15 +62,7 @@ void prof__flood_from_garbled(struct flood *f)
 
 void prof__flood_from_new(struct flood *f, const struct prof__plan *plan)
 {
-    struct prof__area *area;
-    size_t n;
-    int e = prof__plan_more(plan, &area, &n);
+    struct from from = { f, plan };
 
-    for (size_t i = 0; i < n && e == 0; i++) {
-        f->area = &area[i];
-        e = prof__sweep(f->s, area[i].start, area[i].end, prof__flood_look, f);
-    }
-    f->area = NULL;
-    if (f->error == 0)
-        f->error = e;
+    end_of_roots(f, prof__areas_read_new(plan, f->s, look_in_area, &from));
 }

@@ -252,7 +252,10 @@ static const char *path_text(struct maker *m, const struct prof__kind *kind)
                                   (unsigned long long)kind->detail,
                                   row && row->name ? row->name : "??");
     default:
-        return prof__arena_printf(m->arena, "block %llu B (not sampled)",
+        return prof__arena_printf(m->arena,
+                                  kind->extra == PROF__SIZE_AT_LEAST
+                                      ? "block of %llu B or more (not sampled)"
+                                      : "block %llu B (not sampled)",
                                   (unsigned long long)kind->detail);
     }
 }

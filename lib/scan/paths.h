@@ -16,8 +16,11 @@
 enum prof__kind_of {
     PROF__KIND_ROOT = 1, /* extra is an enum prof__root, who is the area's, detail is the namer's */
     PROF__KIND_SAMPLED,  /* who is the row, detail the size */
-    PROF__KIND_UNSAMPLED /* detail is the size */
+    PROF__KIND_UNSAMPLED /* detail is the size; extra may be PROF__SIZE_AT_LEAST, who the depth then
+                          */
 };
+
+enum { PROF__SIZE_AT_LEAST = 1 };
 
 struct prof__kind {
     uint8_t of, extra;

@@ -13,12 +13,16 @@
  * told by its shape and by its being everywhere: if nine in ten of all large blocks have one, these
  * are the allocator's records and none counts; else they are the program's own, and all do.
  *
- * Memory: 7 bytes a target, beside the targets and what wanted.h says.
+ * How they are reached is noted on the way, and completed as in trail.c.
+ *
+ * Memory: 7 bytes a target, beside the targets and what wanted.h says; 16 more with the ways.
  */
 #include "scan/pass.h"
 
 #include <errno.h>
 
+#include "scan/areas.h"
+#include "scan/trail.h"
 #include "scan/wanted.h"
 #include "scan/words.h"
 
@@ -30,11 +34,9 @@ struct refs {
     struct prof__targets *t;
     struct prof__sweep *sweep;
     struct prof__pass_count *count;
-    const struct prof__ways *ways; /* NULL: not asked for */
-    uint32_t *path_of;
+    struct prof__trail *trail;     /* NULL: how they are reached is not asked for */
     const uint8_t *walked;         /* the targets' states before */
     const struct prof__area *area; /* the root that is read now; NULL: a target */
-    uint32_t path;                 /* of that target, itself included */
     struct prof__wanted wanted;    /* where those are that have not been reached */
     uint8_t *reached;              /* of each target, by itself: asked most often */
     uint32_t *queue;               /* targets reached, in order; */
@@ -44,18 +46,18 @@ struct refs {
     uint32_t source, first;        /* what leads to it, by number; the target that is that */
 };
 
-/* How target i is reached by the word at `slot`. */
-static uint32_t path_here(struct refs *r, uint64_t slot)
+/* Target i is reached by the word at `slot`. */
+static void note_way(struct refs *r, uint32_t i, uint64_t slot)
 {
-    struct prof__kind kind = { .of = PROF__KIND_ROOT };
-
-    if (!r->area)
-        return r->path;
-    r->ways->name_root(r->ways->name_arg, r->area, slot, &kind);
-    return prof__paths_add(r->ways->paths, 0, &kind);
+    if (!r->trail || r->walked[i] & PROF__TARGET_WALKED)
+        return;
+    if (r->area)
+        prof__trail_note(r->trail, i, r->area, slot);
+    else if (r->from != PROF__NO_RANGE)
+        prof__trail_note_target(r->trail, i, r->from);
 }
 
-static void reach(struct refs *r, uint32_t i, uint64_t slot)
+static void reach(struct refs *r, uint32_t i)
 {
     struct prof__target *t = &r->t->target[i];
 
@@ -65,8 +67,6 @@ static void reach(struct refs *r, uint32_t i, uint64_t slot)
     prof__wanted_drop(&r->wanted, r->t->start[i], r->t->end[i]);
     t->state |= PROF__TARGET_REACHED;
     r->queue[r->n_queued++] = i;
-    if (r->ways && !(r->walked[i] & PROF__TARGET_WALKED))
-        r->path_of[i] = path_here(r, slot);
 }
 
 /* Does this word, with the next, look like what an allocator notes of a large block? */
@@ -90,6 +90,8 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
     uint64_t start = r->t->start[i], size = r->t->end[i] - start;
     if (PROF_UNLIKELY(size >= LARGE) && r->from == PROF__NO_RANGE &&
         is_record(start, size, slot, at, n)) {
+        if (!r->reached[i])
+            note_way(r, i, slot); /* if it should count */
         r->t->target[i].state |= RECORDED;
         return;
     }
@@ -103,7 +105,8 @@ static void hit(struct refs *r, uint64_t slot, const uint64_t *at, size_t n)
         return;
     }
     r->count->words_tagged += address != word;
-    reach(r, i, slot);
+    note_way(r, i, slot);
+    reach(r, i);
 }
 
 static void look(struct refs *r, uint64_t address, const uint64_t *word, size_t n)
@@ -127,7 +130,7 @@ static void judge_records(struct refs *r)
         struct prof__target *t = &r->t->target[i];
 
         if (t->state & RECORDED && recorded * 10 < large * 9)
-            reach(r, (uint32_t)i, 0);
+            reach(r, (uint32_t)i);
         t->state &= (uint8_t)~RECORDED;
     }
 }
@@ -190,11 +193,8 @@ static int read_target(struct refs *r, uint32_t i)
         r->t->target[i].source = r->source;
         r->t->target[i].first = r->first == i;
     }
-    if (r->ways && !r->leftover) {
-        struct prof__kind kind = { .of = PROF__KIND_SAMPLED, .who = b->row, .detail = b->size };
-
-        r->path = prof__paths_add(r->ways->paths, r->path_of[i], &kind);
-    }
+    if (r->trail && !r->leftover)
+        prof__trail_own(r->trail, i);
     return prof__sweep_block(r->sweep, (b->address + 7) & ~(uint64_t)7,
                              (b->address + b->size) & ~(uint64_t)7, look_inside, r);
 }
@@ -209,36 +209,17 @@ static int read_queue(struct refs *r)
     return e;
 }
 
-static void look_at_words(struct refs *r, enum prof__root root, uint32_t who, const uint64_t *word,
-                          size_t n)
+static void look_in_area(void *arg, const struct prof__area *area, uint64_t address,
+                         const uint64_t *word, size_t n)
 {
-    struct prof__area area = { .root = root, .who = who };
+    struct refs *r = arg;
 
-    r->area = &area;
-    for (size_t i = 0; i < n; i++)
-        look(r, i, &word[i], 1);
+    r->area = area;
+    if (area->end)
+        look_between(r, address, word, n);
+    else
+        look(r, address, word, n);
     r->area = NULL;
-}
-
-static int read_class(struct refs *r, const struct prof__plan *plan, enum prof__root root)
-{
-    const struct prof__image *image = plan->image;
-    int e = 0;
-
-    if (root == PROF__ROOT_KERNEL)
-        for (size_t i = 0; i < image->n_held; i++)
-            look_at_words(r, root, (uint32_t)i, &image->held[i].value, 1);
-    if (root == PROF__ROOT_NAMED)
-        look_at_words(r, root, UINT32_MAX, plan->ignored, plan->n_ignored);
-    if (root == PROF__ROOT_REGISTER)
-        for (size_t i = 0; i < image->n_threads; i++)
-            look_at_words(r, root, (uint32_t)i, image->thread[i].reg, image->thread[i].n_regs);
-    for (size_t i = 0; i < plan->n_areas && e == 0; i++)
-        if (plan->area[i].root == root) {
-            r->area = &plan->area[i];
-            e = prof__sweep(r->sweep, r->area->start, r->area->end, look_between, r);
-        }
-    return e;
 }
 
 /* With ways, what one root leads to is read before the next. What is mapped comes last: most of it
@@ -250,21 +231,13 @@ static int read_roots(struct refs *r, const struct prof__plan *plan)
     for (enum prof__root root = 0; root < PROF__ROOTS && e == 0; root++) {
         if (root == PROF__ROOT_MAPPED)
             continue;
-        e = read_class(r, plan, root);
-        if (e == 0 && r->ways)
+        e = prof__areas_read(plan, r->sweep, root, look_in_area, r);
+        if (e == 0 && r->trail)
             e = read_queue(r);
     }
     if (e == 0)
-        e = read_class(r, plan, PROF__ROOT_MAPPED);
-    struct prof__area *area;
-    size_t n = 0;
-    if (e == 0)
-        e = prof__plan_more(plan, &area, &n);
-    for (size_t i = 0; i < n && e == 0; i++) {
-        r->area = &area[i];
-        e = prof__sweep(r->sweep, area[i].start, area[i].end, look_between, r);
-    }
-    return e;
+        e = prof__areas_read(plan, r->sweep, PROF__ROOT_MAPPED, look_in_area, r);
+    return e == 0 ? prof__areas_read_new(plan, r->sweep, look_in_area, r) : e;
 }
 
 static int flood_from(struct refs *r, uint32_t i)
@@ -304,11 +277,7 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
                     const struct prof__ways *ways, bool fed, bool explain)
 {
     struct refs r = { .t = t, .sweep = s, .count = count, .from = PROF__NO_RANGE };
-
-    if (ways && ways->paths) {
-        r.ways = ways;
-        r.path_of = ways->path_of[fed];
-    }
+    struct prof__trail trail = { .t = t, .plan = plan, .sweep = s, .ways = ways };
 
     r.queue = prof__arena_array(a, t->n + 1, sizeof(*r.queue));
     if (!r.queue)
@@ -323,13 +292,18 @@ int prof__refs_pass(struct prof__targets *t, const struct prof__plan *plan, stru
     }
     r.walked = walked;
     int e = want_all(&r, a);
+    if (e == 0 && ways && ways->paths) {
+        trail.path_of = ways->path_of[fed];
+        r.trail = &trail;
+        e = prof__trail_init(&trail, a, t->n);
+    }
     if (e == 0)
         e = read_roots(&r, plan);
-    r.area = NULL;
-    r.path = 0;
     judge_records(&r);
     if (e == 0)
         e = read_queue(&r);
+    if (e == 0 && r.trail)
+        e = prof__trail_follow(&trail, a);
     if (e == 0 && explain)
         e = find_sources(&r, plan->image, a);
     for (size_t i = 0; i < t->n; i++)

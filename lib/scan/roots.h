@@ -28,6 +28,17 @@ struct prof__roots {
 void prof__root_kind(void *roots, const struct prof__area *area, uint64_t slot,
                      struct prof__kind *ret);
 
+/* What is not told apart: memory that may be the heap, where that could not be walked. */
+static inline struct prof__kind prof__root_unknown(void)
+{
+    return (struct prof__kind) { .of = PROF__KIND_ROOT, .extra = PROF__ROOT_MAPPED, .who = 1 };
+}
+
+static inline bool prof__root_is_unknown(const struct prof__kind *kind)
+{
+    return kind->of == PROF__KIND_ROOT && kind->extra == PROF__ROOT_MAPPED && kind->detail == 0;
+}
+
 /* Its name, in `a`: "global g_server+0x8 (svc)", "thread worker in handle", "epoll fd 7". NULL: out
  * of memory. */
 const char *prof__root_name(struct prof__roots *roots, struct prof__arena *a,

@@ -73,6 +73,10 @@ HOLDERS = {
     "named_root": r"root 0x\w+, told by prof_heap_root\(\)",
     "ignored": r"told by prof_heap_ignore\(\)",
 }
+# Mapped memory may be the heap then: it is asked who holds it.
+HOLDERS_WITHOUT_A_WALK = {"private_mapping": "global private_mapping "}
+# Held through blocks that are too small to be sampled: the way through them is found all the same.
+THROUGH_UNSAMPLED = {"std_map", "std_list", "std_unordered_map", "std_shared_ptr"}
 CHANGED = "[not the same from one look to the next]"
 UNKNOWN_HEAP = r"heap \(not sampled\), or mapped memory"
 OF_OPERATOR_NEW = {"virtual_base", "array_cookie"} # some allocators have their own
@@ -112,14 +116,18 @@ def judge_holders(raw, config, walked):
     rate, blocks, size, churn = config
     where = "holders at rate %d%s: " % (rate, ", churn" if churn else "")
     roots = collections.defaultdict(collections.Counter)
+    through = collections.Counter()
 
     for frames, values, _ in pprof.assert_valid(raw, "holders").stacks():
         shape, verdict = shape_of(frames[:1])
         if verdict == "held":
             roots[shape][frames[-1]] += values[0]
+            if shape in THROUGH_UNSAMPLED:
+                named = re.match("global a_", frames[-1]) and "or more (not sampled)" in " ".join(frames)
+                through[bool(named)] += values[0]
     for shape, pattern in HOLDERS.items():
         if not walked:
-            pattern += "|" + UNKNOWN_HEAP
+            pattern = "%s|%s|%s" % (pattern, HOLDERS_WITHOUT_A_WALK.get(shape, pattern), UNKNOWN_HEAP)
             if shape in OF_OPERATOR_NEW and not roots[shape]:
                 continue
         right = sum(n for root, n in roots[shape].items() if re.match(pattern, root))
@@ -128,6 +136,9 @@ def judge_holders(raw, config, walked):
         all_told = sum(n for root, n in roots[shape].items() if not churn or root != CHANGED)
         check(right > 0 and right >= 0.7 * all_told,
               where + "%s is held by %s" % (shape, dict(roots[shape])))
+    if not walked and not churn and blocks <= 8: # longer lists have longer ways than are followed
+        check(through[True] >= through[False],
+              where + "of what unsampled blocks hold %s are told by whom" % dict(through))
 
 
 def judge(raw, config, walked):
