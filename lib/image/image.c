@@ -4,8 +4,10 @@
 #include "image/image.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <prof/prof.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/path.h"
 #include "symbol/maps.h"
@@ -41,13 +43,22 @@ unsigned prof__image_hidden_regs(const struct prof__image *image)
     return n;
 }
 
+const char *prof__image_name(const struct prof__image *image, const char *path)
+{
+    char root[PATH_MAX];
+    ssize_t n =
+        strncmp(image->root, "/proc/", 6) == 0 ? readlink(image->root, root, sizeof(root)) : 0;
+
+    return n > 1 && n < PATH_MAX && strncmp(path, root, (size_t)n) == 0 && path[n] == '/' ? path + n
+                                                                                          : path;
+}
+
 const char *prof__image_path(const struct prof__image *image, struct prof__arena *a,
                              const char *path)
 {
     if (image->program && strcmp(path, image->program) == 0)
         return image->program_file;
-    return image->root[0] ? prof__arena_printf(a, "%s%s", image->root, path)
-                          : prof__arena_strdup(a, path);
+    return prof__arena_printf(a, "%s%s", image->root, prof__image_name(image, path));
 }
 
 /* --- mappings -------------------------------------------------------------------------------- */

@@ -171,6 +171,11 @@ unsigned prof__image_hidden_regs(const struct prof__image *image);
 /* The mapping that covers `address`, or NULL. */
 const struct prof__image_map *prof__image_map_of(const struct prof__image *image, uint64_t address);
 
+/* The name that a file has below the image's root, within `path`. Of a process that has changed its
+ * root by chroot(2) the kernel tells paths as they are outside; of one in a mount namespace of its
+ * own, as they are in there. */
+const char *prof__image_name(const struct prof__image *image, const char *path);
+
 /* The path that a file of the image is opened by here, in `a`. NULL: out of memory. */
 const char *prof__image_path(const struct prof__image *image, struct prof__arena *a,
                              const char *path);

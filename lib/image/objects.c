@@ -94,6 +94,12 @@ static int add_module(struct prof__image *image, struct prof__arena *a, const st
     }
     ret->path = path[0] ? prof__utf8_clean(a, path) : "[anon]";
     ret->file = path[0] == '/' ? prof__image_path(image, a, path) : ret->path;
+    if (image->root[0]) {
+        ret->root = prof__arena_strdup(a, image->root);
+        ret->name = prof__arena_strdup(a, prof__image_name(image, path));
+        if (!ret->root || !ret->name)
+            return -ENOMEM;
+    }
     return ret->path && ret->file ? 0 : -ENOMEM;
 }
 

@@ -11,6 +11,9 @@
  *   what dwz       by its build id; then .gnu_debugaltlink, which is relative to the file that has
  *   shares         it, and where links lead: a debug file is often one into a package's folder
  *
+ * Of another process all this is looked for below its root folder too, as of a container's, and
+ * what is beside a file only there.
+ *
  * Only absolute paths are tried: the working directory may belong to anybody. Nothing is ever
  * fetched from a network.
  */
@@ -77,7 +80,9 @@ int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct p
 
 /* --- debug files ----------------------------------------------------------------------------- */
 
-static const char *build_id_path(struct prof__arena *a, const uint8_t *id, size_t size)
+/* Below `root`; NULL: "/". */
+static const char *build_id_path(struct prof__arena *a, const char *root, const uint8_t *id,
+                                 size_t size)
 {
     char path[sizeof(DEBUG_ROOT "/.build-id/") + 2 * PROF__BUILD_ID_MAX + sizeof("/.debug")];
     int n = snprintf(path, sizeof(path), DEBUG_ROOT "/.build-id/%02x/", id[0]);
@@ -85,7 +90,7 @@ static const char *build_id_path(struct prof__arena *a, const uint8_t *id, size_
     for (size_t i = 1; i < size; i++)
         n += snprintf(path + n, sizeof(path) - (size_t)n, "%02x", id[i]);
     snprintf(path + n, sizeof(path) - (size_t)n, ".debug");
-    return prof__arena_strdup(a, path);
+    return prof__arena_printf(a, "%s%s", root ? root : "", path);
 }
 
 static int open_with_build_id(struct prof__arena *a, const char *path, const uint8_t *id,
@@ -155,26 +160,30 @@ static const char *read_link(const struct prof__elf *e, struct prof__arena *a, c
 int prof__elf_debug_paths(const struct prof__module *m, const struct prof__elf *e,
                           struct prof__arena *a, struct prof__debug_paths *ret_paths)
 {
-    static const char *const format[] = { "%.*s/%s", "%.*s/.debug/%s", DEBUG_ROOT "%.*s/%s" };
-    const char *name = NULL, *slash = strrchr(m->file, '/');
+    static const char *const format[] = { "%s%.*s/%s", "%s%.*s/.debug/%s",
+                                          "%s" DEBUG_ROOT "%.*s/%s" };
+    const char *root = m->root ? m->root : "", *file = m->root ? m->name : m->file;
+    const char *name = NULL, *slash = strrchr(file, '/');
     size_t size;
 
     /* By no build id is a path too, so that the others keep their places. */
-    *ret_paths = (struct prof__debug_paths) { .path = { "" }, .n = 1 };
-    if (m->build_id_size >= 2)
-        ret_paths->path[0] = build_id_path(a, m->build_id, m->build_id_size);
-    if (!ret_paths->path[0])
-        return -ENOMEM;
+    *ret_paths = (struct prof__debug_paths) { .path = { "", "" }, .n = m->root ? 2 : 1 };
+    ret_paths->n_by_id = ret_paths->n;
+    for (size_t i = 0; i < ret_paths->n_by_id && m->build_id_size >= 2; i++) {
+        ret_paths->path[i] = build_id_path(a, i ? m->root : NULL, m->build_id, m->build_id_size);
+        if (!ret_paths->path[i])
+            return -ENOMEM;
+    }
     if (e)
         name = read_link(e, a, ".gnu_debuglink", &size);
-    if (!name || !*name || m->file[0] != '/' || strchr(name, '/'))
+    if (!name || !*name || file[0] != '/' || strchr(name, '/'))
         return 0;
     size_t at = (strlen(name) + 1 + 3) & ~(size_t)3;
     if (at + sizeof(ret_paths->crc) > size)
         return 0;
     memcpy(&ret_paths->crc, name + at, sizeof(ret_paths->crc));
     for (size_t i = 0; i < ARRAY_LEN(format); i++) {
-        const char *path = prof__arena_printf(a, format[i], (int)(slash - m->file), m->file, name);
+        const char *path = prof__arena_printf(a, format[i], root, (int)(slash - file), file, name);
 
         if (!path)
             return -ENOMEM;
@@ -205,9 +214,10 @@ int prof__elf_find_debug(const struct prof__module *m, const struct prof__elf *e
 {
     int r = -ENOENT;
 
-    if (*paths->path[0])
-        r = open_with_build_id(a, paths->path[0], m->build_id, m->build_id_size, ret_debug);
-    for (size_t i = 1; i < paths->n && r == -ENOENT; i++)
+    for (size_t i = 0; i < paths->n_by_id && r == -ENOENT; i++)
+        if (*paths->path[i])
+            r = open_with_build_id(a, paths->path[i], m->build_id, m->build_id_size, ret_debug);
+    for (size_t i = paths->n_by_id; i < paths->n && r == -ENOENT; i++)
         r = open_linked(e, a, paths->path[i], paths->crc, ret_debug);
     return r;
 }
@@ -240,10 +250,11 @@ int prof__elf_find_alternate(const struct prof__module *m, const struct prof__el
     if (id_size < 2 || id_size > PROF__BUILD_ID_MAX)
         return -ENOENT;
 
-    const char *file = strncmp(e->path, "/proc/", 6) == 0 ? m->file : e->path;
-    const char *path[3] = { build_id_path(a, id, id_size) };
-    path[1] = beside(a, realpath(file, real) ? real : file, name);
-    path[2] = beside(a, file, name);
+    const char *file = strncmp(e->path, "/proc/self/", 11) == 0 ? m->file : e->path;
+    const char *path[4] = { build_id_path(a, NULL, id, id_size) };
+    path[1] = m->root ? build_id_path(a, m->root, id, id_size) : NULL;
+    path[2] = beside(a, realpath(file, real) ? real : file, name);
+    path[3] = beside(a, file, name);
     int r = -ENOENT;
     for (size_t i = 0; i < ARRAY_LEN(path) && r == -ENOENT; i++)
         if (path[i])

@@ -11,10 +11,12 @@
 int prof__elf_find(const struct prof__module *m, struct prof__arena *a, struct prof__elf *ret_elf);
 
 /* Where a separate debug file of a module may be, in the order they are tried. */
+enum { PROF__DEBUG_PATHS = 5 };
+
 struct prof__debug_paths {
-    const char *path[4];
-    size_t n;
-    uint32_t crc; /* that .gnu_debuglink asks for; it goes with path[1] and later */
+    const char *path[PROF__DEBUG_PATHS];
+    size_t n, n_by_id; /* the first are by build id; "" where there is none */
+    uint32_t crc;      /* that .gnu_debuglink asks for; it goes with the others */
 };
 
 /* The places for module `m`, whose own file is `e`; e is NULL when that could not be had. Strings

@@ -20,6 +20,8 @@ struct prof__module {
     uint64_t inode;        /* of the file, as /proc/self/maps has it; 0: unknown or none */
     const char *path;      /* as mapped, without " (deleted)"; "[vdso]", "[anon]". Valid UTF-8 */
     const char *file;      /* the same in the kernel's bytes, to open it by */
+    const char *root; /* folder that the names in it are below, of another process; NULL: "/" */
+    const char *name; /* then the name of `file` there */
     uint8_t build_id[PROF__BUILD_ID_MAX];
     uint8_t build_id_size; /* 0: none */
     bool is_main;          /* the program itself: readable as /proc/self/exe */

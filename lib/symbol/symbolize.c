@@ -83,7 +83,8 @@ struct object {
     bool is_noted;     /* while notes are taken */
     bool is_described; /* what follows is known */
     const char *unread;
-    const char *wanted[4]; /* where its debug information would be: no file of it was there */
+    const char *wanted[PROF__DEBUG_PATHS]; /* where its debug information would be: no file of it
+                                              was there */
     size_t n_wanted;
     uint64_t stamp; /* of what was there instead */
     struct answer *answer;

@@ -165,6 +165,121 @@ def test_from_core_to_culprit_by_the_commands_of_the_docs():
     check("held by global g_accounts" in out[4], out[4])
 
 
+STUCK = """
+#include <unistd.h>
+static __attribute__((noinline)) void stuck_in_here(void)
+{
+    if (write(1, "ready\\n", 6) == 6)
+        pause(); /* line 6 */
+    __asm__ volatile("");
+}
+int main(void)
+{
+    stuck_in_here();
+    return 0;
+}
+"""
+
+
+def build_stripped(root, way):
+    """A static program of ROOT that is stripped, its debug information where the distribution puts it, or
+    beside it by name. Its path there."""
+    folder = os.path.join(root, way)
+    os.makedirs(folder)
+    with open(os.path.join(folder, "stuck.c"), "w", encoding="ascii") as f:
+        f.write(STUCK)
+
+    def run(*args):
+        subprocess.run(args, cwd=folder, check=True, timeout=60)
+    run("gcc", "-static", "-g", "-O1", "-Wl,--build-id", "-o", "whole", "stuck.c")
+    run("objcopy", "--only-keep-debug", "whole", "stuck.debug")
+    run("objcopy", "--strip-all", "--add-gnu-debuglink=stuck.debug", "whole", "stuck")
+    notes = subprocess.run(["readelf", "-n", "whole"], cwd=folder, check=True, capture_output=True, text=True).stdout
+    build_id = re.search(r"Build ID: (\w+)", notes).group(1)
+    os.unlink(os.path.join(folder, "whole"))
+    where = {"by_id": "usr/lib/debug/.build-id/" + build_id[:2], "by_name": "usr/lib/debug/" + way}[way]
+    os.makedirs(os.path.join(root, where))
+    os.rename(os.path.join(folder, "stuck.debug"),
+              os.path.join(root, where, build_id[2:] + ".debug" if way == "by_id" else "stuck.debug"))
+    return "/%s/stuck" % way
+
+
+def asleep(pid):
+    with open("/proc/%d/stat" % pid, encoding="ascii") as f:
+        return f.read().rpartition(")")[2].split()[0] == "S"
+
+
+def in_a_container(root, program):
+    """A mount namespace of its own whose root is ROOT; None where that is not allowed."""
+    enter = 'mount --bind "$0" "$0" && cd "$0" && mkdir -p old && pivot_root . old && cd / && exec "$1"'
+    try:
+        return subprocess.Popen(["unshare", "--mount", "sh", "-c", enter, root, program],
+                                stdout=subprocess.PIPE, stderr=subprocess.DEVNULL)
+    except OSError:
+        return None
+
+
+def in_another_root(root, program):
+    try:
+        return subprocess.Popen([program], stdout=subprocess.PIPE, preexec_fn=lambda: os.chroot(root))
+    except (OSError, subprocess.SubprocessError):
+        return None
+
+
+def at_home(root, program):
+    return subprocess.Popen([root + program], stdout=subprocess.PIPE)
+
+
+def until_stuck(p):
+    """Does it run?"""
+    if not p or p.stdout.readline() != b"ready\n":
+        return False
+    while not asleep(p.pid):
+        check(p.poll() is None, "it has ended")
+    return True
+
+
+def end(p):
+    if p:
+        p.kill()
+        p.wait()
+        p.stdout.close()
+
+
+def test_debug_files_are_found_below_the_root_of_the_process_or_core():
+    if not all(map(shutil.which, ("gcc", "objcopy", "readelf", "gcore"))):
+        print("skipped: gcc, binutils or gcore is not installed")
+        return
+    for way in ("by_id", "by_name"):
+        root, moved = os.path.abspath("root-" + way), os.path.abspath("moved-" + way)
+        program = build_stripped(root, way)
+        for start in in_a_container, in_another_root:
+            p = start(root, program)
+            try:
+                if not until_stuck(p):
+                    print("skipped: %s is not allowed here" % start.__name__)
+                    continue
+                out = shows("threads", p.pid)
+                check("stuck_in_here" in out and "stuck.c:6" in out, "%s, %s: %s" % (way, start.__name__, out))
+            finally:
+                end(p)
+        p = at_home(root, program)
+        try:
+            check(until_stuck(p), "the program runs")
+            subprocess.run(["gcore", "-o", way, str(p.pid)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+                           check=False, timeout=60)
+        finally:
+            end(p)
+        # Another machine's files: what was at its "/" is below a folder.
+        os.makedirs(os.path.dirname(moved + root))
+        os.rename(root, moved + root)
+        debug = moved + "/usr/lib/debug" + (root + "/by_name" if way == "by_name" else "")
+        os.makedirs(os.path.dirname(debug), exist_ok=True)
+        os.rename(moved + root + "/usr/lib/debug" + ("/by_name" if way == "by_name" else ""), debug)
+        out = shows("threads", "%s.%d" % (way, p.pid), "--sysroot", moved)
+        check("stuck.c:6" in out, "%s, the core: %s" % (way, out))
+
+
 def test_what_cannot_be_done_gets_a_sentence():
     with Service() as s:
         r = profctl("mutex", s.pid)
