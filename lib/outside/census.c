@@ -153,10 +153,9 @@ static int not_walked(const struct prof__census *c)
                                    "%llu bytes, and it may have been there",
                                    (unsigned long long)c->image->absent_bytes);
     return prof_set_last_error(-ENOTSUP,
-                               "no heap of glibc's malloc was found: the program has none, or "
-                               "another allocator linked in (jemalloc, tcmalloc, mimalloc, musl), "
-                               "which cannot be walked from outside; started with libprof "
-                               "(profrun) its samples tell the same");
+                               "no heap of glibc's malloc was found; others (jemalloc, tcmalloc, "
+                               "mimalloc, musl) cannot be walked from outside: samples of libprof "
+                               "(profrun) tell the same");
 }
 
 /* If the arenas' own count agrees, what looks like an mmapped chunk is one. */

@@ -280,6 +280,26 @@ def test_debug_files_are_found_below_the_root_of_the_process_or_core():
         check("stuck.c:6" in out, "%s, the core: %s" % (way, out))
 
 
+def test_of_musl_there_are_threads_and_a_whole_sentence():
+    if not shutil.which("musl-gcc"):
+        print("skipped: musl-gcc is not installed")
+        return
+    os.mkdir("musl")
+    with open("musl/stuck.c", "w", encoding="ascii") as f:
+        f.write(STUCK)
+    subprocess.run(["musl-gcc", "-g", "-O1", "-o", "stuck", "stuck.c"], cwd="musl", check=True, timeout=60)
+    p = at_home(os.path.abspath("musl"), "/stuck")
+    try:
+        check(until_stuck(p), "the program runs")
+        check("stuck.c:6" in shows("threads", p.pid), shows("threads", p.pid))
+        for command in ("heap", "leaks", "holders"):
+            r = profctl(command, p.pid)
+            check(r.returncode == 6 and "musl" in r.stderr and r.stderr.endswith("tell the same.\n") and not r.stdout,
+                  "%s: %d %s" % (command, r.returncode, r.stderr))
+    finally:
+        end(p)
+
+
 def test_what_cannot_be_done_gets_a_sentence():
     with Service() as s:
         r = profctl("mutex", s.pid)
