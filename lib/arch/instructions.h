@@ -16,6 +16,12 @@ static inline bool prof__is_set_8(const _Atomic uint8_t *at)
     /* gcc does not compare an atomic in memory but loads it first. */
     __asm__ volatile("cmpb $0, %[at]" : "=@ccne"(set) : [at] "m"(*at));
     return set;
+#elif defined(__aarch64__)
+    uint32_t word;
+
+    /* gcc does not know that the load clears what is above the byte. */
+    __asm__ volatile("ldrb %w0, %1" : "=r"(word) : "m"(*at));
+    return word != 0;
 #else
     return atomic_load_explicit(at, memory_order_relaxed) != 0;
 #endif
@@ -45,8 +51,17 @@ static inline bool prof__take_charge(uint64_t *left, size_t size)
             "sbbq %[size], %[left]"
             : [left] "+m"(*left), "=@ccbe"(due)
             : [size] "r"(size));
+#elif defined(__aarch64__) && defined(__GCC_ASM_FLAG_OUTPUTS__)
+    /* The same, where no instruction subtracts in memory: what a handler takes between is given
+     * back. */
+    uint64_t rest = *left;
+
+    __asm__("cmp %[size], #1\n\t"
+            "sbcs %[rest], %[rest], %[size]"
+            : [rest] "+r"(rest), "=@ccls"(due)
+            : [size] "r"(size));
+    *left = rest;
 #else
-    /* No instruction here subtracts in memory: what a handler takes between these is given back. */
     uint64_t charge = size + !size;
 
     due = *left <= charge;

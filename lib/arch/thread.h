@@ -16,4 +16,9 @@ bool prof__thread_is_libcs(void);
  * of the stack's mapping. Context: signal. */
 uintptr_t prof__thread_control_block(void);
 
+/* How many bytes before that libc's own record of the thread begins (struct pthread of glibc), at
+ * most; 0: there. The record has less than PROF__THREAD_RECORD bytes. */
+size_t prof__thread_record_before(void);
+#define PROF__THREAD_RECORD ((size_t)2304)
+
 #endif

@@ -18,6 +18,7 @@
  * Context: hook.
  */
 #include <errno.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -273,14 +274,17 @@ extern void __tsan_init(void) __attribute__((weak));
 extern void _vgnU_freeres(void) __attribute__((weak));
 
 /* Does an allocation that another library makes come through the hooks? It is not recorded: the
- * program did not ask for it. */
+ * program did not ask for it. Not strdup(), of which allocators have one of their own (mimalloc 3),
+ * as they may of whatever else is no more than a malloc() and a copy. */
 static bool reached(void)
 {
     const uint64_t far = UINT64_MAX / 2;
     uint64_t left = prof__self.bytes_left;
+    char *text = NULL;
 
     prof__self.bytes_left = far;
-    prof__hooks_process_free(strdup("libprof")); /* free() here would be ours, come what may */
+    if (asprintf(&text, "libprof") >= 0)
+        prof__hooks_process_free(text); /* free() here would be ours, come what may */
     bool charged = prof__self.bytes_left != far;
     prof__self.bytes_left = left;
     return charged;

@@ -50,8 +50,11 @@ static inline word times(word n, word size)
  */
 enum end { NOTHING, FAILURE, NEVER };
 
-/* C++'s operators, with size_t as unsigned long, and what some systems have in libc. */
+/* C++'s operators, with size_t as unsigned long, and what some systems have in libc. An allocator's
+ * own strdup() does not come by the hook of malloc(), as libc's does. */
 #define COMMON(MAKE, MAKE_OUT, RESIZE, DROP)     \
+    MAKE(strdup, strlen((const char *)p) + 1)    \
+    MAKE(strndup, strlen((const char *)p) + 1)   \
     RESIZE(reallocf, a, b, FAILURE)              \
     DROP(cfree, a)                               \
     DROP(vfree, a)                               \

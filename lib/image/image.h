@@ -20,6 +20,7 @@
 
 #include <sys/types.h>
 
+#include "arch/registers.h"
 #include "base/arena.h"
 #include "base/compiler.h"
 
@@ -45,7 +46,8 @@ struct prof__image_frame {
     uint32_t known; /* registers of the caller that are, by the processor's numbers */
 };
 
-enum { PROF__IMAGE_REGISTERS = 24 };
+/* Of a thread that was asked where it is, all that the kernel had put away. */
+enum { PROF__IMAGE_REGISTERS = PROF_MAX(24, (int)PROF__CONTEXT_WORDS) };
 
 struct prof__image_thread {
     pid_t tid;

@@ -29,8 +29,7 @@ extern void *__libc_stack_end __attribute__((weak));
 
 enum {
     PAGE = 4096,
-    PROBES = 64,         /* pages of a thread's stack probed in one walk, at most: some 10 us */
-    CONTROL_WORDS = 256, /* of a thread's control block, to be looked through; it has some 290 */
+    PROBES = 64, /* pages of a thread's stack probed in one walk, at most: some 10 us */
 };
 
 #define MAIN_STACK_MAX                                                                          \
@@ -64,27 +63,43 @@ static bool is_main_thread(void)
 /* --- where a stack begins ----------------------------------------------------------------------
  */
 
-uint32_t prof__stack_block_at;
+int32_t prof__stack_block_at;
 
 /* As in struct pthread of glibc. */
 struct block {
     uintptr_t start, size, guard_size; /* the guard is at the start, of what was mapped for it */
 };
 
+/* The main thread's record. It is shorter than that, and may have a page to itself: what is missing
+ * in front is left as it was. */
+static bool read_record(uintptr_t *words, size_t n)
+{
+    uintptr_t control = prof__thread_control_block(), from = control - prof__thread_record_before();
+    size_t missing = 0;
+
+    if (prof__memory_get(from, words, n * sizeof(*words)) == 0)
+        return true;
+    if (from < control)
+        missing = page_of(control - 1) - from;
+    return missing > 0 && missing < n * sizeof(*words) &&
+           prof__memory_get(from + missing, words + missing / sizeof(*words),
+                            n * sizeof(*words) - missing) == 0;
+}
+
 /* Twice, or not at all: not known. */
 __attribute__((constructor(101))) static void learn(void)
 {
-    uintptr_t words[CONTROL_WORDS], end = prof__stack_main_end();
-    uint32_t at = 0, n = 0;
+    uintptr_t words[PROF__THREAD_RECORD / sizeof(uintptr_t)] = { 0 }, end = prof__stack_main_end();
+    int32_t at = 0, n = 0;
 
     if (!is_main_thread())
         return;
     main_block = prof__thread_control_block();
-    if (end == 0 || prof__memory_get(main_block, words, sizeof(words)) != 0)
+    if (end == 0 || !read_record(words, ARRAY_LEN(words)))
         return;
-    for (uint32_t i = 1; i < ARRAY_LEN(words); i++)
+    for (size_t i = 1; i < ARRAY_LEN(words); i++)
         if (words[i] == end && words[i - 1] == 0) {
-            at = (i - 1) * (uint32_t)sizeof(uintptr_t);
+            at = (int32_t)((i - 1) * sizeof(uintptr_t)) - (int32_t)prof__thread_record_before();
             n++;
         }
     prof__stack_block_at = n == 1 ? at : 0;
@@ -99,7 +114,7 @@ static uintptr_t start_of(const struct prof__thread *t)
 
     if (prof__stack_block_at == 0 || top == prof__stack_main_end())
         return 0;
-    struct block b = *(const struct block *)(top + prof__stack_block_at);
+    struct block b = *(const struct block *)(top + (uintptr_t)(intptr_t)prof__stack_block_at);
     if (b.start == 0 || b.start >= top || top - b.start >= b.size || b.guard_size >= top - b.start)
         return 0;
     return (b.start + b.guard_size + 15) & ~(uintptr_t)15;

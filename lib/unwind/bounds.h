@@ -53,7 +53,7 @@ static inline bool prof__bounds_ends(const struct prof__bounds *b, uintptr_t at)
 /* From here on what is on the stack is believed without proof. */
 void prof__bounds_doubt(struct prof__bounds *b);
 
-/* Where in a thread's control block libc keeps the stack's beginning; 0: not known. */
-extern uint32_t prof__stack_block_at;
+/* How far from a thread's control block libc keeps the stack's beginning; 0: not known. */
+extern int32_t prof__stack_block_at;
 
 #endif

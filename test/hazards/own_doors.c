@@ -2,8 +2,8 @@
  * own_doors.c - an allocator's doors beside malloc()'s: each block seen, once, with its caller as
  * leaf, and forgotten again; at the latest when its memory is handed out anew, by whatever door.
  *
- *   own_doors ALLOCATOR LIBRARY   jemalloc, tcmalloc or mimalloc, which is in LD_PRELOAD behind
- *                                 libprof, and where it is
+ *   own_doors ALLOCATOR LIBRARY   jemalloc, tcmalloc, mimalloc or copying, which is in LD_PRELOAD
+ *                                 behind libprof, and where it is
  *
  * At a rate of 1, where nothing else is said. The doors are imported weakly, as programs do that
  * ask which allocator they have.
@@ -102,6 +102,8 @@ MAKER(mi_heap_realloc, mi_heap_realloc(mi_heap_get_default(), malloc(7), n))
 MAKER(mi_strdup, mi_strdup(text + SIZE - n))
 DROPPER(mi_free, mi_free(p))
 DROPPER(mi_free_size, mi_free_size(p, SIZE))
+MAKER(strdup, strdup(text + SIZE - n))
+MAKER(strndup, strndup(text, n - 1))
 MAKER(malloc, malloc(n))
 DROPPER(free, free(p))
 
@@ -113,12 +115,16 @@ static const struct {
     {                      \
 #name, make_##name \
     }
-    ROW(mallocx),         ROW(rallocx),           ROW(tc_malloc),
-    ROW(tc_calloc),       ROW(tc_realloc),        ROW(tc_memalign),
-    ROW(tc_new),          ROW(tc_posix_memalign), ROW(mi_malloc),
-    ROW(mi_zalloc),       ROW(mi_calloc),         ROW(mi_realloc),
-    ROW(mi_recalloc),     ROW(mi_malloc_aligned), ROW(mi_heap_malloc),
-    ROW(mi_heap_realloc), ROW(mi_strdup),         ROW(malloc),
+    ROW(mallocx),        ROW(rallocx),
+    ROW(tc_malloc),      ROW(tc_calloc),
+    ROW(tc_realloc),     ROW(tc_memalign),
+    ROW(tc_new),         ROW(tc_posix_memalign),
+    ROW(mi_malloc),      ROW(mi_zalloc),
+    ROW(mi_calloc),      ROW(mi_realloc),
+    ROW(mi_recalloc),    ROW(mi_malloc_aligned),
+    ROW(mi_heap_malloc), ROW(mi_heap_realloc),
+    ROW(mi_strdup),      ROW(strdup),
+    ROW(strndup),        ROW(malloc),
 #undef ROW
 };
 
@@ -135,11 +141,14 @@ static const struct {
 #undef ROW
 };
 
-/* "jemalloc" has no prefix of its own; doors of malloc()'s go with all. */
+/* "jemalloc" has no prefix of its own; doors of malloc()'s go with all, and libc's strdup() is the
+ * leaf of what it makes. */
 static bool belongs(const char *door, const char *allocator)
 {
     if (strcmp(door, "malloc") == 0 || strcmp(door, "free") == 0)
         return true;
+    if (strcmp(door, "strdup") == 0 || strcmp(door, "strndup") == 0)
+        return strcmp(allocator, "copying") == 0;
     if (strncmp(door, "tc_", 3) == 0)
         return strcmp(allocator, "tcmalloc") == 0;
     if (strncmp(door, "mi_", 3) == 0)
@@ -300,6 +309,8 @@ int main(int argc, char **argv)
     if (strcmp(allocator, "jemalloc") == 0)
         test_resizing_in_place();
     test_each_door_with_each(allocator);
+    if (strcmp(allocator, "copying") == 0)
+        return check_report();
     test_what_fails_changes_nothing(allocator);
     test_unseen_frees(allocator, argc > 2 ? argv[2] : "");
     return check_report();

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 """own_doors.py - under jemalloc, tcmalloc and mimalloc, where they are installed: their own doors,
-and the operators of C++, which they define themselves.
+and the operators of C++, which they define themselves; and an allocator that has its own strdup().
 
-    own_doors.py PRELOAD REDIRECTED OWN_DOORS_LAZY OWN_DOORS_NOW [DOORS_CPP]
+    own_doors.py PRELOAD REDIRECTED COPYING OWN_DOORS_LAZY OWN_DOORS_NOW [DOORS_CPP]
 
 Ends with "N passed, N failed".
 """
@@ -14,7 +14,7 @@ import sys
 sys.path.insert(0, os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "support"))
 from checks import add_program, environment, report  # noqa: E402
 
-preload, redirected, *programs = map(os.path.abspath, sys.argv[1:])
+preload, redirected, copying, *programs = map(os.path.abspath, sys.argv[1:])
 
 
 def run(libraries, program, *arguments):
@@ -36,6 +36,8 @@ def main():
         for program in programs:
             run([preload, found[0]], program, allocator, found[0])
         run([found[0], preload], redirected, "after", name)
+    for program in programs[:2]:
+        run([preload, copying], program, "copying", copying)
     return report()
 
 

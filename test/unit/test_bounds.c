@@ -106,7 +106,7 @@ static void run(void *(*f)(void *))
 /* A frame pointer of garbage leads where the thread's stack once seemed to reach. */
 static void test_a_neighbour_that_goes_away(void)
 {
-    uint32_t block_at = prof__stack_block_at;
+    int32_t block_at = prof__stack_block_at;
 
     CHECK(block_at != 0, "where libc keeps the beginning of a stack");
     for (int known = 1; known >= 0; known--) {
