@@ -5,6 +5,7 @@
  *
  *   deepbind LIBRARY
  */
+#include <malloc.h>
 #include <stdbool.h>
 
 #include "check.h"
@@ -27,7 +28,8 @@ static size_t random_below(size_t n)
 
 /* Some thousand blocks are kept, and one after the other is replaced; whoever frees them, the
  * hooks never see it. Of KEPT blocks an eighth or more has a sample: the estimate of what is in use
- * has a deviation of 7 % at most, and half of the truth is far out of reach. */
+ * has a deviation of 7 % at most, and half of the truth is far out of reach. What is free in malloc's
+ * heap has a record until it is handed out again: with glibc 2.41 that is 0.6 of what is in use. */
 static void replace_for_long(void (*drop)(void *), bool same_size)
 {
     static void *kept[KEPT];
@@ -48,8 +50,11 @@ static void replace_for_long(void (*drop)(void *), bool same_size)
                    : i % 2 ? calloc(1, size[at])
                            : aligned_alloc(64, size[at]);
     }
+    struct mallinfo2 heap = mallinfo2();
+    double most = (double)(heap.arena + heap.hblkhd) / (double)truth;
     struct totals after = totals_now();
-    CHECK_BETWEEN((double)(after.inuse_bytes - before.inuse_bytes) / (double)truth, 0.5, 1.5,
+    CHECK_BETWEEN(most, 1, 4, "of what is in use, what malloc has");
+    CHECK_BETWEEN((double)(after.inuse_bytes - before.inuse_bytes) / (double)truth, 0.5, 1.3 * most,
                   same_size ? "in use, of the truth, one size" : "in use, of the truth, any size");
     for (int i = 0; i < KEPT; i++) {
         free(kept[i]);
