@@ -28,8 +28,9 @@ static size_t random_below(size_t n)
 
 /* Some thousand blocks are kept, and one after the other is replaced; whoever frees them, the
  * hooks never see it. Of KEPT blocks an eighth or more has a sample: the estimate of what is in use
- * has a deviation of 7 % at most, and half of the truth is far out of reach. What is free in malloc's
- * heap has a record until it is handed out again: with glibc 2.41 that is 0.6 of what is in use. */
+ * has a deviation of 7 % at most, and half of the truth is far out of reach. What is free in
+ * malloc's heap has a record until it is handed out again: with glibc 2.41 that is 0.6 of what is
+ * in use. */
 static void replace_for_long(void (*drop)(void *), bool same_size)
 {
     static void *kept[KEPT];
