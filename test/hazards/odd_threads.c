@@ -40,7 +40,13 @@ static void raw_main(void)
 {
     while (!raw_stop)
         burn_sink++;
+#if defined(__x86_64__)
     __asm__ volatile("syscall" ::"a"(SYS_exit), "D"(0) : "rcx", "r11");
+#else
+    register long number __asm__("x8") = SYS_exit;
+    register long status __asm__("x0") = 0;
+    __asm__ volatile("svc #0" ::"r"(number), "r"(status));
+#endif
 }
 
 /* A thread with `block` as its thread register, or with the caller's (SHARED). *tid is set to 0
@@ -51,13 +57,15 @@ static long raw_clone(char *stack, void *block, pid_t *tid)
 {
     unsigned long flags = CLONE_VM | CLONE_FS | CLONE_FILES | CLONE_SIGHAND | CLONE_THREAD |
                           CLONE_SYSVSEM | CLONE_CHILD_CLEARTID;
+
+    if (block != SHARED)
+        flags |= CLONE_SETTLS;
+#if defined(__x86_64__)
     register pid_t *child_tid __asm__("r10") = tid;
     register void *tls __asm__("r8") = block;
     register void (*function)(void) __asm__("r9") = raw_main;
     long r;
 
-    if (block != SHARED)
-        flags |= CLONE_SETTLS;
     __asm__ volatile("syscall\n\t"
                      "testq %%rax, %%rax\n\t"
                      "jnz 0f\n\t"
@@ -69,6 +77,25 @@ static long raw_clone(char *stack, void *block, pid_t *tid)
                        "r"(tls), [function] "r"(function)
                      : "rcx", "r11", "memory");
     return r;
+#else
+    register long r __asm__("x0") = (long)flags;
+    register char *sp __asm__("x1") = stack;
+    register void *parent_tid __asm__("x2") = NULL;
+    register void *tls __asm__("x3") = block;
+    register pid_t *child_tid __asm__("x4") = tid;
+    register long number __asm__("x8") = SYS_clone;
+
+    __asm__ volatile("svc #0\n\t"
+                     "cbnz x0, 0f\n\t"
+                     "mov x29, xzr\n\t"
+                     "blr %[function]\n"
+                     "0:"
+                     : "+r"(r)
+                     : "r"(sp), "r"(parent_tid), "r"(tls), "r"(child_tid),
+                       "r"(number), [function] "r"(raw_main)
+                     : "memory", "x30");
+    return r;
+#endif
 }
 
 /* Until that thread has run for so long, from now on. */
