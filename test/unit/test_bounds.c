@@ -22,7 +22,7 @@
 #endif
 #define NO_TAIL __asm__ volatile("" : : : "memory")
 
-enum { SIZE = 64 * 1024 };
+enum { SIZE = 256 * 1024 }; /* no less than PTHREAD_STACK_MIN, 128 KiB on arm64 */
 
 static char
     *region; /* a coroutine's stack, what goes away, a thread's stack without a guard page */
@@ -94,7 +94,7 @@ static void run(void *(*f)(void *))
     region =
         mmap(NULL, (size_t)3 * SIZE, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
     pthread_attr_init(&attr);
-    pthread_attr_setstack(&attr, region + (size_t)2 * SIZE, SIZE);
+    CHECK_INT(pthread_attr_setstack(&attr, region + (size_t)2 * SIZE, SIZE), 0, "its stack");
     int r = pthread_create(&t, &attr, f, NULL);
     CHECK_INT(r, 0, "a thread");
     if (r == 0)
