@@ -16,6 +16,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 ROOT = os.path.dirname(os.path.dirname(HERE))
@@ -70,6 +71,8 @@ class Bench:
         self.build, self.rounds, self.quick = build, rounds, quick
         self.rows = []
         self.section = ""
+        self.until = None  # when the section should be over, of time.monotonic()
+        self.failed = []
         self.missing = set()
         self.tmp = tempfile.mkdtemp(prefix="prof-bench")
         self.empty = os.path.join(self.tmp, "empty")  # a folder whose listing costs nothing
@@ -145,10 +148,34 @@ class Bench:
     def numbers(self, argv, env=None, **more):
         return [float(x) for x in self.output([str(a) for a in argv], env, **more).split()]
 
+    def is_late(self):
+        """Has the section had its time? Then what is done several times is done no more."""
+        return self.until is not None and time.monotonic() > self.until
+
+    def each(self, *parts):
+        """Parts of a section, each with an equal share of the time that is left; one that fails does
+        not take the others with it."""
+        until = self.until
+        for i, part in enumerate(parts):
+            if until is not None:
+                now = time.monotonic()
+                self.until = now + (until - now) / (len(parts) - i)
+            try:
+                part(self)
+            except TimeoutError:
+                raise
+            except (RuntimeError, OSError, ValueError, subprocess.SubprocessError) as e:
+                self.failed.append("%s: %s" % (self.section, part.__name__))
+                print("%s could not be measured: %s" % (part.__name__, e), file=sys.stderr)
+        self.until = until
+
     def interleave(self, works, rounds=None):
-        """{name: function} -> {name: [what it returned in each round]}"""
+        """{name: function} -> {name: [what it returned in each round]}; fewer rounds where time is
+        short, but three of them."""
         values = {name: [] for name in works}
-        for _ in range(rounds or self.rounds):
+        for i in range(rounds or self.rounds):
+            if i >= 3 and self.is_late():
+                break
             for name, work in works.items():
                 values[name].append(work())
         return values
@@ -214,7 +241,7 @@ class Bench:
         values = {k: v if isinstance(v, list) else [v] for k, v in values.items() if v is not None}
         figures = {}
         for name, of in values.items():
-            f = {"median": statistics.median(of), "spread": spread(of)}
+            f = {"median": statistics.median(of), "spread": spread(of), "n": len(of)}
             base = (bases or {}).get(name)
             if base in values:
                 pairs = list(zip(of, values[base]))

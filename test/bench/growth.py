@@ -51,9 +51,19 @@ def by_depth(b):
 
 def growth(b):
     """Threads, live samples, distinct stacks, heap, depth, mappings: what costs grow with."""
-    by_state(b, "threads", "threads", b.less((1, 100, 2000), (1, 500)), "threads")
-    by_state(b, "live", "live samples", b.less((100, 10_000, 1_000_000), (100, 100_000)))
-    by_state(b, "stacks", "distinct stacks", b.less((100, 10_000, 1_000_000), (100, 100_000)))
-    by_state(b, "heap", "MiB of heap, in blocks of 1 MiB", b.less((1024, 10_240), (1024, 4096)))
-    by_state(b, "mappings", "mappings", b.less((10, 100, 1000), (10, 1000)))
-    by_depth(b)
+    def threads(b):
+        by_state(b, "threads", "threads", b.less((1, 100, 2000), (1, 500)), "threads")
+
+    def live(b):
+        by_state(b, "live", "live samples", b.less((100, 10_000, 100_000, 1_000_000), (100, 100_000)))
+
+    def stacks(b):
+        by_state(b, "stacks", "distinct stacks", b.less((100, 10_000, 1_000_000), (100, 100_000)))
+
+    def heap(b):
+        by_state(b, "heap", "MiB of heap, in blocks of 1 MiB", b.less((1024, 10_240), (1024, 4096)))
+
+    def mappings(b):
+        by_state(b, "mappings", "mappings", b.less((10, 100, 1000), (10, 1000)))
+
+    b.each(threads, live, stacks, heap, mappings, by_depth)

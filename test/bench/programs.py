@@ -1,4 +1,4 @@
-"""programs.py - whole programs: redis, nginx, sqlite, python, cc1.
+"""programs.py - whole programs: redis, nginx, sqlite, python, cc1; others are in databases.py.
 
 Servers run side by side, one for each candidate, and get short loads in turn; counted is the
 processor time that the kernel charges them, which has the system calls in it. The others are
@@ -88,7 +88,9 @@ def serve(b, title, command, load, rounds, targets):
     found = candidates(b)
     got = {c.name: [] for c in found}
     # New processes now and then: where memory happens to lie is worth a percent.
-    for _ in range(b.less(3, 1)):
+    for i in range(b.less(3, 1)):
+        if i and b.is_late():
+            break
         servers = {}
         try:
             for c in found:
@@ -274,6 +276,8 @@ def count(b, title, command, few, many, env, limit, run=None):
         c.env.update(env)
     got = {c.name: [] for c in found}
     for i in range(b.less(5, 1)):
+        if i and b.is_late():
+            break
         more = i * (many - few) // 40
         counted = b.instructions(found, command, few + more, many + more, run)
         for name, (n, _) in counted.items():
@@ -366,5 +370,4 @@ def first_seen(b):
 
 def programs(b):
     """redis and nginx by processor time, sqlite, python and cc1 by instructions."""
-    for program in (redis, nginx, sqlite, python, cc1, first_seen):
-        program(b)
+    b.each(redis, nginx, sqlite, python, cc1, first_seen)

@@ -8,11 +8,14 @@ import os
 import subprocess
 import sys
 import tempfile
+import time
 
 HERE = os.path.dirname(os.path.abspath(__file__))
 BENCH = os.path.join(os.path.dirname(HERE), "bench")
 sys.path[:0] = [BENCH, os.path.join(os.path.dirname(HERE), "support")]
+import bench  # noqa: E402
 import compare  # noqa: E402
+import tables  # noqa: E402
 from checks import check, report  # noqa: E402
 
 
@@ -77,7 +80,48 @@ def test_what_is_installed_is_built(build):
         check(path in built.split(), path + " is installed, but not built for the bench")
 
 
+def test_a_section_that_is_late_or_fails_leaves_the_rest():
+    b = bench.Bench("nowhere", 9, False)
+    b.section = "some"
+
+    def fails(_):
+        raise RuntimeError("as it may")
+
+    def measures(b):
+        b.row("work", "ns", b.interleave({"libprof": lambda: 5.0}))
+
+    b.until = time.monotonic() - 1
+    b.each(fails, measures)
+    b.close()
+    check(b.failed == ["some: fails"], "failed: %s" % b.failed)
+    check([r["figures"]["libprof"]["n"] for r in b.rows] == [3], "three rounds, as it is late: %s" % b.rows)
+
+
+def test_tables_have_every_row():
+    rows = [row("ns", 10, 12.5, 0.1), dict(row("us of CPU", 200, 202, 0.1), row="a request",
+                                           targets=[{"who": "libprof", "what": "ratio", "limit": 1.005,
+                                                     "measured": 1.01, "met": False}])]
+    rows[1]["figures"]["libprof"]["ratio"] = 1.01
+    rows[0]["figures"]["jemalloc"] = {"median": 20, "spread": 0}
+    rows[0]["figures"]["jemalloc prof"] = {"median": 29, "spread": 0, "own": 9, "own_spread": 0.5}
+    rows[0]["bases"]["jemalloc prof"] = "jemalloc"
+    text = tables.text_of({"machine": "a machine", "quick": False, "rounds": 9, "failed": ["core"],
+                           "left_out": ["Go"], "seconds": {"malloc": 120}, "rows": rows})
+    lines = text.splitlines()
+    check(lines[0] == tables.BEGIN and lines[-1] == tables.END, "where it begins and ends")
+    for wanted in ("0 of 1 targets met. Not measured: core, Go.",
+                   "| a pair, ns | 10.0 | +2.50 ± 0.10 |  | jemalloc prof +9.00 ± 0.50 |",
+                   "| a request, us of CPU | 200 | ×1.0100 (+2.00 ± 0.10) | **missed** ×1.0050 |  |"):
+        check(wanted in lines, "no line %r in\n%s" % (wanted, text))
+    with open(tables.DOCUMENT, encoding="utf-8") as f:
+        document = f.read()
+    check(document.count(tables.BEGIN) == 1 and document.count(tables.END) == 1,
+          "the page has one place for them")
+
+
 test_a_row_is_worse_only_beyond_the_noise()
+test_a_section_that_is_late_or_fails_leaves_the_rest()
+test_tables_have_every_row()
 with tempfile.TemporaryDirectory() as tmp:
     test_the_exit_status_says_if_any_is(tmp)
 test_what_is_installed_is_built(sys.argv[1])
