@@ -570,5 +570,8 @@ bool prof__cfi_row(struct prof__reader *r, const struct prof__cfi_entry *e, uint
     w.until = pc;
     w.n_states = 0;
     w.b = prof__bytes(r, e->own, e->own_end);
-    return carry_out(&w, e->start, initial);
+    uintptr_t code = e->start;
+    if (PROF_LIKELY(e->usual) && PROF_LIKELY(carry_out_usual(&w, &code)))
+        return true;
+    return carry_out(&w, code, initial);
 }

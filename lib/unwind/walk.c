@@ -27,8 +27,12 @@ struct prof__stack_stats prof__stack_stats;
  * none. */
 PROF_COLD static uint64_t in_other_places(uintptr_t pc, uint64_t key)
 {
+    const struct prof__rule_entry *home = &prof__rule_steps[prof__rule_home(pc)];
     uint64_t step;
 
+    /* Places are filled from the first on, and never free again (rules.c). */
+    if (atomic_load_explicit(&home->check, memory_order_relaxed) == 0)
+        return UINT64_MAX;
     for (unsigned way = 1; way < PROF__RULE_WAYS; way++)
         if (prof__rule_read(&prof__rule_steps[prof__rule_home(pc) ^ way], key, &step))
             return step;
