@@ -435,8 +435,8 @@ static inline bool take_advance(uintptr_t *left, uintptr_t by)
 /*
  * What compilers write, in usual entries and while the CFA is a register and an offset, as far as
  * words of eight bytes are near: some eight instructions an operation. What a call site costs that
- * is seen first is mostly this. True: the pc is reached; else w->b and *code are where it stopped.
- * An operation that is longer than the entry is damage (w->b.bad).
+ * is seen first is mostly this. True: the pc is reached, or the end; else w->b and *code are where
+ * it stopped. An operation that is longer than the entry is damage (w->b.bad).
  */
 PROF_NO_SANITIZE
 PROF_APART static bool carry_out_usual(struct work *w, uintptr_t *code)
@@ -521,7 +521,7 @@ PROF_APART static bool carry_out_usual(struct work *w, uintptr_t *code)
     w->b.bad |= p > stop;
     w->b.p = PROF_MIN(p, stop);
     *code = w->until - left;
-    return false;
+    return !w->b.bad && !prof__bytes_left(&w->b);
 }
 
 /* Carry out what applies, in code that begins at `code`. */
