@@ -59,6 +59,11 @@ static bool closes(void)
     return atomic_load(&is_closing);
 }
 
+static bool has_begun(void)
+{
+    return atomic_load(&runs) == 1;
+}
+
 static bool runs_again(void)
 {
     return atomic_load(&runs) == 2 && !closes();
@@ -77,6 +82,7 @@ static bool has_said_so(void)
 static void test_one_that_closes_slowly(void)
 {
     CHECK_INT(prof__guest_start(&guest), 0, "start");
+    CHECK(comes_true(has_begun), "one that is told to leave before would have nothing to close");
     CHECK_INT(prof__guest_leave(&guest, MOMENT_MS), -ETIMEDOUT, "it is there, and says so");
     CHECK(comes_true(closes), "it has begun to close");
 
