@@ -117,7 +117,7 @@ static void test_children(void)
         pid_t pid = fork();
 
         if (pid == 0) {
-            alarm(20);
+            alarm(100);
             _exit(child(w, i % 10 == 0));
         }
         waitpid(pid, &status, 0);

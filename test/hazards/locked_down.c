@@ -638,7 +638,7 @@ int main(int argc, char **argv)
         fflush(stdout);
         pid_t child = fork();
         if (child == 0) {
-            alarm(30);
+            alarm(100);
             check_passed = check_failed = 0;
             printf("%s\n", cases[i].name);
             cases[i].run();
