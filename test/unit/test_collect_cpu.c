@@ -70,9 +70,13 @@ static void test_who_ends_a_profile_waits_for_nobody(bool begins)
         CHECK_INT(asking, turn, "which has not answered");
     }
     atomic_store(&is_answered, true);
-    for (int ms = 0; count_controllers() > 0 && ms < WATCHDOG_MS; ms++)
+    /* A list of threads may lack one when another ends meanwhile: two lists in a row. */
+    int left = 1;
+    for (int ms = 0; left > 0 && ms < WATCHDOG_MS; ms++) {
         poll(NULL, 0, 1);
-    CHECK_INT(count_controllers(), 0, "they end when they are answered");
+        left = count_controllers() + count_controllers();
+    }
+    CHECK_INT(left, 0, "they end when they are answered");
 }
 
 int main(void)
