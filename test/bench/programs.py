@@ -30,7 +30,7 @@ def free_port():
 class Server:
     """A program that serves on a port until the end of the block."""
 
-    def __init__(self, b, candidate, command):
+    def __init__(self, b, candidate, command, wrapper=()):
         self.port = free_port()
         self.folder = os.path.join(b.tmp, "server-%d" % self.port)
         os.mkdir(self.folder)
@@ -39,6 +39,7 @@ class Server:
         if candidate.name.startswith("profrun"):
             argv = [os.path.join(b.build, "lib/tool/profrun"), "--http",
                     "unix:" + os.path.join(self.folder, "prof.sock"), "--"] + argv
+        argv = list(wrapper) + argv
         self.process = subprocess.Popen(argv, env=env, cwd=self.folder, stdin=subprocess.DEVNULL,
                                         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
         try:

@@ -43,8 +43,8 @@ def record(b):
 class Traced(programs.Server):
     """With `io`, a trace that a client asks for and that lasts as long as the program."""
 
-    def __init__(self, b, candidate, command):
-        super().__init__(b, candidate, command)
+    def __init__(self, b, candidate, command, wrapper):
+        super().__init__(b, candidate, command, wrapper)
         self.asking = None
         if candidate.name.endswith("io=1"):
             self.asking = socket.socket(socket.AF_UNIX)
@@ -75,7 +75,7 @@ def children(pid):
     return found
 
 
-def serve(b, title, command, load, rounds):
+def serve(b, title, command, load, rounds, wrapper=()):
     """As programs.serve(). The base is profrun; each server has its own trace, or none."""
     found = [Candidate("profrun"),
              Candidate("profrun, flight recorder", {"LIBPROF_TRACE": "10s"}, "profrun"),
@@ -85,7 +85,7 @@ def serve(b, title, command, load, rounds):
         servers = {}
         try:
             for c in found:
-                servers[c.name] = Traced(b, c, command)
+                servers[c.name] = Traced(b, c, command, wrapper)
                 load(servers[c.name])
 
             def work(s):
@@ -136,8 +136,7 @@ def redis(b):
 
     def command(port, _):
         return ["redis-server", "--port", str(port), "--bind", "127.0.0.1", "--save", "",
-                "--appendonly", "no", "--daemonize", "no", "--hz", "1", "--io-threads", "2",
-                "--io-threads-do-reads", "yes"]
+                "--appendonly", "no", "--daemonize", "no", "--hz", "1"]
 
     def load(s):
         b.output(["redis-benchmark", "-p", str(s.port), "-t", "set,get", "-n", str(n // 2), "-c",
@@ -145,7 +144,7 @@ def redis(b):
         return n
 
     if programs.needs(b, "redis-server", "redis-benchmark"):
-        serve(b, "redis with two I/O threads, a request", command, load, b.rounds)
+        serve(b, "redis, a request", command, load, b.rounds)
 
 
 def postgres(b):
@@ -158,11 +157,11 @@ def postgres(b):
     def command(port, folder):
         os.chmod(b.tmp, 0o755)
         os.chmod(folder, 0o777)
-        subprocess.run(as_nobody + [found[-1] + "/initdb", "-N", "-D", folder + "/data", "-U",
-                                    "nobody"], check=True, stdout=subprocess.DEVNULL)
-        return as_nobody + [found[-1] + "/postgres", "-D", folder + "/data", "-k", folder, "-p",
-                            str(port), "-c", "listen_addresses=127.0.0.1", "-c", "autovacuum=off",
-                            "-c", "fsync=off"]
+        subprocess.run(as_nobody + [found[-1] + "/initdb", "-N", "-D", folder + "/data", "-A",
+                                    "trust", "-U", "nobody"], check=True, stdout=subprocess.DEVNULL)
+        return [found[-1] + "/postgres", "-D", folder + "/data", "-k", folder, "-p",
+                str(port), "-c", "listen_addresses=127.0.0.1", "-c", "autovacuum=off", "-c",
+                "fsync=off"]
 
     def pgbench(s, *args):
         return b.output(["pgbench", "-h", "127.0.0.1", "-p", str(s.port), "-U", "nobody", "-n",
@@ -175,7 +174,7 @@ def postgres(b):
         said = pgbench(s, "-S", "-c", str(CLIENTS), "-t", str(transactions))
         return int(re.search(r"processed: (\d+)/", said).group(1))
 
-    serve(b, "postgres, a select", command, load, b.less(max(b.rounds, 1), 3))
+    serve(b, "postgres, a select", command, load, b.less(max(b.rounds, 1), 3), as_nobody)
 
 
 def tracing(b):
