@@ -1,4 +1,4 @@
-"""rooms.py - what is beside the profiles: scans of the heap, traces, captures, numbers over time, cores."""
+"""rooms.py - what is beside the profiles: scans of the heap, captures, numbers over time, cores."""
 
 import glob
 import os
@@ -40,23 +40,6 @@ def scan(b):
               {name: floats(pattern, of) or None for name, of in waits.items()},
               {"beside scans": "without a scan"},
               note="a round of malloc, mmap, 16 first writes, munmap and free")
-
-
-# --- traces --------------------------------------------------------------------------------------
-
-
-def trace(b):
-    """An event of the timeline, recorded and not."""
-    n = b.less(200_000, 20_000)
-    what = ("a region, its begin or its end", "a log line of 8 bytes", "a log line of 100 bytes: each of the five events it takes",
-            "sem_post() and sem_wait(), nobody waiting")
-    found = [Candidate("no trace"), Candidate("recorded", {}, "no trace")]
-    got = b.interleave({c.name: lambda on=c.base is not None:
-                        b.numbers([b.tool("trace_bench"), "on" if on else "off", n])
-                        for c in found})
-    for i, title in enumerate(what):
-        b.row(title, "ns", {name: [v[i] for v in of] for name, of in got.items()},
-              {"recorded": "no trace"})
 
 
 # --- at rest -------------------------------------------------------------------------------------
