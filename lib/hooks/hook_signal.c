@@ -18,26 +18,43 @@
 #include "hooks/real.h"
 #include "record/own_signal.h"
 
+/* What the action is without us. */
+static void see(int signal, struct sigaction *action)
+{
+    uintptr_t seen = prof__signal_seen(signal, (uintptr_t)action->sa_handler);
+
+    if (seen != (uintptr_t)action->sa_handler) {
+        memset(action, 0, sizeof(*action));
+        action->sa_handler = (void (*)(int))seen;
+    }
+}
+
 PROF_SHARED int sigaction(int signal, const struct sigaction *restrict action,
                           struct sigaction *restrict old)
 {
     bool program = !prof__thread_in_own_call(&prof__self);
-    struct sigaction ours;
+    struct sigaction asked, ours, was;
     uint64_t mask;
-    bool after = action && program && prof__signal_before(signal, &mask);
 
-    if (action && program && action->sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
-        action = &ours;
-    int r = prof__real.sigaction(signal, action, old);
+    if (!action || !program) {
+        int r = prof__real.sigaction(signal, action, old);
+
+        if (r == 0 && old && program)
+            see(signal, old);
+        return r;
+    }
+    /* The program's memory is touched while nothing is held off: a handler of its own may have to
+     * come, which makes it readable or writable. */
+    asked = *action;
+    bool after = prof__signal_before(signal, &mask);
+    if (asked.sa_handler == SIG_DFL && prof__signal_stands_in(signal, &ours))
+        asked = ours;
+    int r = prof__real.sigaction(signal, &asked, old ? &was : NULL);
     if (after)
         prof__signal_after(signal, &mask);
-    if (r == 0 && old && program) {
-        uintptr_t seen = prof__signal_seen(signal, (uintptr_t)old->sa_handler);
-
-        if (seen != (uintptr_t)old->sa_handler) {
-            memset(old, 0, sizeof(*old));
-            old->sa_handler = (void (*)(int))seen;
-        }
+    if (r == 0 && old) {
+        see(signal, &was);
+        *old = was;
     }
     return r;
 }

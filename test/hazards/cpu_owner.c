@@ -1,7 +1,7 @@
 /*
  * cpu_owner.c - signals that are the program's: its own SIGPROF handler, threads that block
- * signals, threads that wait for signals, a SIGSEGV handler that allocates and goes on, and one
- * that jumps out of the setting of an action.
+ * signals, threads that wait for signals, a SIGSEGV handler that allocates and goes on, one that
+ * hands out the memory that an action is in, and one that jumps out of the setting of an action.
  */
 #include <errno.h>
 #include <malloc.h>
@@ -583,6 +583,39 @@ static void test_a_jump_out_of_setting_an_action(void)
 }
 #endif
 
+/* A program may hand its memory out page by page, as it is touched: by a handler of faults, which a
+ * hook that touches such memory with signals held off would have it end. */
+static char *lazy;
+static volatile sig_atomic_t handed_out;
+
+static void hand_out(int sig, siginfo_t *info, void *context)
+{
+    char *page = (char *)((uintptr_t)info->si_addr & ~(uintptr_t)4095);
+
+    (void)context;
+    if (page < lazy || page >= lazy + 2 * 4096 || mprotect(page, 4096, PROT_READ | PROT_WRITE) != 0)
+        signal(sig, SIG_DFL);
+    handed_out = handed_out + 1;
+}
+
+static void test_an_action_in_memory_that_is_handed_out_by_a_handler(void)
+{
+    struct sigaction action = { .sa_sigaction = hand_out, .sa_flags = SA_SIGINFO }, before;
+    struct prof_window *w = NULL;
+
+    CHECK_INT(prof_window_open("profile", &w), 0, prof_last_error());
+    lazy = mmap(NULL, 2 * 4096, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+    CHECK(lazy != MAP_FAILED, "memory");
+    sigaction(SIGSEGV, &action, &before);
+    struct sigaction *set = (struct sigaction *)lazy, *was = (struct sigaction *)(lazy + 4096);
+    CHECK_INT(sigaction(SIGUSR2, set, was), 0, "sigaction"); /* all zero: the default */
+    CHECK(was->sa_handler == SIG_IGN || was->sa_handler == SIG_DFL, "what it was");
+    CHECK_INT(handed_out, 2, "pages handed out");
+    sigaction(SIGSEGV, &before, NULL);
+    munmap(lazy, 2 * 4096);
+    prof_window_close(w);
+}
+
 int main(void)
 {
     alarm(100);
@@ -593,5 +626,6 @@ int main(void)
     test_sigwait_gets_the_programs_signals_and_no_other();
     test_a_handler_of_faults_allocates();
     test_a_jump_out_of_setting_an_action();
+    test_an_action_in_memory_that_is_handed_out_by_a_handler();
     return check_report();
 }
