@@ -34,6 +34,26 @@ bool prof__image_is_libc(const char *path)
     return strncmp(name, "libc.so", 7) == 0 || strncmp(name, "libc-", 5) == 0;
 }
 
+const char *prof__image_other_allocator(const char *path)
+{
+    static const struct {
+        const char *part, *name;
+    } known[] = {
+        { "libjemalloc", "jemalloc" },     { "libtcmalloc", "tcmalloc" },
+        { "libmimalloc", "mimalloc" },     { "libsnmalloc", "snmalloc" },
+        { "libhoard", "Hoard" },           { "librpmalloc", "rpmalloc" },
+        { "libasan", "AddressSanitizer" }, { "libtsan", "ThreadSanitizer" },
+        { "ld-musl-", "musl's malloc" },   { "libc.musl-", "musl's malloc" },
+        { "libscudo", "scudo" },
+    };
+    const char *name = prof__base_name(path);
+
+    for (size_t i = 0; path[0] == '/' && i < ARRAY_LEN(known); i++)
+        if (strncmp(name, known[i].part, strlen(known[i].part)) == 0)
+            return known[i].name;
+    return NULL;
+}
+
 unsigned prof__image_hidden_regs(const struct prof__image *image)
 {
     unsigned n = 0;

@@ -167,6 +167,9 @@ static inline bool prof__image_word(struct prof__image *image, uint64_t from, ui
 /* Is a file of that name libc? */
 bool prof__image_is_libc(const char *path);
 
+/* The name of an allocator, if the file is the library of one that is not libc's; NULL. */
+const char *prof__image_other_allocator(const char *path);
+
 /* Registers of all threads that may hold a pointer and could not be read. */
 unsigned prof__image_hidden_regs(const struct prof__image *image);
 

@@ -118,22 +118,11 @@ uint64_t prof__census_size_class(uint64_t size)
 /* Another allocator's library, that the program uses. */
 static const char *other_allocator(const struct prof__image *image)
 {
-    static const struct {
-        const char *part, *name;
-    } known[] = {
-        { "libjemalloc", "jemalloc" },     { "libtcmalloc", "tcmalloc" },
-        { "libmimalloc", "mimalloc" },     { "libsnmalloc", "snmalloc" },
-        { "libhoard", "Hoard" },           { "librpmalloc", "rpmalloc" },
-        { "libasan", "AddressSanitizer" }, { "libtsan", "ThreadSanitizer" },
-        { "ld-musl-", "musl's malloc" },   { "libc.musl-", "musl's malloc" },
-        { "libscudo", "scudo" },
-    };
+    const char *name;
 
     for (size_t i = 0; i < image->n_maps; i++)
-        for (size_t k = 0; k < ARRAY_LEN(known); k++)
-            if (image->map[i].name[0] == '/' && strncmp(prof__base_name(image->map[i].name),
-                                                        known[k].part, strlen(known[k].part)) == 0)
-                return known[k].name;
+        if ((name = prof__image_other_allocator(image->map[i].name)))
+            return name;
     return NULL;
 }
 

@@ -127,7 +127,9 @@ static int add_module(struct prof__plan *p, const struct prof__image_map *m,
         any = true;
     }
     if (any)
-        p->module[p->n_modules++] = (struct prof__plan_module) { m->name, bias };
+        p->module[p->n_modules++] =
+            (struct prof__plan_module) { m->name, bias,
+                                         prof__image_other_allocator(m->name) != NULL };
     return 0;
 }
 

@@ -34,7 +34,8 @@ struct prof__area {
 /* An object whose data is in the image. */
 struct prof__plan_module {
     const char *path;
-    uint64_t bias; /* address in the image - address in the file */
+    uint64_t bias;     /* address in the image - address in the file */
+    bool is_allocator; /* another than libc's */
 };
 
 /* Where the data of one is, to the end of its last page. */

@@ -75,13 +75,28 @@ static struct prof__kind kind_of(const struct prof__trail *t, const struct prof_
     return kind;
 }
 
+/* What an allocator has in its own variables are blocks, whoever holds them: tables of them, and
+ * free ones. */
+static bool is_allocators(const struct prof__trail *t, const struct prof__area *area)
+{
+    return area->root == PROF__ROOT_GLOBAL && t->plan->module[area->who].is_allocator;
+}
+
+/* What was noted by a word that may not count after all. */
+static void forget(struct prof__trail *t, uint32_t i)
+{
+    t->path_of[i] = 0;
+    t->slot[i] = 0;
+    t->from[i] = PROF__NO_RANGE;
+}
+
 void prof__trail_note(struct prof__trail *t, uint32_t i, const struct prof__area *area,
                       uint64_t slot)
 {
-    struct prof__kind kind = kind_of(t, area, slot);
+    struct prof__kind kind = is_allocators(t, area) ? prof__root_unknown() : kind_of(t, area, slot);
 
-    t->from[i] = PROF__NO_RANGE;
-    if (prof__root_is_unknown(&kind))
+    forget(t, i);
+    if (prof__root_is_unknown(&kind) && !is_allocators(t, area))
         t->slot[i] = slot;
     else
         t->path_of[i] = prof__paths_add(t->ways->paths, 0, &kind);
@@ -89,6 +104,7 @@ void prof__trail_note(struct prof__trail *t, uint32_t i, const struct prof__area
 
 void prof__trail_note_target(struct prof__trail *t, uint32_t i, uint32_t from)
 {
+    forget(t, i);
     t->path_of[i] = prof__trail_own(t, from);
     t->from[i] = from;
 }
@@ -247,7 +263,8 @@ static void answer(struct round *r, const struct prof__area *area, uint64_t slot
     if (k == PROF__NO_RANGE)
         return;
     struct question *q = &r->q[r->begin[r->rounds - 1] + k];
-    if (address < q->start || (area->end && points_into_its_own(slot, address, q->slot)))
+    if (address < q->start || is_allocators(r->trail, area) ||
+        (area->end && points_into_its_own(slot, address, q->slot)))
         return;
     uint32_t i = area->end ? prof__ranges_find(&t->ranges, slot) : PROF__NO_RANGE;
     struct where w = { slot, area->who, (uint8_t)area->root, true };

@@ -6,9 +6,8 @@
  * pointer to its beginning. So the block around a word is taken to begin at the largest address, no
  * higher than the word, that anything points to; what points there holds it:
  *
- *   word that holds the target -> question: who points at what is around it? -> a global, a thread,
- *                              <- another sampled block, or a word of the heap again: the next
- * round
+ *   word that holds the target -> who points at what is around it? -> a root, another target, or
+ *                              <- a word of the heap again: the next round
  *
  * A round reads all memory once and answers the questions of all targets. Lists would never end, so
  * there are few rounds. It is a guess: a block that nothing points to looks like a part of the one
@@ -22,7 +21,7 @@
 
 enum { PROF__TRAIL_ROUNDS = 5 };
 
-/* What a pass by references knows of who holds what: of each target one of the three. */
+/* What a pass by references knows of who holds what: of each target one of the first three. */
 struct prof__trail {
     const struct prof__targets *t;
     const struct prof__plan *plan;
