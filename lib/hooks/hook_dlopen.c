@@ -15,13 +15,16 @@ PROF_SHARED void *dlopen(const char *file, int mode)
 {
     if (!file)
         return prof__real.dlopen(file, mode);
-    if (mode & RTLD_DEEPBIND)
-        prof__redirect_deep();
+    bool deep = mode & RTLD_DEEPBIND;
+    if (deep)
+        prof__redirect_deep_begin();
     if (!prof__redirect_may_call(file, __builtin_return_address(0))) {
         prof__redirect_after_load(); /* what came before */
         return prof__real.dlopen(file, mode);
     }
     void *handle = prof__real.dlopen(file, mode);
     prof__redirect_after_load();
+    if (deep)
+        prof__redirect_deep_end();
     return handle;
 }

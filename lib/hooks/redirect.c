@@ -81,7 +81,7 @@ static bool own_first[PROF__OWN_DOORS_MAX]; /* it is what the program finds unde
 /* What the linker had loaded when all was looked at. */
 static uint64_t looked_at;
 static atomic_bool again;          /* something was left for later */
-static atomic_bool any_deep;       /* an object has come with RTLD_DEEPBIND, or is about to */
+static _Atomic unsigned deep;      /* objects on their way by RTLD_DEEPBIND, or left for later */
 static _Atomic unsigned bypassing; /* objects that were found to */
 
 /* By one thread at a time; here is its process, as a child of fork() has no other thread. */
@@ -174,8 +174,6 @@ static struct question ask(const struct prof__object_slot *slot, void *hook, voi
 static bool will_be_ours(const struct prof__object_slot *slot, const struct door *door,
                          const struct prof__own_door *own)
 {
-    bool deep = any_deep;
-
     if (own && !deep && own_first[own - prof__own_doors])
         return true;
     return own ? !ask(slot, own->hook, *own->real).others
@@ -335,9 +333,15 @@ void prof__redirect_after_load(void)
     errno = saved;
 }
 
-void prof__redirect_deep(void)
+void prof__redirect_deep_begin(void)
 {
-    any_deep = true;
+    atomic_fetch_add(&deep, 1);
+}
+
+void prof__redirect_deep_end(void)
+{
+    if (!again)
+        atomic_fetch_sub(&deep, 1);
 }
 
 void prof__redirect_after_unload(void)

@@ -14,12 +14,15 @@ void prof__redirect_start(void) __attribute__((visibility("hidden")));
 bool prof__redirect_may_call(const char *file, const void *caller)
     __attribute__((visibility("hidden")));
 
-/* One is about to come by RTLD_DEEPBIND. Whoever looks next may see it first: another thread, or a
- * dlopen() of its constructor. */
-void prof__redirect_deep(void) __attribute__((visibility("hidden")));
+/* One is about to come by RTLD_DEEPBIND, and has been looked at. Whoever looks meanwhile may see it
+ * first: another thread, or a dlopen() of its constructor. What is left for later, or never comes
+ * to its end as a constructor throws, has all that come take as deep: then operators of C++ that
+ * are not bound yet are left alone where more than one library has them. */
+void prof__redirect_deep_begin(void) __attribute__((visibility("hidden")));
+void prof__redirect_deep_end(void) __attribute__((visibility("hidden")));
 
-/* Objects may have come or gone. The caller has just been in the
- * linker, or is about to, and holds nothing. errno is kept. */
+/* Objects may have come or gone. The caller has just been in the linker, or is about to, and holds
+ * nothing. errno is kept. */
 void prof__redirect_after_load(void) __attribute__((visibility("hidden")));
 void prof__redirect_after_unload(void) __attribute__((visibility("hidden")));
 
