@@ -51,6 +51,13 @@ bool prof__guest_is_gone(struct prof__guest *g)
     return atomic_load(&g->state) == GONE;
 }
 
+bool prof__guest_has_left(struct prof__guest *g)
+{
+    uint32_t state = atomic_load(&g->state);
+
+    return state == LEAVING || state == GONE;
+}
+
 static void *run(void *guest)
 {
     struct prof__guest *g = guest;
@@ -60,10 +67,10 @@ static void *run(void *guest)
         g->run();
         ending = ENDING;
     } while (!atomic_compare_exchange_strong(&g->state, &ending, LEAVING));
+    if (g->gone) /* before another one can be there, whose affair it would be */
+        g->gone();
     atomic_store(&g->state, GONE);
     prof__word_wake(&g->state);
-    if (g->gone)
-        g->gone();
     return NULL;
 }
 

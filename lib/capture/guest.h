@@ -17,7 +17,7 @@ struct prof__guest {
     const char *name;
     size_t stack_bytes;
     void (*run)(void);
-    void (*gone)(void); /* NULL, or called by the thread when it counts as gone, last of all */
+    void (*gone)(void); /* NULL, or called by the thread when it has left, and is not gone yet */
     unsigned users;
     bool away;              /* between leave() and come_back() */
     _Atomic uint32_t state; /* a futex: what it is to do; 0 is GONE */
@@ -37,6 +37,9 @@ int prof__guest_start(struct prof__guest *g);
 int prof__guest_stop(struct prof__guest *g);
 
 bool prof__guest_is_gone(struct prof__guest *g);
+
+/* It looks for nothing to do any more, and gone() has been or will be called. Context: signal. */
+bool prof__guest_has_left(struct prof__guest *g);
 
 /* What prof_helper_can_leave() takes. */
 int prof__guest_leave(struct prof__guest *g, int timeout_ms);

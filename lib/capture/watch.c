@@ -309,12 +309,12 @@ bool prof__watch_wants_end(void)
     return false;
 }
 
-/* Sequentially consistent, as in end_in_vain(): either we see that the thread is gone, or it that
+/* Sequentially consistent, as in end_in_vain(): either we see that the thread has left, or it that
  * it was asked. Context: signal. */
 bool prof__watch_ask_end(void)
 {
     atomic_store(&ending, true);
-    if (prof__guest_is_gone(&prof__watch_guest) && atomic_exchange(&ending, false))
+    if (prof__guest_has_left(&prof__watch_guest) && atomic_exchange(&ending, false))
         return false;
     prof__guest_wake(&prof__watch_guest);
     return true;
