@@ -174,18 +174,18 @@ static bool claim_left(unsigned n, uint32_t tid, unsigned *ret_number)
     return false;
 }
 
-static bool claim(void)
+static struct prof__trace_ring *claim(void)
 {
     uint32_t tid = prof__tid();
     unsigned number;
     bool got;
 
     if (!atomic_load_explicit(&pool, memory_order_acquire) || getpid() != process)
-        return false;
+        return NULL;
     if (prof__trace_mine == NO_RING &&
         prof__monotonic_ns() - atomic_load_explicit(&exhausted_ns, memory_order_relaxed) <
             PATIENCE_NS)
-        return false;
+        return NULL;
     /* Of two that are lost, the handler's that came between is left to a later thread. */
     got = claim_fresh(0, LARGE_CLASSES, tid, &number) || claim_left(LARGE_RINGS, tid, &number) ||
           claim_fresh(LARGE_CLASSES, CLASSES, tid, &number) ||
@@ -193,42 +193,46 @@ static bool claim(void)
     prof__trace_mine = got ? number + 1 : NO_RING;
     if (!got)
         atomic_store_explicit(&exhausted_ns, prof__monotonic_ns(), memory_order_relaxed);
-    return got;
+    return got ? &prof__trace_ring[number] : NULL;
 }
 
-bool prof__trace_claim(uint64_t n)
+struct prof__trace_ring *prof__trace_claim(uint64_t n)
 {
     int saved = errno;
-    bool got = claim();
+    struct prof__trace_ring *r = claim();
 
-    if (!got)
+    if (!r)
         atomic_fetch_add_explicit(&lost, n, memory_order_relaxed);
     errno = saved;
-    return got;
+    return r;
 }
 
 /* --- writing ---------------------------------------------------------------------------------- */
 
-static inline __attribute__((always_inline)) void add(uint32_t what, uint64_t time, uint64_t object,
+/* The ring is found once: a handler that forks may come between, and in the child there is none. */
+static inline __attribute__((always_inline)) void add(struct prof__trace_ring *r, uint32_t what,
+                                                      uint64_t time, uint64_t object,
                                                       uint64_t value, uint32_t stack)
 {
-    struct prof__trace_ring *r = prof__trace_my_ring();
-
     prof__trace_put(r, prof__trace_take(r, 1), what, time, object, value, stack);
 }
 
 static PROF_COLD void add_first(uint32_t what, uint64_t time, uint64_t object, uint64_t value,
                                 uint32_t stack)
 {
-    if (prof__trace_claim(1))
-        add(what, time, object, value, stack);
+    struct prof__trace_ring *r = prof__trace_claim(1);
+
+    if (r)
+        add(r, what, time, object, value, stack);
 }
 
 /* What is seldom is called last, so nothing is to be kept for it. */
 void prof__trace_add(uint32_t what, uint64_t time, uint64_t object, uint64_t value, uint32_t stack)
 {
-    if (PROF_LIKELY(prof__trace_my_ring() != NULL))
-        add(what, time, object, value, stack);
+    struct prof__trace_ring *r = prof__trace_my_ring();
+
+    if (PROF_LIKELY(r != NULL))
+        add(r, what, time, object, value, stack);
     else
         add_first(what, time, object, value, stack);
 }
@@ -240,9 +244,10 @@ static PROF_COLD void add_now_slowly(uint32_t what, uint64_t object, uint64_t va
 
 void prof__trace_add_now(uint32_t what, uint64_t object, uint64_t value)
 {
-    if (PROF_LIKELY(prof__trace_my_ring() != NULL &&
-                    atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed)))
-        add(what, prof__ticks(), object, value, 0);
+    struct prof__trace_ring *r = prof__trace_my_ring();
+
+    if (PROF_LIKELY(r != NULL && atomic_load_explicit(&prof__trace_by_ticks, memory_order_relaxed)))
+        add(r, what, prof__ticks(), object, value, 0);
     else
         add_now_slowly(what, object, value);
 }
@@ -252,9 +257,9 @@ static PROF_APART void write_long(const char *text, size_t size)
     uint64_t word[3];
     unsigned more = (unsigned)(size - 16 + 23) / 24;
 
-    if (!prof__trace_my_ring() && !prof__trace_claim(1 + more))
-        return;
     struct prof__trace_ring *r = prof__trace_my_ring();
+    if (!r && !(r = prof__trace_claim(1 + more)))
+        return;
     uint64_t number = prof__trace_take(r, 1 + more);
     memcpy(word, text, 16);
     prof__trace_put(r, number, prof__trace_what(PROF__TRACE_LOG, more), prof__trace_time(), word[0],
@@ -311,9 +316,9 @@ void prof__trace_now_begin(uint64_t since, uint64_t what, struct prof__trace_now
     uintptr_t frame = (uintptr_t)__builtin_frame_address(0);
 
     *ret_around = (struct prof__trace_now) { 0 };
-    if (!prof__trace_my_ring() && !prof__trace_claim(0))
-        return;
     struct prof__trace_ring *r = prof__trace_my_ring();
+    if (!r && !(r = prof__trace_claim(0)))
+        return;
     if (atomic_load_explicit(&r->now_since, memory_order_relaxed) && r->now_frame > frame)
         *ret_around = (struct prof__trace_now) {
             .since = atomic_load_explicit(&r->now_since, memory_order_relaxed),

@@ -48,9 +48,9 @@ static inline struct prof__trace_ring *prof__trace_my_ring(void)
     return PROF_LIKELY(number < PROF__TRACE_RINGS) ? &prof__trace_ring[number] : NULL;
 }
 
-/* Have one. False: there is none to be had, and what was to be written, n records, is counted as
+/* Have one. NULL: there is none to be had, and what was to be written, n records, is counted as
  * lost. errno is kept. Context: signal. */
-PROF_COLD bool prof__trace_claim(uint64_t n);
+PROF_COLD struct prof__trace_ring *prof__trace_claim(uint64_t n);
 
 /* Take room for n records; they are to be put there. A handler that comes between takes the next.
  */
