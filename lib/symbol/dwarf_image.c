@@ -87,7 +87,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
 {
     uint64_t total = 0, whole = 0, at = 0;
     enum prof__packing packing[PROF__DWARF_SECTIONS] = { PROF__PLAIN };
-    bool is_packed = false;
+    bool is_packed;
     int r = 0;
 
     memset(im, 0, sizeof(*im));
@@ -104,7 +104,6 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
         p->header = s;
         p->size = size;
         total += room_of(size);
-        is_packed |= packing[i] != PROF__PLAIN;
         if (packing[i] != PROF__PLAIN || !parts[i].by_need)
             whole += size;
         if (total > IMAGE_MAX || whole > WHOLE_MAX)
@@ -112,6 +111,7 @@ int prof__dwarf_image_open(struct prof__dwarf_image *im, struct prof__arena *a,
     }
     if (im->part[PROF__DWARF_INFO].size == 0 || im->part[PROF__DWARF_ABBREV].size == 0)
         return -ENOENT;
+    is_packed = packing[PROF__DWARF_INFO] != PROF__PLAIN; /* it is by far the most of it */
     char *kept = is_packed ? prof__dwarf_kept_take(e, split, total) : NULL;
     im->base = kept ? kept : prof__pages_map(total);
     if (!im->base)

@@ -5,8 +5,8 @@
  * each time that nobody had asked for. Where debug information is compressed each such request
  * unpacked all of a file's anew, for five addresses of libc 40 million instructions.
  *
- *   unpacked once              its file is remembered, the image is not: who asks once pays no
- * memory again within KEEP_NS       the image stays, until KEEP_NS pass in which nobody needs it
+ *   unpacked once          its file is remembered, the image is not: who asks once pays none
+ *   again within KEEP_NS   the image stays, until KEEP_NS pass in which nobody needs it
  *
  * Bounded by IMAGES, and by KEPT_MAX bytes together. It is given back by whoever looks after it
  * each second (the thread that notes numbers, capture/vars.c); where nobody does, nothing is kept.
@@ -24,7 +24,7 @@
 #include "base/clock.h"
 #include "base/memory.h"
 
-#define KEPT_MAX  ((size_t)32 << 20)
+#define KEPT_MAX  ((size_t)16 << 20)
 #define KEEP_NS   ((int64_t)40 * 1000000000) /* two requests of who asks every 15 s, and some */
 #define TENDED_NS ((int64_t)10 * 1000000000) /* older: who looked after it is gone or stopped */
 
@@ -107,10 +107,9 @@ bool prof__dwarf_kept_give(const struct prof__elf *e, bool split, char *image, s
 
     if (!e->inode || size > KEPT_MAX || !is_tended(now_ns))
         return false;
-    if (!k) {
+    if (!k)
         k = longest_unused(false, NULL);
-        let_go(k);
-    }
+    let_go(k); /* two images of one file may have been open at once */
     *k = (struct kept) {
         .device = e->device,
         .inode = e->inode,
