@@ -17,7 +17,7 @@ bool prof__thread_is_libcs(void);
 uintptr_t prof__thread_control_block(void);
 
 /* How many bytes before that libc's own record of the thread begins (struct pthread of glibc), at
- * most; 0: there. The record has less than PROF__THREAD_RECORD bytes. */
+ * most; 0: there. The first PROF__THREAD_RECORD bytes of the record are what is looked at. */
 size_t prof__thread_record_before(void);
 #define PROF__THREAD_RECORD ((size_t)2304)
 

@@ -15,7 +15,6 @@
 #include "record/ask.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <string.h>
 #include <sys/syscall.h>

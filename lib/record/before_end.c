@@ -7,7 +7,6 @@
 #include "record/before_end.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <signal.h>
 #include <sys/syscall.h>
 #include <time.h>

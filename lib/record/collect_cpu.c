@@ -22,7 +22,6 @@
 #include "record/collect_cpu.h"
 
 #include <errno.h>
-#include <limits.h>
 #include <prof/prof.h>
 #include <pthread.h>
 #include <sched.h>
@@ -60,7 +59,6 @@ static struct prof__lock lock = PROF__LOCK_INIT(PROF__RANK_CPU);
 
 /* Guarded by the lock. */
 static unsigned readers;
-static pid_t session_pid;
 static bool taken_over;    /* SIGPROF, by the program, since the timers were armed */
 static bool no_controller; /* its thread could not be made */
 static bool no_proc;       /* /proc/self/task cannot be read */
@@ -69,6 +67,7 @@ static bool controller_runs;  /* and is to be joined */
 static _Atomic int in_loader; /* controllers that ask it something, and may be waiting for it */
 static _Atomic uint32_t controller_tid; /* 0: it has not hidden itself yet */
 
+static _Atomic pid_t session_pid;  /* written with the lock */
 static _Atomic uint64_t period_ns; /* of the last timers; 0: there have been none */
 static _Atomic int rate_hz;        /* 0: not set yet */
 
@@ -388,13 +387,21 @@ PROF__AT_FORK(PROF__RANK_CPU, NULL, NULL, fork_child)
 
 /* --- threads that start and end -------------------------------------------------------------- */
 
+/* A child without fork handlers has the timers of none, and maybe the lock of a thread that is not
+ * there. */
+static bool is_watching(void)
+{
+    return atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) &&
+           atomic_load_explicit(&session_pid, memory_order_relaxed) == getpid();
+}
+
 static void thread_ended(const struct prof__slot *s)
 {
     uintptr_t function = atomic_load_explicit(&s->function, memory_order_relaxed);
     pid_t tid = (pid_t)atomic_load_explicit(&s->tid, memory_order_relaxed);
     enum prof__cpu_why why = PROF__CPU_ENDED;
 
-    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed))
+    if (!is_watching())
         return;
     uint64_t mask = prof__lock_masked(&lock);
     int64_t missing = prof__cpu_timers_end(tid, &why);
@@ -406,7 +413,7 @@ static void thread_ended(const struct prof__slot *s)
 
 void prof__cpu_thread_started(void)
 {
-    if (!atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed) || !prof__slot_mine())
+    if (!is_watching() || !prof__slot_mine())
         return; /* without a slot its end would not be told */
     uint64_t mask = prof__lock_masked(&lock);
     if (atomic_load_explicit(&prof__cpu_watching, memory_order_relaxed))
