@@ -13,9 +13,10 @@
 
 enum {
     WINDOW = 64 * 1024, /* a larger block is likely to be sampled */
-    /* A block may point into itself, as a short std::string does. What is so near to the place that
-     * it points to tells nothing: at worst a neighbour's holder is named in place of it. */
-    NEAR = 64,
+    /* A block may point into itself, a short std::string 16 bytes up, other small containers 24.
+     * What is so near to the place that it points to tells nothing. No more than that: nodes of a
+     * list may lie one behind the other, and each is known by the one before it only. */
+    NEAR = 24,
     QUESTIONS = 1 << 17,
     LEAST_SIZE = 16,
 };
@@ -199,6 +200,18 @@ static void ask(struct round *r, uint64_t slot)
         r->q[r->n++] = (struct question) { .slot = slot };
 }
 
+/* Where the memory begins that the slot is in: no block goes beyond, though another thread's stack
+ * or mapping may lie right below. Slots are asked for by rising address; *at is where the last one
+ * was. 0: not known. */
+static uint64_t area_start(const struct prof__plan *p, size_t *at, uint64_t slot)
+{
+    const struct prof__area *a = p->area;
+
+    while (*at < p->n_areas && (a[*at].root != PROF__ROOT_MAPPED || a[*at].end <= slot))
+        ++*at;
+    return *at < p->n_areas && a[*at].start <= slot ? a[*at].start : 0;
+}
+
 /* Each once, by rising slot; and which addresses answer which. */
 static int begin_round(struct round *r, struct prof__arena *a)
 {
@@ -206,6 +219,7 @@ static int begin_round(struct round *r, struct prof__arena *a)
     uint64_t *start = prof__arena_array(a, (size_t)n + 1, sizeof(*start));
     uint64_t *end = prof__arena_array(a, (size_t)n + 1, sizeof(*end));
     uint64_t last = 0;
+    size_t area = 0;
 
     if (!start || !end)
         return -ENOMEM;
@@ -219,6 +233,7 @@ static int begin_round(struct round *r, struct prof__arena *a)
             continue;
         *q = (struct question) { .slot = slot, .same = r->n };
         q->floor = PROF_MAX(below, slot > WINDOW ? slot - WINDOW : 1);
+        q->floor = PROF_MAX(q->floor, area_start(r->trail->plan, &area, slot));
         start[r->n - first] = PROF_MAX(q->floor, last + 1);
         end[r->n - first] = slot + 1;
         last = slot;
