@@ -8,17 +8,16 @@
  * something asked for cannot be had here; standard error says what.
  */
 #include <errno.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <sched.h>
 #include <stddef.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
-#include <sys/prctl.h>
 #include <sys/syscall.h>
 #include <unistd.h>
+
+#include "forbid.h"
 
 static const struct {
     const char *name;
@@ -38,22 +37,6 @@ static int hide_proc(void)
     return 0;
 }
 
-static int refuse_call(long number, int error)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-        return -errno;
-    return 0;
-}
-
 static int refuse(const char *what)
 {
     const char *colon = strchr(what, ':');
@@ -61,7 +44,7 @@ static int refuse(const char *what)
     for (size_t i = 0; colon && i < sizeof(calls) / sizeof(calls[0]); i++)
         if (strncmp(what, calls[i].name, (size_t)(colon - what)) == 0 &&
             strlen(calls[i].name) == (size_t)(colon - what))
-            return refuse_call(calls[i].number, atoi(colon + 1));
+            return forbid(calls[i].number, atoi(colon + 1));
     return -EINVAL;
 }
 

@@ -44,8 +44,6 @@
 #include <fcntl.h>
 #include <linux/audit.h>
 #include <linux/capability.h>
-#include <linux/filter.h>
-#include <linux/seccomp.h>
 #include <netinet/in.h>
 #include <prof/http.h>
 #include <prof/prof.h>
@@ -57,13 +55,14 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/prctl.h>
 #include <sys/resource.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
+
+#include "forbid.h"
 
 static struct prof_profile *custom;
 static pid_t child;
@@ -277,22 +276,6 @@ static int make_listener(void)
     return 0;
 }
 
-static int deny_close_range(void)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, SYS_close_range, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | EPERM),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0 ||
-        prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) < 0)
-        return -errno;
-    return 0;
-}
-
 static int feed(long n, size_t size)
 {
     static char blocks[65536]; /* only their addresses matter */
@@ -457,7 +440,7 @@ static void obey(const char *command, const char *a, const char *b, const char *
         if (r < 0)
             answer(r);
     } else if (strcmp(command, "deny-close-range") == 0) {
-        answer(deny_close_range());
+        answer(forbid(SYS_close_range, EPERM));
     } else if (strcmp(command, "limit-files") == 0) {
         answer(limit_files((rlim_t)n));
     } else if (strcmp(command, "exhaust") == 0) {

@@ -28,6 +28,7 @@
 
 #include "burn.h"
 #include "check.h"
+#include "forbid.h"
 #include "proc.h"
 #include "text_profile.h"
 
@@ -47,22 +48,6 @@ static void *works(void *arg)
     while (!atomic_load(&stop))
         burn(0.01);
     return NULL;
-}
-
-/* Let one system call fail with `error`. */
-static int forbid(int number, int error)
-{
-    struct sock_filter code[] = {
-        BPF_STMT(BPF_LD | BPF_W | BPF_ABS, offsetof(struct seccomp_data, nr)),
-        BPF_JUMP(BPF_JMP | BPF_JEQ | BPF_K, (unsigned)number, 0, 1),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ERRNO | (unsigned)error),
-        BPF_STMT(BPF_RET | BPF_K, SECCOMP_RET_ALLOW),
-    };
-    struct sock_fprog program = { sizeof(code) / sizeof(code[0]), code };
-
-    if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0)
-        return -errno;
-    return prctl(PR_SET_SECCOMP, SECCOMP_MODE_FILTER, &program) == 0 ? 0 : -errno;
 }
 
 /* A mount namespace of our own: as root, or as root of a user namespace. */
