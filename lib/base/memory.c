@@ -14,6 +14,8 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include "base/valgrind.h"
+
 #define PAGE ((uintptr_t)4096)
 
 /* Cut [from, from + n) at the ends of pages, since a transfer that meets a bad page ends with that
@@ -84,16 +86,14 @@ ssize_t prof__memory_read(uintptr_t from, void *to, size_t n)
     return r;
 }
 
-/* In valgrind, which defines this in every program that it runs. It takes the question below for a
- * fault of the program's, and that transfer, which it does not look into, for none. */
-extern void _vgnU_freeres(void) __attribute__((weak));
-
 bool prof__page_readable(uintptr_t at)
 {
     int saved = errno;
     char byte;
 
-    if (PROF_UNLIKELY(_vgnU_freeres != NULL))
+    /* It takes the question below for a fault of the program's, and that transfer, which it does
+     * not look into, for none. */
+    if (PROF_UNLIKELY(prof__in_valgrind()))
         return prof__memory_get(at & ~(PAGE - 1), &byte, sizeof(byte)) == 0;
     /* Not its first word: in page 0 that would be a null pointer, and nothing to copy. */
     long r = syscall(SYS_rt_sigprocmask, ~0L, (at & ~(PAGE - 1)) + 8, NULL, sizeof(uint64_t));

@@ -23,6 +23,7 @@
 #include <string.h>
 
 #include "base/rawlog.h"
+#include "base/valgrind.h"
 #include "hooks/boot.h"
 #include "hooks/charge.h"
 #include "hooks/handed_out.h"
@@ -270,9 +271,6 @@ extern void __lsan_init(void) __attribute__((weak));
 extern void __msan_init(void) __attribute__((weak));
 extern void __tsan_init(void) __attribute__((weak));
 
-/* In valgrind; memcheck, DHAT and massif have a malloc that runs in the place of any. */
-extern void _vgnU_freeres(void) __attribute__((weak));
-
 /* Does an allocation that another library makes come through the hooks? It is not recorded: the
  * program did not ask for it. Not strdup(), of which allocators have one of their own (mimalloc 3),
  * as they may of whatever else is no more than a malloc() and a copy. */
@@ -312,7 +310,8 @@ __attribute__((constructor)) static void start(void)
     } else {
         char object[256] = "valgrind";
 
-        if (!_vgnU_freeres)
+        /* memcheck, DHAT and massif have a malloc that runs in the place of any. */
+        if (!prof__in_valgrind())
             prof__redirect_name_of(prof__hooks_process_malloc(), object, sizeof(object));
         prof__hooks_present(PROF__HOOKS_BYPASSED, object);
         prof__log("malloc of this process is that of %s, not libprof's: it comes before it in the "
