@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "check.h"
+#include "symbol/dwarf_image.h"
 #include "symbol/dwarf_kept.h"
 #include "symbol/symbolize.h"
 #include "symbol_fixture.h"
@@ -152,6 +153,33 @@ static void test_a_forked_child_unpacks_its_own(const char *file)
     prof__symbolize_tend(false);
 }
 
+/* Two images of one file, as where one leads to itself as to what it shares: one of them is kept.
+ * Class: a place in a table that is filled anew without giving back what was in it. */
+static void test_of_a_file_that_is_open_twice_one_image_is_kept(const char *file)
+{
+    const char *path = temp_path("twice");
+    struct prof__dwarf_image first, second;
+    struct prof__arena a = { 0 };
+    struct prof__elf e;
+
+    CHECK(copy_file(file, path), "copy to %s", path);
+    CHECK_INT(prof__elf_open(&e, &a, path), 0, "open");
+    size_t before = prof__pages_total();
+    prof__dwarf_kept_tended(prof__monotonic_ns());
+    for (int i = 0; i < 3; i++) {
+        CHECK_INT(prof__dwarf_image_open(&first, &a, &e, false), 0, "first");
+        CHECK_INT(prof__dwarf_image_open(&second, &a, &e, false), 0, "second");
+        prof__dwarf_image_close(&first);
+        prof__dwarf_image_close(&second);
+    }
+    CHECK(prof__dwarf_kept_any(), "kept");
+    prof__symbolize_tend(false);
+    CHECK_INT(prof__dwarf_kept_any(), false, "given back");
+    prof__elf_close(&e);
+    prof__arena_free(&a);
+    CHECK(prof__pages_total() <= before, "%zu bytes are left", prof__pages_total() - before);
+}
+
 int main(int argc, char **argv)
 {
     char file[PATH_MAX], other[PATH_MAX];
@@ -164,6 +192,7 @@ int main(int argc, char **argv)
     test_nothing_is_kept_where_nobody_gives_it_back(file);
     test_a_file_that_was_overwritten_is_another(file, other);
     test_a_forked_child_unpacks_its_own(file);
+    test_of_a_file_that_is_open_twice_one_image_is_kept(file);
     temp_dir_remove();
     return check_report();
 }
