@@ -64,7 +64,7 @@ int prof__symbolize_until(struct prof__arena *a, const struct prof__code_address
                           int64_t until_ns, struct prof__symbols *ret_symbols,
                           struct prof__symbol_notes *ret_notes);
 
-/* Bytes kept between calls, for the report of libprof's own memory. */
+/* Bytes kept between calls: they have a bound, which tests and bench measure. */
 size_t prof__symbolize_cached(void);
 
 /*
